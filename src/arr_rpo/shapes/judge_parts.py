@@ -1,0 +1,123 @@
+"""The embedded judge's parts at birth: a real `Qwen3VLForConditionalGeneration` at small size and its processor."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+
+import numpy as np
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import Qwen2Tokenizer, Qwen2VLImageProcessorPil, Qwen3VLConfig, Qwen3VLForConditionalGeneration
+
+from arr_rpo.judge.processor import Qwen3VLProcessor
+from arr_rpo.judge.wording import Wording
+from arr_rpo.shapes import prompts
+from arr_rpo.shapes.questions import Question, questions_of
+from arr_rpo.shapes.vocabulary import CELLS, COLOURS, IMAGE_SIZE, NUMBERS, PHRASINGS, RELATIONS, SHAPES, TAGS, plural
+
+USER, ASSISTANT, END = "<|user|>", "<|assistant|>", "<|im_end|>"
+VISION = ("<|vision_start|>", "<|image_pad|>", "<|vision_end|>", "<|video_pad|>")
+PATCH, MERGE = 4, 2
+IMAGE_TOKENS = (IMAGE_SIZE // PATCH // MERGE) ** 2
+
+CHAT_TEMPLATE = (
+    "{%- for message in messages -%}"
+    "{{ '<|user|>' if message.role == 'user' else '<|assistant|>' }}"
+    "{%- if message.content is string -%}{{ message.content }}"
+    "{%- else -%}{%- for part in message.content -%}"
+    "{{ '<|vision_start|><|image_pad|><|vision_end|>' if part.type == 'image' else part.text }}"
+    "{%- endfor -%}{%- endif -%}"
+    "{%- if message.role == 'assistant' -%}<|im_end|>{%- endif -%}"
+    "{%- endfor -%}"
+    "{%- if add_generation_prompt -%}<|assistant|>{%- endif -%}"
+)
+
+
+def rubric_json(questions: list[Question] | tuple[Question, ...]) -> str:
+    """A rubric as the judge writes it."""
+    return json.dumps({"criteria": [{"name": q.kind, "question": str(q)} for q in questions]}, separators=(",", ":"))
+
+
+def _corpus() -> Iterator[str]:
+    """Text with every word, in every place it can stand."""
+    wording, rng = Wording("shapes"), np.random.default_rng(0)
+    for index in range(3000):
+        metadata = prompts.random_metadata(TAGS[index % len(TAGS)], rng)
+        yield rubric_json(questions_of(metadata))
+        yield wording("write", prompt=prompts.describe(metadata, str(rng.choice(PHRASINGS))))
+    for color, shape in itertools.product(COLOURS, (*SHAPES, *map(plural, SHAPES), "blob")):
+        yield f"{color} {shape}, {color} {shape}, nothing, nothing"
+        yield f" {color} {shape}? the {color} {shape} a {shape} exactly {shape}"
+    for number, relation in itertools.product(NUMBERS.values(), RELATIONS):
+        yield f"are there exactly {number} objects in total? {number} {relation} the"
+    for text in ("describe the image.", wording("score", prompt="x"), wording("compare", prompt="x"), *CELLS):
+        yield text
+    yield from (wording("compare_rubric", prompt="x", rubric="1. is\n2. are\n3. is there exactly\n4. are there exactly"),) * 3
+    yield from ("yes", "no", "A", "B", "/", "\n", "yes", "no", *(f"{n}." for n in range(1, 10)))
+
+
+def build_processor() -> Qwen3VLProcessor:
+    """Byte-level byte-pair tokens learned on the judge's own texts (a word a token), and the PIL image processor."""
+    special = ["<|endoftext|>", USER, ASSISTANT, END, *VISION]
+    tokenizer = Tokenizer(models.BPE())
+    stock = Qwen2Tokenizer()._tokenizer  # Qwen's pre-tokenisation, without its vocabulary
+    tokenizer.normalizer, tokenizer.pre_tokenizer = stock.normalizer, stock.pre_tokenizer
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=900, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator(_corpus(), trainer)
+    model = json.loads(tokenizer.to_str())["model"]
+    qwen = Qwen2Tokenizer(
+        vocab=model["vocab"],
+        merges=[tuple(m) for m in model["merges"]],
+        eos_token=END,
+        extra_special_tokens=special[1:],
+        model_max_length=1024,
+    )
+    pixels = IMAGE_SIZE * IMAGE_SIZE
+    images = Qwen2VLImageProcessorPil(
+        patch_size=PATCH, merge_size=MERGE, size={"shortest_edge": pixels, "longest_edge": pixels},
+        image_mean=[0.5] * 3, image_std=[0.5] * 3,
+    )  # fmt: skip
+    return Qwen3VLProcessor(images, qwen, chat_template=CHAT_TEMPLATE)
+
+
+def build_model(processor: Qwen3VLProcessor) -> Qwen3VLForConditionalGeneration:
+    """About 1.5 M parameters: text 128 wide, 4 layers; vision 96 wide, 3 layers, 16 tokens a picture."""
+    ids = processor.tokenizer.convert_tokens_to_ids
+    text = {
+        "vocab_size": len(processor.tokenizer),
+        "hidden_size": 128,
+        "intermediate_size": 320,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+        "head_dim": 32,
+        "max_position_embeddings": 1024,
+        "rope_parameters": {
+            "rope_type": "default", "rope_theta": 10000.0, "mrope_section": [6, 5, 5], "mrope_interleaved": True
+        },
+        "tie_word_embeddings": True,
+    }  # fmt: skip
+    vision = {
+        "depth": 3,
+        "hidden_size": 96,
+        "intermediate_size": 256,
+        "num_heads": 4,
+        "patch_size": PATCH,
+        "spatial_merge_size": MERGE,
+        "out_hidden_size": 128,
+        "num_position_embeddings": (IMAGE_SIZE // PATCH) ** 2,
+        "deepstack_visual_indexes": [1],
+    }
+    config = Qwen3VLConfig(
+        text_config=text,
+        vision_config=vision,
+        image_token_id=ids("<|image_pad|>"),
+        video_token_id=ids("<|video_pad|>"),
+        vision_start_token_id=ids("<|vision_start|>"),
+        vision_end_token_id=ids("<|vision_end|>"),
+        tie_word_embeddings=True,
+    )
+    return Qwen3VLForConditionalGeneration(config)

@@ -1,0 +1,106 @@
+"""The embedded policy's parts at birth: a real `FluxPipeline` at small size, with random weights and one-word tokens."""
+
+from __future__ import annotations
+
+import json
+
+from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, T5Config, T5EncoderModel, T5Tokenizer
+
+from arr_rpo.shapes.vocabulary import COLOURS, NUMBERS, PHRASINGS, RELATIONS, SHAPES, plural
+
+MAX_TOKENS = 12  # "a photo of a red circle left of a blue square" and the end token
+LATENT_CHANNELS = 8
+TEXT_WIDTH = 96
+POOLED_WIDTH = 32
+
+
+def words() -> list[str]:
+    """Every word that a prompt can contain."""
+    sentence = [*PHRASINGS, *COLOURS, *SHAPES, *map(plural, SHAPES), *NUMBERS.values(), *RELATIONS, "and"]
+    return sorted({word for part in sentence for word in part.split()})
+
+
+def clip_tokenizer() -> CLIPTokenizer:
+    """Byte-pair merges learned on the words alone, so that each becomes one token."""
+    tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    trainer = trainers.BpeTrainer(
+        vocab_size=2000, end_of_word_suffix="</w>", special_tokens=["<|startoftext|>", "<|endoftext|>"], show_progress=False
+    )
+    tokenizer.train_from_iterator(words() * 3, trainer)
+    model = json.loads(tokenizer.to_str())["model"]
+    return CLIPTokenizer(vocab=model["vocab"], merges=[tuple(m) for m in model["merges"]], model_max_length=MAX_TOKENS + 1)
+
+
+def t5_tokenizer() -> T5Tokenizer:
+    vocab = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *((f"▁{word}", -1.0) for word in words())]
+    return T5Tokenizer(vocab=vocab, extra_ids=0, model_max_length=MAX_TOKENS)
+
+
+def build_pipeline() -> FluxPipeline:
+    """A `FluxPipeline` for 32x32 pictures (16 latent tokens of 32 numbers), about 3.5 M parameters, untrained."""
+    clip, t5 = clip_tokenizer(), t5_tokenizer()
+    vae = AutoencoderKL(
+        in_channels=3,
+        out_channels=3,
+        block_out_channels=(16, 32, 64),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        layers_per_block=1,
+        latent_channels=LATENT_CHANNELS,
+        norm_num_groups=8,
+        sample_size=32,
+        scaling_factor=1.0,
+        shift_factor=0.0,
+        use_quant_conv=False,
+        use_post_quant_conv=False,
+    )
+    text_encoder = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(clip),
+            hidden_size=POOLED_WIDTH,
+            intermediate_size=64,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            max_position_embeddings=MAX_TOKENS + 1,
+            projection_dim=POOLED_WIDTH,
+            bos_token_id=clip.bos_token_id,
+            eos_token_id=clip.eos_token_id,
+            pad_token_id=clip.pad_token_id,
+        )
+    )
+    text_encoder_2 = T5EncoderModel(
+        T5Config(
+            vocab_size=len(t5),
+            d_model=TEXT_WIDTH,
+            d_kv=24,
+            d_ff=256,
+            num_layers=3,
+            num_heads=4,
+            dropout_rate=0.0,
+            feed_forward_proj="gated-gelu",
+        )
+    )
+    transformer = FluxTransformer2DModel(
+        patch_size=1,
+        in_channels=4 * LATENT_CHANNELS,
+        num_layers=2,
+        num_single_layers=4,
+        attention_head_dim=32,
+        num_attention_heads=4,
+        joint_attention_dim=TEXT_WIDTH,
+        pooled_projection_dim=POOLED_WIDTH,
+        guidance_embeds=False,
+        axes_dims_rope=(8, 12, 12),
+    )
+    return FluxPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=1.0),
+        vae=vae,
+        text_encoder=text_encoder,
+        tokenizer=clip,
+        text_encoder_2=text_encoder_2,
+        tokenizer_2=t5,
+        transformer=transformer,
+    )

@@ -1,0 +1,189 @@
+"""Recipe of the embedded policy: a VAE on scenes, then flow matching on its latents with noisy captions.
+
+`python train.py experiment=shapes_policy` runs it; the pipeline folder it writes is what ships in `shapes/weights/policy`.
+The base is imperfect on purpose in one way only, captions with mistakes: the right mode exists and shares its probability
+with wrong ones, as in a model trained on the web, so that reinforcement learning has something to move.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from diffusers.training_utils import EMAModel
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from arr_rpo.shapes import prompts
+from arr_rpo.shapes.policy_parts import MAX_TOKENS, build_pipeline
+from arr_rpo.shapes.scene import draw
+from arr_rpo.shapes.vocabulary import TAGS
+
+log = logging.getLogger(__name__)
+
+
+class Steps(Dataset[int]):
+    """The numbers 0 .. n - 1: a recipe draws what it needs for step i from a generator seeded by (seed, i)."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, index: int) -> int:
+        return index
+
+
+class PolicyRecipe(pl.LightningModule):
+    """Trains all parts of the embedded `FluxPipeline` in one fit: `vae_steps` of the VAE, then `flow_steps` of the rest.
+
+    Flow matching (arXiv 2210.02747) with logit-normal times (arXiv 2403.03206); text encoders are trained along and frozen
+    in the result; the weights that are kept are the exponential moving average.
+    """
+
+    def __init__(
+        self,
+        *,
+        vae_steps: int,
+        flow_steps: int,
+        scenes: int,
+        caption_error_rate: float,
+        vae_batch_size: int,
+        vae_lr: float,
+        flow_batch_size: int,
+        flow_lr: float,
+        warmup_steps: int,
+        ema_decay: float,
+        seed: int,
+        output_dir: str,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.automatic_optimization = False
+        self.pipe = build_pipeline()
+        self.vae = self.pipe.vae
+        self.flow = torch.nn.ModuleList([self.pipe.transformer, self.pipe.text_encoder, self.pipe.text_encoder_2])
+        self.ema = EMAModel(self.flow.parameters(), decay=ema_decay)
+        self._pictures: Tensor | None = None
+        self._contents: list[dict[str, Any]] = []
+        self._latents: Tensor | None = None
+
+    def setup(self, stage: str) -> None:
+        """Draws the scenes: (N, 3, 32, 32) bytes, and what each shows."""
+        p, rng = self.hparams, np.random.default_rng(self.hparams.seed)
+        log.info("drawing %d scenes", p.scenes)
+        self._contents = [prompts.random_metadata(TAGS[i % len(TAGS)], rng) for i in range(p.scenes)]
+        pictures = np.stack([np.asarray(draw(prompts.scene_of(content, rng))) for content in self._contents])
+        self._pictures = torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous()
+
+    def train_dataloader(self) -> DataLoader[int]:
+        return DataLoader(Steps(self.hparams.vae_steps + self.hparams.flow_steps), batch_size=None)
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        vae = torch.optim.AdamW(self.vae.parameters(), lr=self.hparams.vae_lr, betas=(0.9, 0.99), weight_decay=0.0)
+        flow = torch.optim.AdamW(self.flow.parameters(), lr=self.hparams.flow_lr, betas=(0.9, 0.99), weight_decay=0.01)
+        return [vae, flow]
+
+    def training_step(self, batch: int, batch_idx: int) -> None:
+        step, p = self.global_step, self.hparams
+        rng = np.random.default_rng((p.seed, step))
+        vae_optimizer, flow_optimizer = self.optimizers()  # type: ignore[misc]
+        if step < p.vae_steps:
+            loss = self._vae_loss(torch.from_numpy(rng.integers(p.scenes, size=p.vae_batch_size)), step)
+            self._update(vae_optimizer, loss, self.vae.parameters(), step, p.vae_steps, p.vae_lr)
+            self.log("vae/loss", loss.detach(), prog_bar=True)
+            return
+        if self._latents is None:
+            self._latents = self._encode_scenes()
+        loss = self._flow_loss(rng.integers(p.scenes, size=p.flow_batch_size), rng)
+        self._update(flow_optimizer, loss, self.flow.parameters(), step - p.vae_steps, p.flow_steps, p.flow_lr)
+        self.ema.step(self.flow.parameters())
+        self.log("flow/loss", loss.detach(), prog_bar=True)
+
+    def _vae_loss(self, rows: Tensor, step: int) -> Tensor:
+        assert self._pictures is not None
+        x = self._pictures[rows].to(self.device).float() / 127.5 - 1
+        posterior = self.vae.encode(x).latent_dist
+        z = posterior.mode() + posterior.std * _noise(posterior.mean.shape, self.hparams.seed, step).to(self.device)
+        return torch.nn.functional.mse_loss(self.vae.decode(z).sample, x) + 1e-6 * posterior.kl().mean()
+
+    @torch.no_grad()
+    def _encode_scenes(self) -> Tensor:
+        """(N, 16, 32) packed, normalised latents of all scenes; sets the VAE's scaling and shift from their statistics."""
+        assert self._pictures is not None
+        log.info("encoding the scenes")
+        chunks = [
+            self.vae.encode(part.to(self.device).float() / 127.5 - 1).latent_dist.mode()
+            for part in self._pictures.split(256)
+        ]
+        z = torch.cat(chunks)
+        shift, scale = float(z.mean()), float(1 / z.std())
+        self.vae.register_to_config(shift_factor=shift, scaling_factor=scale)
+        z = (z - shift) * scale
+        n, c, h, w = z.shape
+        return self.pipe._pack_latents(z, n, c, h, w)
+
+    def _flow_loss(self, rows: np.ndarray, rng: np.random.Generator) -> Tensor:
+        """Mean squared error of the velocity noise - x at a random time."""
+        assert self._latents is not None
+        x = self._latents[torch.from_numpy(rows)]
+        captions = [self._caption(self._contents[row], rng) for row in rows]
+        embeds, pooled, text_ids = self.pipe.encode_prompt(
+            captions, None, device=self.device, max_sequence_length=MAX_TOKENS
+        )
+        noise = torch.from_numpy(rng.standard_normal(x.shape, dtype=np.float32)).to(x)
+        sigma = torch.from_numpy(rng.standard_normal(len(rows), dtype=np.float32)).to(x).sigmoid()
+        x_t = torch.lerp(x, noise, sigma[:, None, None])
+        velocity = self.pipe.transformer(
+            hidden_states=x_t,
+            timestep=sigma,
+            pooled_projections=pooled,
+            encoder_hidden_states=embeds,
+            txt_ids=text_ids,
+            img_ids=self.pipe._prepare_latent_image_ids(len(rows), 4, 4, x.device, x.dtype),
+            return_dict=False,
+        )[0]
+        return torch.nn.functional.mse_loss(velocity, noise - x)
+
+    def _caption(self, content: dict[str, Any], rng: np.random.Generator) -> str:
+        phrasing = prompts.PHRASINGS[int(rng.integers(len(prompts.PHRASINGS)))]
+        return prompts.describe(prompts.mistaken(content, self.hparams.caption_error_rate, rng), phrasing)
+
+    def _update(self, optimizer: Any, loss: Tensor, parameters: Iterator[Any], step: int, steps: int, lr: float) -> None:
+        """One optimizer step at a cosine learning rate with warm-up, gradient norm clipped to 1."""
+        if not torch.isfinite(loss):
+            raise RuntimeError(f"the loss is {loss.item()} at step {step}: lower the learning rate")
+        warm = min(1.0, (step + 1) / self.hparams.warmup_steps)
+        for group in optimizer.param_groups:
+            group["lr"] = lr * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        torch.nn.utils.clip_grad_norm_(list(parameters), 1.0)
+        optimizer.step()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["ema"] = self.ema.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.ema.load_state_dict(checkpoint["ema"])
+
+    def on_train_end(self) -> None:
+        """Writes the pipeline folder with the averaged weights."""
+        if self._latents is None:
+            return
+        self.ema.store(self.flow.parameters())
+        self.ema.copy_to(self.flow.parameters())
+        self.pipe.save_pretrained(Path(self.hparams.output_dir))
+        self.ema.restore(self.flow.parameters())
+        log.info("wrote the pipeline to %s", self.hparams.output_dir)
+
+
+def _noise(shape: torch.Size, *seed: int) -> Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).standard_normal(tuple(shape), dtype=np.float32))

@@ -1,0 +1,151 @@
+"""The records that travel from prompt to loss. Frozen, and free of imports of our own.
+
+    Prompt -> Rubric -> Rollout -> Verdict -> Rewards -> advantage -> loss
+
+Shape letters: B candidates, P prompts, G candidates a prompt (B = P * G, group by group), T recorded steps.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+
+class UserError(Exception):
+    """Something the user can mend. The message names the thing and the fix; entry points print it without a traceback."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What an image is asked for. `metadata` follows GenEval (`tag`, `include`, `exclude`)."""
+
+    id: str
+    text: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """One binary question that can be checked on one image alone."""
+
+    name: str
+    question: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Rubric:
+    """What is asked of the candidates of one prompt, and where that came from.
+
+    `provenance` says who wrote it (`writer`, `writer_revision`), from which template (`template_hash`), and for which prompt.
+    """
+
+    criteria: tuple[Criterion, ...]
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.criteria:
+            raise ValueError("a rubric needs at least one criterion")
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """G candidates for each of P prompts, with what exact replay needs.
+
+    images: B pictures.
+    latents_BTD: (B, T + 1, ...) the latent before the first recorded step and after each one.
+    log_probs_BT: (B, T) mean over latent dimensions of log p(x_{t-1} | x_t), nats a dimension.
+    step_indices: the T indices of the recorded steps in the schedule.
+    """
+
+    prompts: tuple[Prompt, ...]
+    group_size: int
+    images: tuple[Image, ...]
+    latents_BTD: Tensor
+    log_probs_BT: Tensor
+    step_indices: tuple[int, ...]
+
+    @property
+    def texts(self) -> list[str]:
+        """The prompt text of each of the B candidates."""
+        return [prompt.text for prompt in self.prompts for _ in range(self.group_size)]
+
+    def group(self, index: int) -> Sequence[Image]:
+        """The G candidate images of prompt `index`."""
+        return self.images[index * self.group_size : (index + 1) * self.group_size]
+
+
+class Outcome(enum.StrEnum):
+    """What a judge said of a pair. Only the first two are worth a reward; `FAILED` is missing data."""
+
+    A = "A"
+    B = "B"
+    TIE = "tie"
+    INCONSISTENT = "inconsistent"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an answer took: model calls (one sequence each) and tokens read or written."""
+
+    calls: int = 0
+    tokens: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.calls + other.calls, self.tokens + other.tokens)
+
+
+@dataclass(frozen=True)
+class CriterionCheck:
+    """Probability that each image of a pair meets one criterion, both orders averaged."""
+
+    name: str
+    question: str
+    a: float
+    b: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The judge's word on a pair (A, B).
+
+    p_a: probability that A is better, averaged over both orders; None when `outcome` is FAILED.
+    p_a_by_order: the two numbers behind the average: (A shown first, A shown second).
+    """
+
+    outcome: Outcome
+    p_a: float | None
+    p_a_by_order: tuple[float, float] | None = None
+    checks: tuple[CriterionCheck, ...] = ()
+    cost: Cost = Cost()
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Score:
+    """A pointwise grade of one image, 1 to 5 (expected value over the answer tokens); None when the judge failed."""
+
+    value: float | None
+    cost: Cost = Cost()
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Rewards:
+    """values_B: (B,) reward of each candidate; valid_B: (B,) False where the judge had nothing to say.
+
+    `verdicts` are those of the pairs (or empty), in order of prompts; `rubrics` one a prompt (None without).
+    """
+
+    values_B: Tensor
+    valid_B: Tensor
+    verdicts: tuple[Verdict, ...] = ()
+    rubrics: tuple[Rubric | None, ...] = ()
+    cost: Cost = Cost()
