@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from diffusers import AutoencoderKL
 from diffusers.training_utils import EMAModel
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -24,6 +25,7 @@ from arr_rpo.shapes import prompts
 from arr_rpo.shapes.policy_parts import MAX_TOKENS, build_pipeline
 from arr_rpo.shapes.scene import draw
 from arr_rpo.shapes.vocabulary import TAGS
+from arr_rpo.types import UserError
 
 log = logging.getLogger(__name__)
 
@@ -46,12 +48,15 @@ class PolicyRecipe(pl.LightningModule):
 
     Flow matching (arXiv 2210.02747) with logit-normal times (arXiv 2403.03206); text encoders are trained along and frozen
     in the result; the weights that are kept are the exponential moving average.
+
+    vae_from: a pipeline folder whose VAE is taken as it is; `vae_steps` is then 0.
     """
 
     def __init__(
         self,
         *,
         vae_steps: int,
+        vae_from: str | None,
         flow_steps: int,
         scenes: int,
         caption_error_rate: float,
@@ -68,6 +73,10 @@ class PolicyRecipe(pl.LightningModule):
         self.save_hyperparameters()
         self.automatic_optimization = False
         self.pipe = build_pipeline()
+        if vae_from is not None:
+            if vae_steps:
+                raise UserError(f"vae_steps={vae_steps} would retrain the VAE of vae_from={vae_from}: set vae_steps=0")
+            self.pipe.register_modules(vae=AutoencoderKL.from_pretrained(vae_from, subfolder="vae", local_files_only=True))
         self.vae = self.pipe.vae
         self.flow = torch.nn.ModuleList([self.pipe.transformer, self.pipe.text_encoder, self.pipe.text_encoder_2])
         self.ema = EMAModel(self.flow.parameters(), decay=ema_decay)

@@ -1,0 +1,26 @@
+"""Rewards to advantages. Each takes (P, G) rewards and a (P, G) mask of those that count; masked entries get 0."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def raw(rewards_PG: Tensor, valid_PG: Tensor) -> Tensor:
+    """A = r: no baseline, no normalisation, as ARR's RPO publishes it (arXiv 2605.08354)."""
+    return rewards_PG * valid_PG
+
+
+def centred(rewards_PG: Tensor, valid_PG: Tensor) -> Tensor:
+    """A = r - mean of the group's valid rewards (Dr. GRPO, arXiv 2503.20783): they sum to zero, so that a judge without
+    an opinion moves nothing on average."""
+    count = valid_PG.sum(1, keepdim=True).clamp(min=1)
+    mean = (rewards_PG * valid_PG).sum(1, keepdim=True) / count
+    return (rewards_PG - mean) * valid_PG
+
+
+def group_normalised(rewards_PG: Tensor, valid_PG: Tensor) -> Tensor:
+    """A = (r - mean) / (std + 1e-4) over the group's valid rewards (GRPO, arXiv 2402.03300, section 4.1.1)."""
+    deviation = centred(rewards_PG, valid_PG)
+    count = valid_PG.sum(1, keepdim=True).clamp(min=1)
+    std = ((deviation**2).sum(1, keepdim=True) / count).sqrt()
+    return deviation / (std + 1e-4)

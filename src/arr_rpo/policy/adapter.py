@@ -1,0 +1,90 @@
+"""Which weights are trained: a LoRA on the transformer, or all of the transformer's own. Both know their reference."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from diffusers import DiffusionPipeline
+from diffusers.training_utils import _collate_lora_metadata
+from peft import LoraConfig, get_peft_model_state_dict
+from torch import Tensor, nn
+
+
+class Adapter(Protocol):
+    """Trains some weights of a pipeline's transformer."""
+
+    def attach(self, pipe: DiffusionPipeline) -> None: ...
+    def parameters(self) -> dict[str, nn.Parameter]: ...
+    def reference(self) -> contextlib.AbstractContextManager[None]: ...
+    def save(self, folder: Path) -> None: ...
+
+
+class Lora:
+    """A low-rank adapter (arXiv 2106.09685) by peft; the reference is the adapter switched off."""
+
+    def __init__(self, *, rank: int, alpha: int, target_modules: Sequence[str], init_lora_weights: bool | str) -> None:
+        self._config = LoraConfig(
+            r=rank, lora_alpha=alpha, target_modules=list(target_modules), init_lora_weights=init_lora_weights
+        )
+        self._pipe: Any = None
+
+    def attach(self, pipe: DiffusionPipeline) -> None:
+        self._pipe = pipe
+        pipe.transformer.requires_grad_(False)
+        pipe.transformer.add_adapter(self._config)
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        return {name: p for name, p in self._pipe.transformer.named_parameters() if "lora_" in name}
+
+    @contextlib.contextmanager
+    def reference(self) -> Iterator[None]:
+        """Inside, the transformer is the reference model."""
+        self._pipe.transformer.disable_adapters()
+        try:
+            yield
+        finally:
+            self._pipe.transformer.enable_adapters()
+
+    def save(self, folder: Path) -> None:
+        """A folder for the stock pipeline's `load_lora_weights`. With the metadata, or `lora_alpha` would be lost silently."""
+        transformer = self._pipe.transformer
+        type(self._pipe).save_lora_weights(
+            folder,
+            transformer_lora_layers=get_peft_model_state_dict(transformer),
+            **_collate_lora_metadata({"transformer": transformer}),
+        )
+
+
+class Full:
+    """All weights of the transformer; the reference is a copy of the first ones, swapped in."""
+
+    def __init__(self) -> None:
+        self._pipe: Any = None
+        self._first: dict[str, Tensor] = {}
+
+    def attach(self, pipe: DiffusionPipeline) -> None:
+        self._pipe = pipe
+        pipe.transformer.requires_grad_(True)
+        self._first = copy.deepcopy({name: p.detach() for name, p in pipe.transformer.named_parameters()})
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        return dict(self._pipe.transformer.named_parameters())
+
+    @contextlib.contextmanager
+    def reference(self) -> Iterator[None]:
+        now = {name: p.data for name, p in self.parameters().items()}
+        try:
+            for name, p in self.parameters().items():
+                p.data = self._first[name].to(p.device)
+            yield
+        finally:
+            for name, p in self.parameters().items():
+                p.data = now[name]
+
+    def save(self, folder: Path) -> None:
+        """A pipeline folder for `from_pretrained`."""
+        self._pipe.save_pretrained(folder)
