@@ -141,11 +141,13 @@ class Score:
 class Rewards:
     """values_B: (B,) reward of each candidate; valid_B: (B,) False where the judge had nothing to say.
 
-    `verdicts` are those of the pairs (or empty), in order of prompts; `rubrics` one a prompt (None without).
+    verdicts: those of the compared pairs, or none; verdict_prompts: the index of each one's prompt.
+    rubrics: one a prompt, None without.
     """
 
     values_B: Tensor
     valid_B: Tensor
     verdicts: tuple[Verdict, ...] = ()
+    verdict_prompts: tuple[int, ...] = ()
     rubrics: tuple[Rubric | None, ...] = ()
     cost: Cost = Cost()

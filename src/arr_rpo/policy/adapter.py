@@ -13,6 +13,8 @@ from diffusers.training_utils import _collate_lora_metadata
 from peft import LoraConfig, get_peft_model_state_dict
 from torch import Tensor, nn
 
+from arr_rpo.types import UserError
+
 
 class Adapter(Protocol):
     """Trains some weights of a pipeline's transformer."""
@@ -21,6 +23,7 @@ class Adapter(Protocol):
     def parameters(self) -> dict[str, nn.Parameter]: ...
     def reference(self) -> contextlib.AbstractContextManager[None]: ...
     def save(self, folder: Path) -> None: ...
+    def load(self, folder: Path) -> None: ...
 
 
 class Lora:
@@ -59,6 +62,14 @@ class Lora:
         )
 
 
+    def load(self, folder: Path) -> None:
+        """Loads what `save` wrote, through the pipeline's own `load_lora_weights`."""
+        self._pipe.transformer.delete_adapters("default")
+        self._pipe.load_lora_weights(folder, adapter_name="default")
+        if not self.parameters():
+            raise UserError(f"{folder} holds no LoRA of {type(self._pipe).__name__}: nothing was loaded")
+
+
 class Full:
     """All weights of the transformer; the reference is a copy of the first ones, swapped in."""
 
@@ -88,3 +99,8 @@ class Full:
     def save(self, folder: Path) -> None:
         """A pipeline folder for `from_pretrained`."""
         self._pipe.save_pretrained(folder)
+
+    def load(self, folder: Path) -> None:
+        """Loads the transformer of a folder that `save` wrote."""
+        trained = type(self._pipe.transformer).from_pretrained(folder, subfolder="transformer", local_files_only=True)
+        self._pipe.transformer.load_state_dict(trained.state_dict())

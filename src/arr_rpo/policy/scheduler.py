@@ -66,13 +66,12 @@ class FlowSDEScheduler(FlowMatchEulerDiscreteScheduler):  # type: ignore[misc]
     ) -> Any:
         """One step x_t -> x_{t-1}: drawn and recorded, replayed, or (the last one, and at eta 0) the base's Euler step."""
         if self.step_index is None:
-            index = self.replay.step_index if self.replay is not None else int(self.begin_index or 0)
-            self._step_index = index
+            self._step_index = self.replay.step_index if self.replay is not None else int(self.begin_index or 0)
         index = int(self.step_index)
         is_last = index + 2 >= len(self.sigmas)
         if self.replay is None and (self.eta == 0 or is_last):
-            if self.recording is not None and self.recording.latents and len(self.recording.latents) == index:
-                self.recording.latents.append(sample.detach())
+            if self.recording is not None and len(self.recording.latents) == len(self.recording.log_probs) > 0:
+                self.recording.latents.append(sample.detach())  # x_{t-1} of the last stochastic step
             return super().step(model_output, timestep, sample, *args, return_dict=return_dict, **kwargs)
         self.mean, self.std = flow_sde_step(
             sample.float(), model_output.float(), self.sigmas[index], self.sigmas[index + 1], self.eta

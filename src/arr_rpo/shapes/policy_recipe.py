@@ -46,7 +46,8 @@ class Steps(Dataset[int]):
 class PolicyRecipe(pl.LightningModule):
     """Trains all parts of the embedded `FluxPipeline` in one fit: `vae_steps` of the VAE, then `flow_steps` of the rest.
 
-    Flow matching (arXiv 2210.02747) with logit-normal times (arXiv 2403.03206); text encoders are trained along and frozen
+    Flow matching (arXiv 2210.02747) with logit-normal times shifted by `time_shift` towards noise (arXiv 2403.03206, eq. 23):
+    a small latent shows its content early, so all that a caption can decide is decided at high noise. Text encoders are trained along and frozen
     in the result; the weights that are kept are the exponential moving average.
 
     vae_from: a pipeline folder whose VAE is taken as it is; `vae_steps` is then 0.
@@ -64,6 +65,7 @@ class PolicyRecipe(pl.LightningModule):
         vae_lr: float,
         flow_batch_size: int,
         flow_lr: float,
+        time_shift: float,
         warmup_steps: int,
         ema_decay: float,
         seed: int,
@@ -142,6 +144,7 @@ class PolicyRecipe(pl.LightningModule):
     def _flow_loss(self, rows: np.ndarray, rng: np.random.Generator) -> Tensor:
         """Mean squared error of the velocity noise - x at a random time."""
         assert self._latents is not None
+        p = self.hparams
         x = self._latents[torch.from_numpy(rows)]
         captions = [self._caption(self._contents[row], rng) for row in rows]
         embeds, pooled, text_ids = self.pipe.encode_prompt(
@@ -149,6 +152,7 @@ class PolicyRecipe(pl.LightningModule):
         )
         noise = torch.from_numpy(rng.standard_normal(x.shape, dtype=np.float32)).to(x)
         sigma = torch.from_numpy(rng.standard_normal(len(rows), dtype=np.float32)).to(x).sigmoid()
+        sigma = p.time_shift * sigma / (1 + (p.time_shift - 1) * sigma)
         x_t = torch.lerp(x, noise, sigma[:, None, None])
         velocity = self.pipe.transformer(
             hidden_states=x_t,

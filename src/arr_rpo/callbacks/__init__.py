@@ -1,0 +1,1 @@
+"""Lightning callbacks: the judge's seat, and what the user sees."""

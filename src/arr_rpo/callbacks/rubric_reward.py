@@ -1,0 +1,133 @@
+"""The frozen judge's seat: a callback holds it and hands rewards to the module."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+from arr_rpo.judge.base import Judge
+from arr_rpo.module import RPOModule
+from arr_rpo.rubric.parse import to_json
+from arr_rpo.types import Cost, Outcome, Rewards, Rollout, Rubric, UserError
+
+
+class RubricReward(pl.Callback):
+    """Prompts -> rubrics -> verdicts -> rewards, with their rates in the log and every verdict in `verdicts.jsonl`.
+
+    Args:
+        judge: who answers; never in the module, its optimizer or its checkpoints.
+        rubric: where a prompt's rubric comes from; None asks for none.
+        reward: how answers become numbers.
+        max_failure_rate: share of failed verdicts, over the last `failure_window` rollouts, at which the run stops.
+    """
+
+    def __init__(
+        self, *, judge: Judge, reward: Any, rubric: Any | None, run_dir: str, max_failure_rate: float, failure_window: int
+    ) -> None:
+        self.judge, self.reward, self.rubric = judge, reward, rubric
+        if reward.uses_rubric and rubric is None:
+            raise UserError("this reward reads a rubric and rubric=none: choose rubric=per_prompt, or reward=pairwise")
+        self.path = Path(run_dir) / "verdicts.jsonl"
+        self.max_failure_rate, self.failure_window = max_failure_rate, failure_window
+        self.cost, self.outcomes, self.images = Cost(), Counter[str](), 0
+        self.last: tuple[Rollout, Rewards] | None = None
+        self._recent: list[float] = []
+        self._module: RPOModule | None = None
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        assert isinstance(pl_module, RPOModule)
+        self.reward.check_group_size(pl_module.algorithm.group_size)
+        self._module = pl_module
+        pl_module.judge_rewards = self
+
+    def __call__(self, rollout: Rollout) -> Rewards:
+        rubrics: list[Rubric | None] = [None] * len(rollout.prompts)
+        before = self.rubric.cost if self.rubric else Cost()
+        if self.reward.uses_rubric:
+            rubrics = self.rubric.rubrics(rollout.prompts, self.judge)
+        rewards: Rewards = self.reward(self.judge, rollout, rubrics)
+        writing = self.rubric.cost if self.rubric else Cost()
+        self.cost += rewards.cost + Cost(writing.calls - before.calls, writing.tokens - before.tokens)
+        self.images += len(rollout.images)
+        self.outcomes.update(str(v.outcome) for v in rewards.verdicts)
+        self.last = (rollout, rewards)
+        self._log(rewards)
+        self._write(rollout, rewards)
+        self._stop_if_failing(rewards)
+        return rewards
+
+    def _log(self, rewards: Rewards) -> None:
+        assert self._module is not None
+        valid, verdicts = rewards.valid_B, rewards.verdicts
+        rates: dict[str, float] = {"judge/valid": float(valid.float().mean())}
+        if valid.any():
+            rates["reward/mean"] = float(rewards.values_B[valid].mean())
+        if verdicts:
+            share = {o: sum(v.outcome is o for v in verdicts) / len(verdicts) for o in Outcome}
+            rates |= {
+                "judge/win_rate": share[Outcome.A] + share[Outcome.B],
+                "judge/first_wins": share[Outcome.A],
+                "judge/tie_rate": share[Outcome.TIE],
+                "judge/flip_rate": share[Outcome.INCONSISTENT],
+                "judge/failure_rate": share[Outcome.FAILED],
+            }
+        checks = [check for verdict in verdicts for check in verdict.checks]
+        passed: dict[str, list[float]] = defaultdict(list)
+        for check in checks:
+            passed[check.name] += [check.a, check.b]
+        rates |= {f"criterion/{name}": sum(p) / len(p) for name, p in passed.items()}
+        if checks:
+            rates["criterion/mean"] = sum(c.a + c.b for c in checks) / (2 * len(checks))
+        shown = {"reward/mean", "judge/win_rate", "criterion/mean"}
+        for name, value in rates.items():
+            self._module.log(name, value, prog_bar=name in shown)
+
+    def _write(self, rollout: Rollout, rewards: Rewards) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        step = self._module.global_step if self._module else 0
+        with self.path.open("a", encoding="utf-8") as file:
+            for index, verdict in zip(rewards.verdict_prompts, rewards.verdicts, strict=True):
+                rubric = rewards.rubrics[index]
+                record = {
+                    "step": step,
+                    "prompt": rollout.prompts[index].text,
+                    "prompt_id": rollout.prompts[index].id,
+                    "outcome": str(verdict.outcome),
+                    "p_a": verdict.p_a,
+                    "p_a_by_order": verdict.p_a_by_order,
+                    "checks": [[c.question, round(c.a, 4), round(c.b, 4)] for c in verdict.checks],
+                    "rubric": to_json(rubric)["criteria"] if rubric else None,
+                    "reason": verdict.reason,
+                }
+                file.write(json.dumps(record) + "\n")
+
+    def _stop_if_failing(self, rewards: Rewards) -> None:
+        if rewards.verdicts:
+            failed = sum(v.outcome is Outcome.FAILED for v in rewards.verdicts) / len(rewards.verdicts)
+        else:
+            failed = 1.0 - float(rewards.valid_B.float().mean())
+        self._recent = [*self._recent, failed][-self.failure_window :]
+        rate = sum(self._recent) / len(self._recent)
+        if len(self._recent) == self.failure_window and rate > self.max_failure_rate:
+            reasons = sorted({v.reason for v in rewards.verdicts if v.reason}) or ["no rubric, or no answer"]
+            raise UserError(
+                f"the judge failed on {rate:.0%} of the last {self.failure_window} rollouts (limit {self.max_failure_rate:.0%}): "
+                f"{reasons[0]}. See {self.path}. Nothing is lost: resume=true goes on from the last checkpoint."
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "calls": self.cost.calls,
+            "tokens": self.cost.tokens,
+            "outcomes": dict(self.outcomes),
+            "images": self.images,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.cost = Cost(state_dict["calls"], state_dict["tokens"])
+        self.outcomes = Counter(state_dict["outcomes"])
+        self.images = state_dict["images"]

@@ -1,0 +1,36 @@
+"""`python evaluate.py run=<folder>`: measures a finished run's policy on its held-out prompts again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import hydra
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from arr_rpo.callbacks.summary import write_json
+from arr_rpo.commands.errors import plain_errors
+from arr_rpo.evaluation.images import measure, pictures
+from arr_rpo.types import UserError
+
+
+@hydra.main(version_base="1.3", config_path="pkg://arr_rpo.configs", config_name="evaluate")
+@plain_errors
+def main(config: DictConfig) -> None:
+    """Loads the run's weights as a user would (`load_lora_weights`, or the pipeline folder) and writes `evaluation.json`."""
+    run = Path(config.run)
+    if not (run / "config.yaml").is_file():
+        raise UserError(f"run={run}: no config.yaml there. Give the folder of a run of train.py.")
+    weights = run / "policy"
+    if not weights.is_dir():
+        raise UserError(f"run={run}: no folder `policy` there, so the run did not end. Go on with `python train.py resume={run}`.")
+    trained = OmegaConf.load(run / "config.yaml")
+    policy, data = instantiate(trained.policy), instantiate(trained.data)
+    policy.load_trained(weights)
+    result = {}
+    for name, prompts in (("heldout", data.heldout), ("unseen", data.unseen)):
+        if prompts:
+            images = pictures(policy, prompts, trained.callbacks.summary.eval_seed, config.batch_size)
+            result[name] = measure(prompts, images).to_dict()
+            print(f"{name}: strict {result[name]['strict']:.3f}, criteria {result[name]['criteria']:.3f}, {len(prompts)} prompts")
+    write_json(run / "evaluation.json", result)

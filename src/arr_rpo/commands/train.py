@@ -1,0 +1,74 @@
+"""`python train.py experiment=...`: compose, instantiate, fit."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytorch_lightning as pl
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from arr_rpo.callbacks.summary import write_json
+from arr_rpo.commands.errors import plain_errors
+from arr_rpo.types import UserError
+
+log = logging.getLogger(__name__)
+
+GROUPS = {"policy", "judge", "rubric", "reward", "algorithm", "data", "trainer", "logger", "callbacks"}
+KEYS = GROUPS | {"name", "seed", "run_dir", "resume", "num_threads", "module", "optimizer"}
+PACKAGES = ("torch", "diffusers", "transformers", "pytorch-lightning", "peft", "hydra-core")
+
+
+@hydra.main(version_base="1.3", config_path="pkg://arr_rpo.configs", config_name="train")
+@plain_errors
+def main(config: DictConfig) -> None:
+    """Runs one experiment in its own folder, or goes on with one that was stopped (`resume=<run folder>`)."""
+    train(config)
+
+
+def train(config: DictConfig) -> None:
+    check_keys(config)
+    checkpoint = None
+    if config.resume:
+        checkpoint = last_checkpoint(Path(config.resume))
+        config.run_dir = str(config.resume)
+    run_dir = Path(config.run_dir)
+    record(config, run_dir)
+    if config.num_threads:
+        torch.set_num_threads(config.num_threads)
+    pl.seed_everything(config.seed, verbose=False)
+    trainer = instantiate(
+        config.trainer,
+        logger=[instantiate(logger) for logger in (config.logger or {}).values()],
+        callbacks=[instantiate(callback) for callback in (config.callbacks or {}).values()],
+    )
+    module, data = instantiate(config.module), instantiate(config.data)
+    trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+
+
+def check_keys(config: DictConfig) -> None:
+    """Refuses top-level keys that nothing reads; within a group, `_target_`'s own signature does the same."""
+    if unknown := sorted(set(map(str, config)) - KEYS):
+        raise UserError(f"unknown config key {unknown[0]!r}: known are {', '.join(sorted(KEYS))}")
+
+
+def last_checkpoint(run_dir: Path) -> str:
+    path = run_dir / "checkpoints" / "last.ckpt"
+    if not path.is_file():
+        raise UserError(f"resume={run_dir}: there is no {path}. Give the folder of a run that wrote a checkpoint.")
+    return str(path)
+
+
+def record(config: DictConfig, run_dir: Path) -> None:
+    """The resolved config and the versions it ran with, in the run folder."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    (run_dir / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True), encoding="utf-8")
+    versions: dict[str, Any] = {package: version(package) for package in PACKAGES}
+    write_json(run_dir / "versions.json", {**versions, "python": platform.python_version(), "cpus": os.cpu_count()})

@@ -1,0 +1,1 @@
+"""Prompts from files in real formats, and batches of them that resume where they stopped."""

@@ -1,0 +1,71 @@
+"""The prompts of each update, decided by (seed, update) alone, so that a resumed run sees what an unbroken one would."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+from torch.utils.data import DataLoader, Dataset
+
+from arr_rpo.data.prompts import read_prompts
+from arr_rpo.types import Prompt, UserError
+
+
+class Updates(Dataset[tuple[int, tuple[Prompt, ...]]]):
+    """Item i: (i, the prompts of update i). Prompts are dealt in shuffled passes over the file, without repeats in a pass."""
+
+    def __init__(self, prompts: tuple[Prompt, ...], prompts_per_update: int, updates: int, seed: int) -> None:
+        self.prompts, self.size, self.updates, self.seed = prompts, prompts_per_update, updates, seed
+
+    def __len__(self) -> int:
+        return self.updates
+
+    def __getitem__(self, index: int) -> tuple[int, tuple[Prompt, ...]]:
+        positions = range(index * self.size, (index + 1) * self.size)
+        return index, tuple(self.prompts[self._deal(position)] for position in positions)
+
+    def _deal(self, position: int) -> int:
+        cycle, place = divmod(position, len(self.prompts))
+        return int(np.random.default_rng((self.seed, cycle)).permutation(len(self.prompts))[place])
+
+
+class ResumableLoader(DataLoader[Any]):
+    """Starts at the first update that is not done, which Lightning keeps in its checkpoints."""
+
+    def __init__(self, dataset: Updates) -> None:
+        super().__init__(dataset, batch_size=None)
+        self._start = 0
+        self._taken = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        start, self._start = self._start, 0
+        self._taken = start
+        for index in range(start, len(self.dataset)):  # type: ignore[arg-type]
+            self._taken = index + 1
+            yield self.dataset[index]
+
+    def state_dict(self) -> dict[str, int]:
+        return {"taken": self._taken}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self._start = state["taken"]
+
+
+class PromptDataModule(pl.LightningDataModule):
+    """Prompts to learn on (`train`) and to be measured on (`heldout`, `unseen`)."""
+
+    def __init__(
+        self, *, train: str, heldout: str, unseen: str | None, prompts_per_update: int, updates: int, seed: int
+    ) -> None:
+        super().__init__()
+        self.train = read_prompts(train)
+        self.heldout = read_prompts(heldout)
+        self.unseen = read_prompts(unseen) if unseen else ()
+        if overlap := {p.text for p in self.train} & {p.text for p in self.heldout}:
+            raise UserError(f"{len(overlap)} held-out prompts are also trained on, {sorted(overlap)[0]!r} for one")
+        self._updates = Updates(self.train, prompts_per_update, updates, seed)
+
+    def train_dataloader(self) -> ResumableLoader:
+        return ResumableLoader(self._updates)

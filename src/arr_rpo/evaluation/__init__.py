@@ -1,0 +1,1 @@
+"""What was learnt, measured by the oracle, which no judge sees."""

@@ -1,0 +1,42 @@
+"""The gate: a replayed rollout must have ratio 1, or nothing that follows means anything."""
+
+from __future__ import annotations
+
+import torch
+
+from arr_rpo.policy.pipeline import PipelinePolicy
+from arr_rpo.types import Rollout, UserError
+
+LIMIT = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 2e-2}  # nats a dimension; a wrong replay is off by far more
+
+
+def replay_floor(policy: PipelinePolicy, rollout: Rollout, rows: int = 4) -> float:
+    """Largest |log-prob replayed - recorded| over all recorded steps of the first candidates, in nats a dimension."""
+    chosen = torch.arange(min(rows, len(rollout.images)))
+    with torch.no_grad():
+        return max(
+            float((policy.replay(rollout, chosen, step)[0] - rollout.log_probs_BT[chosen, step]).abs().max())
+            for step in range(len(rollout.step_indices))
+        )
+
+
+def check_parity(policy: PipelinePolicy, rollout: Rollout, clip_range: float) -> float:
+    """The measured floor.
+
+    Raises:
+        UserError: the floor is that of a wrong replay, or the clip range lies below it.
+    """
+    floor = replay_floor(policy, rollout)
+    limit = LIMIT[rollout.latents_BTD.dtype]
+    if not floor <= limit:
+        raise UserError(
+            f"replay parity: the replayed log-probability differs from the recorded one by {floor:.1e} nats a dimension "
+            f"(limit {limit:.0e} for {rollout.latents_BTD.dtype}). The pipeline's step depends on something that is not "
+            "replayed: dropout, a random conditioning, or a scheduler that is not flow matching."
+        )
+    if clip_range <= floor:
+        raise UserError(
+            f"algorithm.clip_range={clip_range:g} lies below the replay floor {floor:.1e}: numerical noise alone would clip. "
+            "Raise clip_range, or use policy.dtype=float32."
+        )
+    return floor

@@ -1,0 +1,1 @@
+"""Rubrics: what is asked. Written by a judge model, parsed strictly, kept by content."""
