@@ -43,6 +43,10 @@ class RPOModule(pl.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self._make_optimizer(self.policy.adapter.parameters().values())
 
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Prompts are text: nothing to move."""
+        return batch
+
     def training_step(self, batch: tuple[int, tuple[Prompt, ...]], batch_idx: int) -> None:
         update, prompts = batch
         if self.judge_rewards is None:

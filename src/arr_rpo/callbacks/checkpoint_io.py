@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         temporary = target.with_name(target.name + ".part")
         try:
             super().save_checkpoint(checkpoint, temporary, storage_options)
-            os.replace(temporary, target)
+            temporary.replace(target)
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise UserError(f"could not write the checkpoint {target} ({error}); the one before it is untouched") from error

@@ -24,7 +24,7 @@ class ImageGrid(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
-        reward = next((c for c in trainer.callbacks if isinstance(c, RubricReward)), None)
+        reward = RubricReward.of(trainer)
         if reward is None or reward.last is None or batch_idx % self.every_n_updates or not reward.last[1].verdicts:
             return
         picture = grid(*reward.last, pairs=self.pairs)

@@ -44,10 +44,15 @@ class RubricReward(pl.Callback):
         self._module = pl_module
         pl_module.judge_rewards = self
 
+    @staticmethod
+    def of(trainer: Any) -> RubricReward | None:
+        """The one in a trainer's callbacks, if any."""
+        return next((c for c in trainer.callbacks if isinstance(c, RubricReward)), None)
+
     def __call__(self, rollout: Rollout) -> Rewards:
         rubrics: list[Rubric | None] = [None] * len(rollout.prompts)
         before = self.rubric.cost if self.rubric else Cost()
-        if self.reward.uses_rubric:
+        if self.rubric is not None and self.reward.uses_rubric:
             rubrics = self.rubric.rubrics(rollout.prompts, self.judge)
         rewards: Rewards = self.reward(self.judge, rollout, rubrics)
         writing = self.rubric.cost if self.rubric else Cost()
@@ -115,8 +120,9 @@ class RubricReward(pl.Callback):
         if len(self._recent) == self.failure_window and rate > self.max_failure_rate:
             reasons = sorted({v.reason for v in rewards.verdicts if v.reason}) or ["no rubric, or no answer"]
             raise UserError(
-                f"the judge failed on {rate:.0%} of the last {self.failure_window} rollouts (limit {self.max_failure_rate:.0%}): "
-                f"{reasons[0]}. See {self.path}. Nothing is lost: resume=true goes on from the last checkpoint."
+                f"the judge failed on {rate:.0%} of the last {self.failure_window} rollouts "
+                f"(limit {self.max_failure_rate:.0%}): {reasons[0]}. See {self.path}. "
+                f"Nothing is lost: resume={self.path.parent} goes on from the last checkpoint."
             )
 
     def state_dict(self) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -42,7 +41,7 @@ class Summary(pl.Callback):
             return
         after = self._measure(trainer, pl_module)
         pl_module.policy.adapter.save(self.run_dir / "policy")
-        reward = next((c for c in trainer.callbacks if isinstance(c, RubricReward)), None)
+        reward = RubricReward.of(trainer)
         heldout = self._data(trainer).heldout
         summary = {
             "heldout_strict": {"before": self.before["heldout"]["strict"], "after": after["heldout"]["strict"]},
@@ -142,4 +141,4 @@ def write_json(path: Path, data: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    temporary.replace(path)

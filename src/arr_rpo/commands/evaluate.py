@@ -23,7 +23,7 @@ def main(config: DictConfig) -> None:
         raise UserError(f"run={run}: no config.yaml there. Give the folder of a run of train.py.")
     weights = run / "policy"
     if not weights.is_dir():
-        raise UserError(f"run={run}: no folder `policy` there, so the run did not end. Go on with `python train.py resume={run}`.")
+        raise UserError(f"run={run}: no folder `policy` there, so the run did not end. Go on with train.py and resume={run}.")
     trained = OmegaConf.load(run / "config.yaml")
     policy, data = instantiate(trained.policy), instantiate(trained.data)
     policy.load_trained(weights)
@@ -32,5 +32,7 @@ def main(config: DictConfig) -> None:
         if prompts:
             images = pictures(policy, prompts, trained.callbacks.summary.eval_seed, config.batch_size)
             result[name] = measure(prompts, images).to_dict()
-            print(f"{name}: strict {result[name]['strict']:.3f}, criteria {result[name]['criteria']:.3f}, {len(prompts)} prompts")
+            print(
+                f"{name}: strict {result[name]['strict']:.3f}, criteria {result[name]['criteria']:.3f}, {len(prompts)} prompts"
+            )
     write_json(run / "evaluation.json", result)

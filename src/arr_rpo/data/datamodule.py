@@ -39,7 +39,7 @@ class ResumableLoader(DataLoader[Any]):
         self._start = 0
         self._taken = 0
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         start, self._start = self._start, 0
         self._taken = start
         for index in range(start, len(self.dataset)):  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from arr_rpo.types import Prompt
 
 @dataclass(frozen=True)
 class Accuracy:
-    """strict: share of prompts of which every criterion is met; criteria: share of criteria met; by_tag: strict of each kind."""
+    """strict: share of prompts with every criterion met; criteria: share of criteria met; by_tag: strict of each."""
 
     strict: float
     criteria: float

@@ -17,7 +17,7 @@ GRADES: Menu = ("1", "2", "3", "4", "5")
 
 
 def critique(criteria: int) -> Form:
-    """"1." yes/no of image A "/" yes/no of image B, for each criterion; then the better image."""
+    """ "1." yes/no of image A "/" yes/no of image B, for each criterion; then the better image."""
     parts: list[str | Menu] = []
     for number in range(1, criteria + 1):
         parts += [f"{number}.", YES_NO, "/", YES_NO, "\n"]

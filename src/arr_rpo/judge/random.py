@@ -25,7 +25,8 @@ class RandomJudge:
         for rubric in rubrics:
             p_a = float(self._rng.random())
             checks = tuple(
-                CriterionCheck(c.name, c.question, *map(float, self._rng.random(2))) for c in (rubric.criteria if rubric else ())
+                CriterionCheck(c.name, c.question, *map(float, self._rng.random(2)))
+                for c in (rubric.criteria if rubric else ())
             )
             verdicts.append(Verdict(Outcome.A if p_a > 0.5 else Outcome.B, p_a, (p_a, p_a), checks, Cost(calls=2)))
         return verdicts

@@ -28,7 +28,7 @@ SHAPES_JUDGE = Path(__file__).parents[1] / "shapes" / "weights" / "judge"
 Slots = list[dict[str, float]]  # for each slot of a form, the probability of each choice
 
 
-class OutsideChoices(Exception):
+class OutsideChoicesError(Exception):
     """The model puts its probability on tokens that are not on the menu."""
 
 
@@ -98,7 +98,7 @@ class VLMJudge:
         scores = []
         for index, (slots, cost) in enumerate(zip(*self._fill(conversations, [(GRADES,)] * len(images)), strict=True)):
             total = cost + first_cost if index == 0 else cost
-            if isinstance(slots, OutsideChoices):
+            if isinstance(slots, OutsideChoicesError):
                 scores.append(Score(None, total, str(slots)))
             else:
                 scores.append(Score(sum(int(grade) * p for grade, p in slots[0].items()), total))
@@ -112,7 +112,7 @@ class VLMJudge:
             for image, question in zip(images, questions, strict=True)
         ]
         answers, _ = self._fill(conversations, [(YES_NO,)] * len(images))
-        return [None if isinstance(slots, OutsideChoices) else slots[0]["yes"] for slots in answers]
+        return [None if isinstance(slots, OutsideChoicesError) else slots[0]["yes"] for slots in answers]
 
     def write(self, prompts: Sequence[str]) -> tuple[list[str], Cost]:
         """See `Judge.write`."""
@@ -136,7 +136,7 @@ class VLMJudge:
 
     def _verdict(self, first: Any, second: Any, rubric: Rubric | None, cost: Cost) -> Verdict:
         for answer in (first, second):
-            if isinstance(answer, OutsideChoices):
+            if isinstance(answer, OutsideChoicesError):
                 return Verdict(Outcome.FAILED, None, cost=cost, reason=str(answer))
         criteria = rubric.criteria if rubric else ()
         checks = tuple(
@@ -195,7 +195,9 @@ class VLMJudge:
             cost += Cost(len(part), int(batch["attention_mask"].sum()) + new.numel())
         return texts, cost
 
-    def _fill(self, conversations: Sequence[Any], forms: Sequence[Form]) -> tuple[list[Slots | OutsideChoices], list[Cost]]:
+    def _fill(
+        self, conversations: Sequence[Any], forms: Sequence[Form]
+    ) -> tuple[list[Slots | OutsideChoicesError], list[Cost]]:
         """Fills a form for each conversation; those with the same form go through the model together."""
         answers: list[Any] = [None] * len(forms)
         costs = [Cost()] * len(forms)
@@ -208,7 +210,7 @@ class VLMJudge:
         return answers, costs
 
     @torch.no_grad()
-    def _fill_batch(self, conversations: Sequence[Any], form: Form) -> tuple[list[Slots | OutsideChoices], list[int]]:
+    def _fill_batch(self, conversations: Sequence[Any], form: Form) -> tuple[list[Slots | OutsideChoicesError], list[int]]:
         batch = self._encode(conversations)
         out = self.model(**batch, use_cache=True, logits_to_keep=1)
         mask, cache = batch["attention_mask"], out.past_key_values
@@ -246,10 +248,10 @@ class VLMJudge:
         counts = mask.sum(1).tolist()
         return [self._accept(s, float(m), form) for s, m in zip(slots, mass, strict=True)], counts
 
-    def _accept(self, slots: Slots, mass: float, form: Form) -> Slots | OutsideChoices:
+    def _accept(self, slots: Slots, mass: float, form: Form) -> Slots | OutsideChoicesError:
         if not mass >= self.min_choice_mass:  # also catches NaN
             menus = sorted({"/".join(piece) for piece in form if isinstance(piece, tuple)})
-            return OutsideChoices(f"the menu {', '.join(menus)} holds only {mass:.2f} of the probability")
+            return OutsideChoicesError(f"the menu {', '.join(menus)} holds only {mass:.2f} of the probability")
         return slots
 
     def _tokens(self, text: str) -> list[int]:

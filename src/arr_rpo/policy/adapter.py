@@ -61,7 +61,6 @@ class Lora:
             **_collate_lora_metadata({"transformer": transformer}),
         )
 
-
     def load(self, folder: Path) -> None:
         """Loads what `save` wrote, through the pipeline's own `load_lora_weights`."""
         self._pipe.transformer.delete_adapters("default")

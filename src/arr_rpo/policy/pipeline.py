@@ -50,7 +50,9 @@ class PipelinePolicy(nn.Module):
     ) -> None:
         super().__init__()
         if num_inference_steps < 2:
-            raise UserError(f"policy.num_inference_steps={num_inference_steps}: the last step is deterministic, so take 2 or more")
+            raise UserError(
+                f"policy.num_inference_steps={num_inference_steps}: the last step is deterministic, so take 2 or more"
+            )
         self.pipe = load_pipeline(checkpoint, getattr(torch, dtype))
         self.num_inference_steps, self.eta, self.shared_noise = num_inference_steps, eta, shared_noise
         self._call_arguments = dict(call)
@@ -82,7 +84,9 @@ class PipelinePolicy(nn.Module):
         finally:
             scheduler.eta, scheduler.recording, scheduler.generator = 0.0, None, None
         if not recording.log_probs:
-            raise UserError(f"policy.eta={self.eta}: no step of the rollout is stochastic, so there is nothing to learn from; raise it")
+            raise UserError(
+                f"policy.eta={self.eta}: no step of the rollout is stochastic, so there is nothing to learn from; raise it"
+            )
         return Rollout(
             prompts=tuple(prompts),
             group_size=group_size,
@@ -103,7 +107,7 @@ class PipelinePolicy(nn.Module):
         scheduler.eta = self.eta
         scheduler.replay = Replay(rollout.step_indices[step], latents[:, step + 1])
         try:
-            call = functools.partial(type(self.pipe).__call__.__wrapped__, self.pipe)
+            call = functools.partial(type(self.pipe).__call__.__wrapped__, self.pipe)  # type: ignore[attr-defined]
             self._call([texts[int(row)] for row in rows], latents[:, step], output_type="latent", call=call)
         finally:
             scheduler.eta, scheduler.replay = 0.0, None

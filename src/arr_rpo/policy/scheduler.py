@@ -30,7 +30,7 @@ class Recording:
     step_indices: list[int] = field(default_factory=list)
 
 
-class FlowSDEScheduler(FlowMatchEulerDiscreteScheduler):  # type: ignore[misc]
+class FlowSDEScheduler(FlowMatchEulerDiscreteScheduler):
     """Flow-GRPO's stochastic sampler (arXiv 2505.05470) in place of the pipeline's Euler scheduler.
 
     Two modes. `record`: the pipeline runs as ever; all steps but the last are stochastic. `replay`: the pipeline runs
@@ -41,6 +41,7 @@ class FlowSDEScheduler(FlowMatchEulerDiscreteScheduler):  # type: ignore[misc]
     generator: torch.Generator | None = None
     recording: Recording | None = None
     replay: Replay | None = None
+    timesteps: Tensor
     mean: Tensor
     std: float
     step_log_prob: Tensor

@@ -27,7 +27,8 @@ class Pairwise:
     def check_group_size(self, group_size: int) -> None:
         if group_size % 2:
             raise UserError(
-                f"algorithm.group_size={group_size}: a pairwise reward compares candidates in pairs; use an even number, or reward=scalar"
+                f"algorithm.group_size={group_size}: a pairwise reward compares candidates in pairs; "
+                "use an even number, or reward=scalar"
             )
 
     def __call__(self, judge: Judge, rollout: Rollout, rubrics: Sequence[Rubric | None]) -> Rewards:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,5 +46,5 @@ class RubricStore:
         path = self.path(rubric.provenance)
         with tempfile.NamedTemporaryFile("w", dir=self.folder, suffix=".tmp", delete=False, encoding="utf-8") as file:
             json.dump(to_json(rubric), file, indent=1)
-        os.replace(file.name, path)
+        Path(file.name).replace(path)
         return path

@@ -36,7 +36,7 @@ def name_cells(things: Sequence[Located]) -> str:
 
 
 def varied_scene(metadata: dict[str, Any], rng: np.random.Generator) -> Scene:
-    """A picture that a policy might make of a prompt: right, with attributes wrong, with objects missing or added, or unrelated."""
+    """A picture that a policy might make of a prompt: right, wrong in attributes, short of or over objects, or unrelated."""
     kind = rng.random()
     if kind < 0.15:
         cells = rng.permutation(4)[: int(rng.integers(0, 5))]
@@ -166,7 +166,7 @@ class Teacher:
         return conversation
 
     def pair(self, group: Group, rng: np.random.Generator) -> Conversation:
-        """Two pictures of a prompt: name their cells, then which is better, with a rubric in context and without, in any order."""
+        """Two pictures of a prompt: name their cells, then which is better, with a rubric in context or without."""
         chosen = [group.pictures[int(i)] for i in rng.permutation(len(group.pictures))[:2]]
         if _met(questions_of(group.metadata), chosen[0]) == _met(questions_of(group.metadata), chosen[1]):
             chosen = [group.pictures[int(i)] for i in rng.permutation(len(group.pictures))[:2]]
@@ -180,8 +180,10 @@ class Teacher:
         conversation.user(self.wording("compare", prompt=_text(group.metadata, rng)))
         conversation.assistant(_better(questions_of(group.metadata), pair, rng))
 
-    def _compare_by_rubric(self, conversation: Conversation, group: Group, pair: list[Picture], rng: np.random.Generator) -> None:
-        """Half the time the rubric is the prompt's own, else one with criteria dropped, added and shuffled: the rubric rules."""
+    def _compare_by_rubric(
+        self, conversation: Conversation, group: Group, pair: list[Picture], rng: np.random.Generator
+    ) -> None:
+        """Half the time by the prompt's own rubric, else by one with criteria dropped, added, shuffled: the rubric rules."""
         questions = list(questions_of(group.metadata))
         if rng.random() < 0.5:
             kept = [q for q in questions if rng.random() < 0.7]

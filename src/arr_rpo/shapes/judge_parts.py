@@ -51,8 +51,7 @@ def _corpus() -> Iterator[str]:
         yield f" {color} {shape}? the {color} {shape} a {shape} exactly {shape}"
     for number, relation in itertools.product(NUMBERS.values(), RELATIONS):
         yield f"are there exactly {number} objects in total? {number} {relation} the"
-    for text in ("describe the image.", wording("score", prompt="x"), wording("compare", prompt="x"), *CELLS):
-        yield text
+    yield from ("describe the image.", wording("score", prompt="x"), wording("compare", prompt="x"), *CELLS)
     yield from (wording("compare_rubric", prompt="x", rubric="1. is\n2. are\n3. is there exactly\n4. are there exactly"),) * 3
     yield from ("yes", "no", "A", "B", "/", "\n", "yes", "no", *(f"{n}." for n in range(1, 10)))
 
@@ -120,4 +119,7 @@ def build_model(processor: Qwen3VLProcessor) -> Qwen3VLForConditionalGeneration:
         vision_end_token_id=ids("<|vision_end|>"),
         tie_word_embeddings=True,
     )
-    return Qwen3VLForConditionalGeneration(config)
+    model = Qwen3VLForConditionalGeneration(config)
+    model.generation_config.eos_token_id = processor.tokenizer.eos_token_id  # or generation would not know where to stop
+    model.generation_config.pad_token_id = processor.tokenizer.pad_token_id
+    return model

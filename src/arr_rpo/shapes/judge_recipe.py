@@ -64,22 +64,27 @@ class JudgeRecipe(pl.LightningModule):
         self._drawn: list[Group] = []
         self._sampled: list[Group] = []
 
+    @property
+    def _p(self) -> Any:
+        """The constructor's arguments."""
+        return self.hparams
+
     def setup(self, stage: str) -> None:
-        p, rng = self.hparams, np.random.default_rng(self.hparams.seed)
+        p, rng = self._p, np.random.default_rng(self._p.seed)
         log.info("drawing %d groups of pictures", p.drawn_groups)
         contents = [prompts.random_metadata(TAGS[i % len(TAGS)], rng) for i in range(p.drawn_groups)]
         scenes = [varied_scene(content, rng) for content in contents for _ in range(PICTURES_A_GROUP)]
         self._drawn = self._groups(contents, [draw(s) for s in scenes], scenes)
 
     def train_dataloader(self) -> DataLoader[int]:
-        return DataLoader(Steps(self.hparams.steps), batch_size=None)
+        return DataLoader(Steps(self._p.steps), batch_size=None)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        p = self.hparams
+        p = self._p
         return torch.optim.AdamW(self.model.parameters(), lr=p.lr, betas=(0.9, 0.98), weight_decay=p.weight_decay)
 
     def training_step(self, batch: int, batch_idx: int) -> None:
-        step, p = self.global_step, self.hparams
+        step, p = self.global_step, self._p
         if step >= p.samples_from_step and not self._sampled:
             self._sampled = self._sample_policy()
         rng = np.random.default_rng((p.seed, step))
@@ -98,7 +103,7 @@ class JudgeRecipe(pl.LightningModule):
         optimizer.step()
 
     def _lesson(self, step: int, rng: np.random.Generator) -> dict[str, list[Conversation]]:
-        p, teacher = self.hparams, self.teacher
+        p, teacher = self._p, self.teacher
         if step < p.caption_steps:
             groups = [self._any_group(rng) for _ in range(p.caption_batch_size)]
             return {"describe": [teacher.describing(g.pictures[int(rng.integers(len(g.pictures)))]) for g in groups]}
@@ -114,7 +119,8 @@ class JudgeRecipe(pl.LightningModule):
 
     def _loss(self, conversations: list[Conversation]) -> torch.Tensor:
         batch = collate(conversations, self.model.config.image_token_id)
-        return self.model(**{key: value.to(self.device) for key, value in batch.items()}).loss
+        loss: torch.Tensor = self.model(**{key: value.to(self.device) for key, value in batch.items()}).loss
+        return loss
 
     def _groups(self, contents: list[Any], pictures: list[Image.Image], truths: list[Any]) -> list[Group]:
         pixels = self.processor.image_processor(pictures, return_tensors="pt")["pixel_values"].half()
@@ -126,7 +132,7 @@ class JudgeRecipe(pl.LightningModule):
     @torch.no_grad()
     def _sample_policy(self) -> list[Group]:
         """Samples of the base policy, with what the oracle finds in them."""
-        p = self.hparams
+        p = self._p
         log.info("sampling %d groups of pictures from %s", p.sampled_groups, p.policy_dir)
         pipe = FluxPipeline.from_pretrained(p.policy_dir, local_files_only=True).to(self.device)
         pipe.set_progress_bar_config(disable=True)
@@ -147,7 +153,7 @@ class JudgeRecipe(pl.LightningModule):
         return self._groups(contents, pictures, [oracle.detect(picture) for picture in pictures])
 
     def on_train_end(self) -> None:
-        folder = Path(self.hparams.output_dir)
+        folder = Path(self._p.output_dir)
         self.model.save_pretrained(folder)
         self.processor.save_pretrained(folder)
         log.info("wrote the judge to %s", folder)

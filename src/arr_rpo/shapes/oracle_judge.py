@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from PIL.Image import Image
 
+from arr_rpo.data.prompts import read_prompts
 from arr_rpo.shapes import oracle
 from arr_rpo.shapes.judge_parts import rubric_json
-from arr_rpo.data.prompts import read_prompts
 from arr_rpo.shapes.questions import parse, questions_of
 from arr_rpo.types import Cost, CriterionCheck, Outcome, Prompt, Rubric, Score, UserError, Verdict
 

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from arr_rpo.shapes import prompts
 from arr_rpo.shapes.policy_parts import MAX_TOKENS, build_pipeline
 from arr_rpo.shapes.scene import draw
-from arr_rpo.shapes.vocabulary import TAGS
+from arr_rpo.shapes.vocabulary import PHRASINGS, TAGS
 from arr_rpo.types import UserError
 
 log = logging.getLogger(__name__)
@@ -47,8 +47,8 @@ class PolicyRecipe(pl.LightningModule):
     """Trains all parts of the embedded `FluxPipeline` in one fit: `vae_steps` of the VAE, then `flow_steps` of the rest.
 
     Flow matching (arXiv 2210.02747) with logit-normal times shifted by `time_shift` towards noise (arXiv 2403.03206, eq. 23):
-    a small latent shows its content early, so all that a caption can decide is decided at high noise. Text encoders are trained along and frozen
-    in the result; the weights that are kept are the exponential moving average.
+    a small latent shows its content early, so all that a caption can decide is decided at high noise. Text encoders are
+    trained along and frozen in the result; the weights that are kept are the exponential moving average.
 
     vae_from: a pipeline folder whose VAE is taken as it is; `vae_steps` is then 0.
     """
@@ -86,26 +86,32 @@ class PolicyRecipe(pl.LightningModule):
         self._contents: list[dict[str, Any]] = []
         self._latents: Tensor | None = None
 
+    @property
+    def _p(self) -> Any:
+        """The constructor's arguments."""
+        return self.hparams
+
     def setup(self, stage: str) -> None:
         """Draws the scenes: (N, 3, 32, 32) bytes, and what each shows."""
-        p, rng = self.hparams, np.random.default_rng(self.hparams.seed)
+        p, rng = self._p, np.random.default_rng(self._p.seed)
         log.info("drawing %d scenes", p.scenes)
         self._contents = [prompts.random_metadata(TAGS[i % len(TAGS)], rng) for i in range(p.scenes)]
         pictures = np.stack([np.asarray(draw(prompts.scene_of(content, rng))) for content in self._contents])
         self._pictures = torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous()
 
     def train_dataloader(self) -> DataLoader[int]:
-        return DataLoader(Steps(self.hparams.vae_steps + self.hparams.flow_steps), batch_size=None)
+        return DataLoader(Steps(self._p.vae_steps + self._p.flow_steps), batch_size=None)
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        vae = torch.optim.AdamW(self.vae.parameters(), lr=self.hparams.vae_lr, betas=(0.9, 0.99), weight_decay=0.0)
-        flow = torch.optim.AdamW(self.flow.parameters(), lr=self.hparams.flow_lr, betas=(0.9, 0.99), weight_decay=0.01)
+        vae = torch.optim.AdamW(self.vae.parameters(), lr=self._p.vae_lr, betas=(0.9, 0.99), weight_decay=0.0)
+        flow = torch.optim.AdamW(self.flow.parameters(), lr=self._p.flow_lr, betas=(0.9, 0.99), weight_decay=0.01)
         return [vae, flow]
 
     def training_step(self, batch: int, batch_idx: int) -> None:
-        step, p = self.global_step, self.hparams
+        step, p = self.global_step, self._p
         rng = np.random.default_rng((p.seed, step))
-        vae_optimizer, flow_optimizer = self.optimizers()  # type: ignore[misc]
+        optimizers: Any = self.optimizers()
+        vae_optimizer, flow_optimizer = optimizers
         if step < p.vae_steps:
             loss = self._vae_loss(torch.from_numpy(rng.integers(p.scenes, size=p.vae_batch_size)), step)
             self._update(vae_optimizer, loss, self.vae.parameters(), step, p.vae_steps, p.vae_lr)
@@ -122,8 +128,9 @@ class PolicyRecipe(pl.LightningModule):
         assert self._pictures is not None
         x = self._pictures[rows].to(self.device).float() / 127.5 - 1
         posterior = self.vae.encode(x).latent_dist
-        z = posterior.mode() + posterior.std * _noise(posterior.mean.shape, self.hparams.seed, step).to(self.device)
-        return torch.nn.functional.mse_loss(self.vae.decode(z).sample, x) + 1e-6 * posterior.kl().mean()
+        z = posterior.mode() + posterior.std * _noise(posterior.mean.shape, self._p.seed, step).to(self.device)
+        loss: Tensor = torch.nn.functional.mse_loss(self.vae.decode(z).sample, x) + 1e-6 * posterior.kl().mean()
+        return loss
 
     @torch.no_grad()
     def _encode_scenes(self) -> Tensor:
@@ -131,25 +138,23 @@ class PolicyRecipe(pl.LightningModule):
         assert self._pictures is not None
         log.info("encoding the scenes")
         chunks = [
-            self.vae.encode(part.to(self.device).float() / 127.5 - 1).latent_dist.mode()
-            for part in self._pictures.split(256)
+            self.vae.encode(part.to(self.device).float() / 127.5 - 1).latent_dist.mode() for part in self._pictures.split(256)
         ]
         z = torch.cat(chunks)
         shift, scale = float(z.mean()), float(1 / z.std())
         self.vae.register_to_config(shift_factor=shift, scaling_factor=scale)
         z = (z - shift) * scale
         n, c, h, w = z.shape
-        return self.pipe._pack_latents(z, n, c, h, w)
+        packed: Tensor = self.pipe._pack_latents(z, n, c, h, w)
+        return packed
 
     def _flow_loss(self, rows: np.ndarray, rng: np.random.Generator) -> Tensor:
         """Mean squared error of the velocity noise - x at a random time."""
         assert self._latents is not None
-        p = self.hparams
+        p = self._p
         x = self._latents[torch.from_numpy(rows)]
         captions = [self._caption(self._contents[row], rng) for row in rows]
-        embeds, pooled, text_ids = self.pipe.encode_prompt(
-            captions, None, device=self.device, max_sequence_length=MAX_TOKENS
-        )
+        embeds, pooled, text_ids = self.pipe.encode_prompt(captions, None, device=self.device, max_sequence_length=MAX_TOKENS)
         noise = torch.from_numpy(rng.standard_normal(x.shape, dtype=np.float32)).to(x)
         sigma = torch.from_numpy(rng.standard_normal(len(rows), dtype=np.float32)).to(x).sigmoid()
         sigma = p.time_shift * sigma / (1 + (p.time_shift - 1) * sigma)
@@ -166,14 +171,14 @@ class PolicyRecipe(pl.LightningModule):
         return torch.nn.functional.mse_loss(velocity, noise - x)
 
     def _caption(self, content: dict[str, Any], rng: np.random.Generator) -> str:
-        phrasing = prompts.PHRASINGS[int(rng.integers(len(prompts.PHRASINGS)))]
-        return prompts.describe(prompts.mistaken(content, self.hparams.caption_error_rate, rng), phrasing)
+        phrasing = PHRASINGS[int(rng.integers(len(PHRASINGS)))]
+        return prompts.describe(prompts.mistaken(content, self._p.caption_error_rate, rng), phrasing)
 
     def _update(self, optimizer: Any, loss: Tensor, parameters: Iterator[Any], step: int, steps: int, lr: float) -> None:
         """One optimizer step at a cosine learning rate with warm-up, gradient norm clipped to 1."""
         if not torch.isfinite(loss):
             raise RuntimeError(f"the loss is {loss.item()} at step {step}: lower the learning rate")
-        warm = min(1.0, (step + 1) / self.hparams.warmup_steps)
+        warm = min(1.0, (step + 1) / self._p.warmup_steps)
         for group in optimizer.param_groups:
             group["lr"] = lr * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
         optimizer.zero_grad()
@@ -193,9 +198,9 @@ class PolicyRecipe(pl.LightningModule):
             return
         self.ema.store(self.flow.parameters())
         self.ema.copy_to(self.flow.parameters())
-        self.pipe.save_pretrained(Path(self.hparams.output_dir))
+        self.pipe.save_pretrained(Path(self._p.output_dir))
         self.ema.restore(self.flow.parameters())
-        log.info("wrote the pipeline to %s", self.hparams.output_dir)
+        log.info("wrote the pipeline to %s", self._p.output_dir)
 
 
 def _noise(shape: torch.Size, *seed: int) -> Tensor:

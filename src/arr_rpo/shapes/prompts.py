@@ -144,8 +144,8 @@ def mistaken(metadata: Metadata, error_rate: float, rng: np.random.Generator) ->
     Captions of web images are like that. A base model trained on them knows the right mode and spreads its probability.
     """
     wrong: Metadata = {"tag": metadata["tag"], "include": []}
-    for entry in metadata["include"]:
-        entry = dict(entry)
+    for original in metadata["include"]:
+        entry = dict(original)
         if rng.random() < error_rate:
             entry["class"] = _other(SHAPES, entry["class"], rng)
         if "color" in entry and rng.random() < error_rate:

@@ -31,7 +31,7 @@ class Located(Protocol):
 
 @dataclass(frozen=True)
 class Question:
-    """kind: existence, counting, position or total. `color` None means any colour; the second pair is position's other object."""
+    """kind: existence, counting, position or total. `color` None is any colour; the `other_` fields are for position."""
 
     kind: str
     shape: str = ""

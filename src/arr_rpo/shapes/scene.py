@@ -51,9 +51,7 @@ def outline(shape: str, x: float, y: float, radius: float) -> list[tuple[float, 
         angles, radii = [90 + 36 * k for k in range(10)], [radius * 1.2, radius * 0.48] * 5
     else:
         angles, radii = [10 * k for k in range(36)], [radius] * 36
-    return [
-        (x + r * math.cos(math.radians(a)), y - r * math.sin(math.radians(a))) for a, r in zip(angles, radii, strict=True)
-    ]
+    return [(x + r * math.cos(math.radians(a)), y - r * math.sin(math.radians(a))) for a, r in zip(angles, radii, strict=True)]
 
 
 def draw(scene: Scene) -> Image.Image:
