@@ -7,15 +7,15 @@ from torch import Tensor
 
 def raw(rewards_PG: Tensor, valid_PG: Tensor) -> Tensor:
     """A = r: no baseline, no normalisation, as ARR's RPO publishes it (arXiv 2605.08354)."""
-    return rewards_PG * valid_PG
+    return rewards_PG.where(valid_PG, 0.0)
 
 
 def centred(rewards_PG: Tensor, valid_PG: Tensor) -> Tensor:
     """A = r - mean of the group's valid rewards (Dr. GRPO, arXiv 2503.20783): they sum to zero, so that a judge without
     an opinion moves nothing on average."""
     count = valid_PG.sum(1, keepdim=True).clamp(min=1)
-    mean = (rewards_PG * valid_PG).sum(1, keepdim=True) / count
-    return (rewards_PG - mean) * valid_PG
+    mean = rewards_PG.where(valid_PG, 0.0).sum(1, keepdim=True) / count
+    return (rewards_PG - mean).where(valid_PG, 0.0)
 
 
 def group_normalised(rewards_PG: Tensor, valid_PG: Tensor) -> Tensor:

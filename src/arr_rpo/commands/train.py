@@ -46,8 +46,8 @@ def train(config: DictConfig) -> None:
     pl.seed_everything(config.seed, verbose=False)
     trainer = instantiate(
         config.trainer,
-        logger=[instantiate(logger) for logger in (config.logger or {}).values()],
-        callbacks=[instantiate(callback) for callback in (config.callbacks or {}).values()],
+        logger=[instantiate(logger) for logger in (config.logger or {}).values() if logger],
+        callbacks=[instantiate(callback) for callback in (config.callbacks or {}).values() if callback],
     )
     module, data = instantiate(config.module), instantiate(config.data)
     trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)

@@ -17,17 +17,18 @@ GRADES: Menu = ("1", "2", "3", "4", "5")
 
 
 def critique(criteria: int) -> Form:
-    """ "1." yes/no of image A "/" yes/no of image B, for each criterion; then the better image."""
+    """For each criterion `1.yes/no` (image A / image B); then how many each meets; then the better image."""
     parts: list[str | Menu] = []
     for number in range(1, criteria + 1):
         parts += [f"{number}.", YES_NO, "/", YES_NO, "\n"]
-    return (*parts, A_B)
+    tally: Menu = tuple(str(n) for n in range(criteria + 1))
+    return (*parts, "score ", tally, "/", tally, "\n", A_B)
 
 
 def filled(form: Form, choices: Sequence[str]) -> tuple[str, ...]:
     """The reply's pieces with `choices` in the slots, in order. Tokenise piece by piece: that is how forms are filled."""
+    slots = sum(isinstance(part, tuple) for part in form)
+    if slots != len(choices):
+        raise ValueError(f"{len(choices)} choices for {slots} slots")
     remaining = iter(choices)
-    pieces = tuple(next(remaining) if isinstance(part, tuple) else part for part in form)
-    if next(remaining, None) is not None:
-        raise ValueError("more choices than slots")
-    return pieces
+    return tuple(next(remaining) if isinstance(part, tuple) else part for part in form)

@@ -193,7 +193,8 @@ class Teacher:
         text = self.wording("compare_rubric", prompt=_text(group.metadata, rng), rubric=render([str(q) for q in questions]))
         conversation.user(text)
         checks = [YES_NO[not q.answer(p.things)] for q in questions for p in pair]
-        conversation.assistant(*filled(critique(len(questions)), [*checks, _better(questions, pair, rng)]))
+        tally = [str(sum(q.answer(p.things) for q in questions)) for p in pair]
+        conversation.assistant(*filled(critique(len(questions)), [*checks, *tally, _better(questions, pair, rng)]))
 
     def writing(self, rng: np.random.Generator) -> Conversation:
         """A prompt, and its rubric as JSON."""

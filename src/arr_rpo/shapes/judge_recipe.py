@@ -17,6 +17,7 @@ from diffusers import FluxPipeline
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from arr_rpo.judge.forms import A_B, YES_NO
 from arr_rpo.shapes import oracle, prompts
 from arr_rpo.shapes.judge_data import Conversation, Group, Picture, Teacher, collate, varied_scene
 from arr_rpo.shapes.judge_parts import build_model, build_processor
@@ -61,6 +62,8 @@ class JudgeRecipe(pl.LightningModule):
         self.processor = build_processor()
         self.teacher = Teacher(self.processor)
         self.model = build_model(self.processor)
+        # A verdict is one token in a long reply: it counts more, or it is learnt last.
+        self._verdict_tokens = torch.tensor(self.processor.tokenizer.convert_tokens_to_ids([*A_B, *YES_NO]))
         self._drawn: list[Group] = []
         self._sampled: list[Group] = []
 
@@ -119,8 +122,11 @@ class JudgeRecipe(pl.LightningModule):
 
     def _loss(self, conversations: list[Conversation]) -> torch.Tensor:
         batch = collate(conversations, self.model.config.image_token_id)
-        loss: torch.Tensor = self.model(**{key: value.to(self.device) for key, value in batch.items()}).loss
-        return loss
+        labels = batch.pop("labels")[:, 1:].to(self.device)
+        logits = self.model(**{key: value.to(self.device) for key, value in batch.items()}).logits[:, :-1]
+        losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels, reduction="none")
+        weights = (labels != -100) * torch.where(torch.isin(labels, self._verdict_tokens.to(labels)), 5.0, 1.0)
+        return (losses * weights).sum() / weights.sum()
 
     def _groups(self, contents: list[Any], pictures: list[Image.Image], truths: list[Any]) -> list[Group]:
         pixels = self.processor.image_processor(pictures, return_tensors="pt")["pixel_values"].half()

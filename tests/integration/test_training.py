@@ -1,0 +1,177 @@
+"""The main job in small, as a user runs it: it learns something, stops, resumes, and says what is wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.utils import instantiate
+
+from arr_rpo.commands.train import check_keys, train
+from arr_rpo.module import RPOModule
+from arr_rpo.policy.adapter import Full
+from arr_rpo.types import Outcome, Prompt, Rewards, UserError, Verdict
+from tests.conftest import configure, make_policy
+
+ROOT = Path(__file__).parents[2]
+SMALL = [
+    "experiment=t2i_rpo",
+    "data.updates=3",
+    "data.prompts_per_update=4",
+    "data.unseen=null",
+    "callbacks.summary.kl_prompts=2",
+    "policy.num_inference_steps=3",
+    "trainer.enable_progress_bar=false",
+    "callbacks.progress=null",
+    "trainer.accelerator=cpu",
+]
+
+
+@pytest.fixture
+def few_prompts(tmp_path: Path) -> str:
+    rows = (ROOT / "src/arr_rpo/shapes/data/heldout.jsonl").read_text(encoding="utf-8").splitlines()[::64]
+    path = tmp_path / "heldout.jsonl"
+    path.write_text("\n".join(rows), encoding="utf-8")
+    return str(path)
+
+
+def run(tmp_path: Path, heldout: str, *overrides: str) -> Path:
+    folder = tmp_path / "run"
+    config = configure(
+        [*SMALL, f"run_dir={folder}", f"data.heldout={heldout}", f"rubric.store={tmp_path / 'rubrics'}", *overrides]
+    )
+    train(config)
+    return folder
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    return checkpoint["state_dict"]
+
+
+def test_the_main_job_writes_what_it_promises(tmp_path: Path, few_prompts: str) -> None:
+    folder = run(tmp_path, few_prompts)
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    assert set(summary["heldout_strict"]) == {"before", "after"}
+    assert {"calls", "tokens", "ties", "flips", "failures"} <= set(summary["judge"])
+    assert summary["judge"]["calls"] >= 3 * 4 * 2
+    assert summary["images"] == 3 * 4 * 2
+    assert summary["seed"] == 1
+    verdicts = [json.loads(line) for line in (folder / "verdicts.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(verdicts) == 12
+    assert all(v["rubric"] for v in verdicts)
+    assert (folder / "policy" / "pytorch_lora_weights.safetensors").is_file()
+    assert (folder / "grids" / "update_00000.png").is_file()
+    assert (folder / "config.yaml").is_file()
+    names = set(weights(folder))
+    assert names
+    assert all("lora_" in name for name in names)  # neither the base nor the judge
+    if summary["optimizer_steps"]:
+        assert summary["kl"] > 0
+
+
+def test_a_resumed_run_equals_an_unbroken_one(tmp_path: Path, few_prompts: str) -> None:
+    control = ["judge=random", "reward=pairwise", "callbacks.checkpoint.train_time_interval.seconds=0"]
+    whole = run(tmp_path / "a", few_prompts, *control)
+    part = run(tmp_path / "b", few_prompts, *control, "trainer.max_steps=4")  # two steps an update: stops after the second
+    stopped = weights(part)
+    (part / "summary.json").unlink()
+    resumed = run(tmp_path / "c", few_prompts, *control, f"resume={part}")
+    assert not (resumed / "summary.json").exists()  # it went on in its own folder
+    first, again = weights(whole), weights(part)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert any(not torch.equal(stopped[name], again[name]) for name in first)
+    summaries = [json.loads((folder / "summary.json").read_text(encoding="utf-8")) for folder in (whole, part)]
+    for key in ("heldout_strict", "kl", "images", "judge", "optimizer_steps"):
+        assert summaries[0][key] == summaries[1][key]
+
+
+def test_an_update_moves_the_adapter_and_nothing_else() -> None:
+    config = configure(["experiment=t2i_rpo", "run_dir=unused", "policy.num_inference_steps=3"])
+    module: RPOModule = instantiate(config.module)
+    adapter = {f"transformer.{name}" for name in module.policy.adapter.parameters()}
+    before = {name: p.clone() for name, p in module.policy.named_parameters()}
+    encoders = {name: p.clone() for name, p in module.policy.pipe.text_encoder_2.named_parameters()}
+    optimizer = module.configure_optimizers()
+    rollout = module.policy.rollout((Prompt("a", "a photo of a red circle"),), 2, seed=(1,))
+    module.policy.replay(rollout, torch.arange(2), 0)[0].sum().backward()
+    optimizer.step()
+    moved = {name for name, p in module.policy.named_parameters() if not torch.equal(p, before[name])}
+    assert moved
+    assert moved <= adapter
+    assert all(torch.equal(p, encoders[name]) for name, p in module.policy.pipe.text_encoder_2.named_parameters())
+
+
+def test_the_reference_of_full_training_is_the_first_model() -> None:
+    policy = make_policy(adapter=Full())
+    prompts = (Prompt("a", "a photo of a red circle"),)
+    rollout = policy.rollout(prompts, 2, seed=(1,))
+    rows = torch.arange(2)
+    with torch.no_grad():
+        before = policy.replay(rollout, rows, 0)[1]
+        for p in policy.adapter.parameters().values():
+            p.add_(0.01)
+        moved = policy.replay(rollout, rows, 0)[1]
+        with policy.adapter.reference():
+            reference = policy.replay(rollout, rows, 0)[1]
+        again = policy.replay(rollout, rows, 0)[1]
+    assert torch.equal(reference, before)
+    assert torch.equal(again, moved)
+    assert not torch.equal(moved, before)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("policy.num_steps=3", "num_steps"),
+        ("reward=best", "best"),
+        ("policy.checkpoint=/no/such", "/no/such"),
+        ("algorithm.group_size=3", "group_size=3"),
+        ("data.train=/no/file.jsonl", "/no/file.jsonl"),
+        ("resume=/no/run", "/no/run"),
+        ("~rubric", "rubric"),
+        ("+sed=1", "sed"),
+    ],
+)
+def test_bad_input_ends_in_one_message_that_names_it(tmp_path: Path, override: str, message: str) -> None:
+    command = [sys.executable, "train.py", *SMALL, f"run_dir={tmp_path}", override]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_unknown_top_level_keys_are_refused() -> None:
+    config = configure(["experiment=t2i_rpo", "run_dir=x", "+sedd=1"])
+    with pytest.raises(UserError, match="sedd"):
+        check_keys(config)
+
+
+def test_a_judge_that_keeps_failing_stops_the_run(tmp_path: Path, few_prompts: str) -> None:
+    with pytest.raises(UserError, match=r"judge failed on 100%"):
+        run(tmp_path, few_prompts, "judge.min_choice_mass=1.1")
+
+
+def test_failed_verdicts_give_no_advantage() -> None:
+    config = configure(["experiment=t2i_rpo", "run_dir=x"])
+    module: RPOModule = instantiate(config.module)
+    values, valid = torch.tensor([1.0, -1.0, 0.0, 0.0]), torch.tensor([True, True, False, False])
+    rewards = Rewards(values, valid, (Verdict(Outcome.A, 0.9), Verdict(Outcome.FAILED, None)))
+    assert module.advantages(rewards).tolist() == [1.0, -1.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs" / "experiment").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_experiment_composes(path: Path) -> None:
+    config = configure([f"experiment={path.stem}", "run_dir=x"])
+    check_keys(config)
+    assert config.module._target_
+
+
+@pytest.mark.parametrize("choice", ["reward=scalar", "reward=pairwise", "judge=oracle", "judge=random", "algorithm=rpo_paper"])
+def test_the_groups_swap(tmp_path: Path, few_prompts: str, choice: str) -> None:
+    folder = run(tmp_path, few_prompts, choice, "data.updates=1", *(["judge.seed=1"] if choice == "judge=random" else []))
+    assert (folder / "summary.json").is_file()

@@ -1,0 +1,83 @@
+"""Reply forms and the texts a judge is asked with."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from arr_rpo.judge.forms import A_B, YES_NO, critique, filled
+from arr_rpo.judge.wording import ROLES, Wording, render
+from arr_rpo.types import Criterion, Rubric, UserError
+
+
+def a_style(folder: Path, *roles: str) -> Path:
+    folder.mkdir()
+    for role in roles:
+        (folder / f"{role}.txt").write_text(f"{role}: {{prompt}}\n", encoding="utf-8")
+    return folder
+
+
+def test_critique_of_two_criteria() -> None:
+    yes_no, a_b = ("yes", "no"), ("A", "B")
+    assert critique(2) == ("1.", yes_no, "/", yes_no, "\n", "2.", yes_no, "/", yes_no, "\n", a_b)
+    assert critique(0) == (a_b,)
+
+
+def test_filled_critique() -> None:
+    pieces = filled(critique(2), ["yes", "no", "no", "no", "A"])
+    assert "".join(pieces) == "1.yes/no\n2.no/no\nA"
+    assert pieces == ("1.", "yes", "/", "no", "\n", "2.", "no", "/", "no", "\n", "A")
+
+
+def test_filled_keeps_fixed_text() -> None:
+    assert filled(("is it ", YES_NO, " or ", A_B, "?"), ["no", "B"]) == ("is it ", "no", " or ", "B", "?")
+
+
+def test_filled_with_the_wrong_number_of_choices() -> None:
+    with pytest.raises(ValueError, match="more choices than slots"):
+        filled((YES_NO,), ["yes", "no"])
+    with pytest.raises((ValueError, RuntimeError)):
+        filled((YES_NO, A_B), ["yes"])
+
+
+def test_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        Wording(tmp_path / "nowhere")
+    message = str(caught.value)
+    assert str(tmp_path / "nowhere") in message
+    assert "default" in message
+    assert "shapes" in message
+    assert all(f"{role}.txt" in message for role in ROLES)
+
+
+def test_missing_file_is_named_alone(tmp_path: Path) -> None:
+    folder = a_style(tmp_path / "mine", *(r for r in ROLES if r != "score"))
+    with pytest.raises(UserError, match=r": score\.txt not found in "):
+        Wording(folder)
+
+
+def test_a_folder_of_ones_own(tmp_path: Path) -> None:
+    wording = Wording(a_style(tmp_path / "mine", *ROLES))
+    assert wording("score", prompt="a {red} star") == "score: a {red} star"  # no newline; braces of a prompt are text
+    assert wording.digest("score") == hashlib.sha256(b"score: {prompt}").hexdigest()[:16]
+    assert wording.digest("score") != wording.digest("write")
+
+
+@pytest.mark.parametrize("style", ["shapes", "default"])
+def test_shipped_styles_place_their_fields(style: str) -> None:
+    wording = Wording(style)
+    assert "a red star" in wording("compare", prompt="a red star")
+    assert "a red star" in wording("score", prompt="a red star")
+    assert "a red star" in wording("write", prompt="a red star")
+    assert "is there a star?" in wording("check", question="is there a star?", prompt="a red star")
+    rubric = wording("compare_rubric", prompt="a red star", rubric="1. is there a star?")
+    assert "a red star" in rubric
+    assert "1. is there a star?" in rubric
+
+
+def test_render_numbers_the_questions() -> None:
+    questions = ["is there a star?", "is it red?"]
+    rubric = Rubric(tuple(Criterion(name=f"c{i}", question=q) for i, q in enumerate(questions)))
+    assert render(questions) == render(rubric) == "1. is there a star?\n2. is it red?"

@@ -1,0 +1,154 @@
+"""The embedded judge: its forms are filled right, it knows the drawings, and what it cannot answer is a failure."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from arr_rpo.judge.forms import YES_NO, critique
+from arr_rpo.judge.vlm import VLMJudge
+from arr_rpo.judge.wording import Wording, render
+from arr_rpo.rubric.parse import parse_rubric
+from arr_rpo.shapes.judge_data import balanced_question, name_cells, varied_scene
+from arr_rpo.shapes.prompts import describe, random_metadata, scene_of
+from arr_rpo.shapes.questions import questions_of
+from arr_rpo.shapes.scene import draw, place
+from arr_rpo.shapes.vocabulary import TAGS
+from arr_rpo.types import Criterion, Outcome, Prompt, Rubric, UserError
+
+RED_CIRCLE = draw(place([("red", "circle")], [0], np.random.default_rng(0)))
+BLUE_STARS = draw(place([("blue", "star"), ("blue", "star")], [1, 2], np.random.default_rng(1)))
+RUBRIC = Rubric((Criterion("existence", "is there a red circle?"), Criterion("total", "is there exactly one object in total?")))
+PROMPT = Prompt("1", "a photo of a red circle")
+
+
+def test_it_says_what_it_sees(judge: VLMJudge) -> None:
+    assert judge.descriptions([RED_CIRCLE, BLUE_STARS]) == [
+        "red circle, nothing, nothing, nothing",
+        "nothing, blue star, blue star, nothing",
+    ]
+
+
+def test_a_clear_pair_is_judged_right_in_both_places(judge: VLMJudge) -> None:
+    forwards, backwards = judge.compare([PROMPT] * 2, [(RED_CIRCLE, BLUE_STARS), (BLUE_STARS, RED_CIRCLE)], [RUBRIC] * 2)
+    assert (forwards.outcome, backwards.outcome) == (Outcome.A, Outcome.B)
+    assert [(c.a > 0.5, c.b > 0.5) for c in forwards.checks] == [(True, False), (True, False)]
+    assert forwards.cost.calls >= 2
+    assert forwards.cost.tokens > 100
+
+
+def test_filling_a_form_with_the_cache_is_filling_it_from_scratch(judge: VLMJudge) -> None:
+    """Each slot's probabilities against a plain forward pass over everything before it, without cache and padding."""
+    judge.descriptions([RED_CIRCLE, BLUE_STARS])
+    short = judge._conversation((RED_CIRCLE,), "is there a red circle?")
+    text = Wording("shapes")("compare_rubric", prompt=PROMPT.text, rubric=render(RUBRIC))
+    long = judge._conversation((RED_CIRCLE, BLUE_STARS), text)
+    form = critique(2)
+    (_, filled), _ = judge._fill_batch([short, long], form)  # the short one pads the batch on the left
+    assert not isinstance(filled, Exception)
+    batch = judge._encode([long])
+    ids, slot = batch["input_ids"], 0
+    for piece in form:
+        if isinstance(piece, str):
+            ids = torch.cat([ids, torch.tensor([judge._tokens(piece)])], 1)
+            continue
+        extra = ids.shape[1] - batch["input_ids"].shape[1]
+        types = torch.nn.functional.pad(batch["mm_token_type_ids"], (0, extra))
+        with torch.no_grad():
+            logits = judge.model(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                mm_token_type_ids=types,
+                pixel_values=batch["pixel_values"],
+                image_grid_thw=batch["image_grid_thw"],
+            ).logits[0, -1]
+        menu = [judge._one_token(choice) for choice in piece]
+        expected = logits.softmax(-1)[menu] / logits.softmax(-1)[menu].sum()
+        assert list(filled[slot].values()) == pytest.approx(expected.tolist(), abs=1e-4)
+        ids = torch.cat([ids, torch.tensor([[menu[int(expected.argmax())]]])], 1)
+        slot += 1
+    assert slot == 5
+
+
+def test_criteria_on_drawings(judge: VLMJudge) -> None:
+    """400 balanced questions about new drawings. The measured figure stands in the model card; this is its floor."""
+    rng = np.random.default_rng(123)
+    scenes = [varied_scene(random_metadata(TAGS[i % 6], rng), rng) for i in range(400)]
+    questions = [balanced_question(scene, rng) for scene in scenes]
+    answers = judge.check([draw(s) for s in scenes], [str(q) for q in questions])
+    right = [(p is not None and p > 0.5) == q.answer(s) for p, q, s in zip(answers, questions, scenes, strict=True)]
+    named = [text == name_cells(s) for text, s in zip(judge.descriptions([draw(s) for s in scenes]), scenes, strict=True)]
+    assert sum(named) / 400 >= 0.97
+    assert sum(right) / 400 >= 0.85
+
+
+def test_it_writes_the_rubric_of_a_prompt(judge: VLMJudge) -> None:
+    rng = np.random.default_rng(5)
+    contents = [random_metadata(tag, rng) for tag in TAGS]
+    replies, cost = judge.write([describe(c) for c in contents])
+    for content, reply in zip(contents, replies, strict=True):
+        rubric = parse_rubric(reply, {})
+        assert {c.question for c in rubric.criteria} == {str(q) for q in questions_of(content)}
+    assert cost.calls == len(contents)
+
+
+def test_scores_lie_on_the_scale_and_prefer_the_right_picture(judge: VLMJudge) -> None:
+    right, wrong = (s.value for s in judge.score([PROMPT, PROMPT], [RED_CIRCLE, BLUE_STARS]))
+    assert right is not None
+    assert wrong is not None
+    assert 1 <= wrong < right <= 5
+
+
+def test_pairs_without_rubric(judge: VLMJudge) -> None:
+    rng = np.random.default_rng(6)
+    right = 0
+    for _ in range(20):
+        content = random_metadata("color_attr", rng)
+        good, bad = draw(scene_of(content, rng)), draw(scene_of(random_metadata("counting", rng), rng))
+        [verdict] = judge.compare([Prompt("x", describe(content))], [(good, bad)], [None])
+        right += verdict.outcome is Outcome.A
+        assert not verdict.checks
+    assert right >= 17
+
+
+def test_an_answer_outside_the_menu_is_a_failure_not_a_number(judge: VLMJudge) -> None:
+    strict = copy.copy(judge)
+    strict.min_choice_mass = 1.1
+    [verdict] = strict.compare([PROMPT], [(RED_CIRCLE, BLUE_STARS)], [RUBRIC])
+    assert verdict.outcome is Outcome.FAILED
+    assert verdict.p_a is None
+    assert "A/B" in verdict.reason
+    assert strict.score([PROMPT], [RED_CIRCLE])[0].value is None
+    assert strict.check([RED_CIRCLE], ["is there a red circle?"]) == [None]
+
+
+def test_nan_is_a_failure(judge: VLMJudge) -> None:
+    form = (YES_NO,)
+    assert isinstance(judge._accept([{"yes": float("nan"), "no": float("nan")}], float("nan"), form), Exception)
+
+
+def test_missing_weights_name_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=str(tmp_path)):
+        VLMJudge(
+            checkpoint=str(tmp_path),
+            wording="shapes",
+            describe=True,
+            dtype="float32",
+            device="cpu",
+            batch_size=1,
+            tie_margin=0.1,
+            min_choice_mass=0.5,
+            max_description_tokens=1,
+            max_rubric_tokens=1,
+        )
+
+
+def test_images_of_any_mode_are_read(judge: VLMJudge) -> None:
+    assert judge.check([RED_CIRCLE.convert("RGBA").convert("RGB"), Image.new("RGB", (32, 32))], ["is there a red circle?"] * 2)[
+        0
+    ]

@@ -1,0 +1,163 @@
+"""The pipeline as a policy: exact replay, gradients only where they belong, the stock pipeline's own pictures."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import FluxPipeline
+
+from arr_rpo.policy.parity import check_parity, replay_floor
+from arr_rpo.policy.pipeline import SHAPES_POLICY, PipelinePolicy
+from arr_rpo.types import Prompt, Rollout, UserError
+from tests.conftest import make_policy
+
+PROMPTS = (Prompt("a", "a photo of a red circle"), Prompt("b", "a photo of two blue stars"))
+
+
+@pytest.fixture(scope="module")
+def policy() -> PipelinePolicy:
+    return make_policy()
+
+
+@pytest.fixture(scope="module")
+def rollout(policy: PipelinePolicy) -> Rollout:
+    return policy.rollout(PROMPTS, 2, seed=(1, 2))
+
+
+def test_shapes_of_a_rollout(rollout: Rollout) -> None:
+    assert len(rollout.images) == 4
+    assert rollout.step_indices == (0, 1, 2)  # of 4 steps the last is deterministic
+    assert rollout.latents_BTD.shape == (4, 4, 16, 32)
+    assert rollout.log_probs_BT.shape == (4, 3)
+    assert rollout.texts[1] == rollout.texts[0] != rollout.texts[2]
+
+
+def test_replay_agrees_with_the_recording(policy: PipelinePolicy, rollout: Rollout) -> None:
+    assert replay_floor(policy, rollout) <= 1e-6
+    assert check_parity(policy, rollout, clip_range=2e-3) <= 1e-6
+
+
+def test_rollouts_repeat_by_seed_and_differ_between_seeds(policy: PipelinePolicy, rollout: Rollout) -> None:
+    again = policy.rollout(PROMPTS, 2, seed=(1, 2))
+    other = policy.rollout(PROMPTS, 2, seed=(1, 3))
+    assert torch.equal(again.latents_BTD, rollout.latents_BTD)
+    assert not torch.equal(other.latents_BTD[:, 0], rollout.latents_BTD[:, 0])
+
+
+def test_log_probabilities_match_numpy(policy: PipelinePolicy, rollout: Rollout) -> None:
+    """From the velocity of a plain transformer call, step 1: Flow-GRPO's mean and std in NumPy."""
+    sigmas = [1.0, 0.75, 0.5, 0.25, 0.0]
+    embeds, pooled, text_ids = policy.pipe.encode_prompt(prompt=rollout.texts, prompt_2=None, max_sequence_length=12)
+    x, following = (rollout.latents_BTD[:, i].double().numpy() for i in (1, 2))
+    with torch.no_grad():
+        velocity = policy.pipe.transformer(
+            hidden_states=rollout.latents_BTD[:, 1],
+            timestep=torch.full((4,), sigmas[1]),
+            pooled_projections=pooled,
+            encoder_hidden_states=embeds,
+            txt_ids=text_ids,
+            img_ids=policy.pipe._prepare_latent_image_ids(4, 4, 4, torch.device("cpu"), torch.float32),
+            return_dict=False,
+        )[0].numpy()
+    sigma, dt = sigmas[1], sigmas[2] - sigmas[1]
+    s = 0.7 * math.sqrt(sigma / (1 - sigma))
+    mean = x * (1 + s**2 / (2 * sigma) * dt) + velocity * (1 + s**2 * (1 - sigma) / (2 * sigma)) * dt
+    std = s * math.sqrt(-dt)
+    expected = (-((following - mean) ** 2) / (2 * std**2) - math.log(std) - 0.5 * math.log(2 * math.pi)).mean((1, 2))
+    np.testing.assert_allclose(rollout.log_probs_BT[:, 1].numpy(), expected, atol=2e-6)
+
+
+def test_gradient_matches_finite_differences_and_reaches_only_the_adapter(policy: PipelinePolicy, rollout: Rollout) -> None:
+    rows = torch.tensor([0, 3])
+    parameters = policy.adapter.parameters()
+    with torch.no_grad():
+        for p in parameters.values():
+            p.normal_(0, 0.05, generator=torch.Generator().manual_seed(0))
+    policy.zero_grad()
+    policy.replay(rollout, rows, 1)[0].sum().backward()
+    with_gradient = {name for name, p in policy.pipe.transformer.named_parameters() if p.grad is not None}
+    assert with_gradient == set(parameters)
+    weight = next(p for name, p in parameters.items() if "lora_B" in name)
+    index = divmod(int(weight.grad.abs().argmax()), weight.shape[1])  # type: ignore[union-attr]
+    epsilon = 1e-2
+
+    def value(shift: float) -> float:
+        with torch.no_grad():
+            weight[index] += shift
+            out = float(policy.replay(rollout, rows, 1)[0].double().sum())
+            weight[index] -= shift
+        return out
+
+    numeric = (value(epsilon) - value(-epsilon)) / (2 * epsilon)
+    assert float(weight.grad[index]) == pytest.approx(numeric, rel=0.05)  # type: ignore[index]
+
+
+def test_the_deterministic_policy_is_the_stock_pipeline() -> None:
+    policy = make_policy()
+    stock = FluxPipeline.from_pretrained(SHAPES_POLICY, local_files_only=True)
+    stock.set_progress_bar_config(disable=True)
+    texts = [p.text for p in PROMPTS]
+    theirs = stock(
+        texts, height=32, width=32, num_inference_steps=4, max_sequence_length=12, generator=policy.noise(2, 1, (5,))
+    ).images
+    for ours, expected in zip(policy.generate(texts, seed=(5,)), theirs, strict=True):
+        assert np.array_equal(np.asarray(ours), np.asarray(expected))
+
+
+def test_saved_lora_loads_in_the_stock_pipeline_and_makes_the_same_pictures(tmp_path: Path) -> None:
+    policy = make_policy()
+    with torch.no_grad():
+        for p in policy.adapter.parameters().values():
+            p.normal_(0, 0.1, generator=torch.Generator().manual_seed(1))
+    policy.adapter.save(tmp_path)
+    stock = FluxPipeline.from_pretrained(SHAPES_POLICY, local_files_only=True)
+    stock.load_lora_weights(tmp_path)
+    stock.set_progress_bar_config(disable=True)
+    texts = [p.text for p in PROMPTS]
+    theirs = stock(
+        texts, height=32, width=32, num_inference_steps=4, max_sequence_length=12, generator=policy.noise(2, 1, (5,))
+    ).images
+    ours = policy.generate(texts, seed=(5,))
+    assert all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(ours, theirs, strict=True))
+    fresh = make_policy()
+    assert not np.array_equal(np.asarray(fresh.generate(texts, seed=(5,))[0]), np.asarray(ours[0]))
+    fresh.load_trained(tmp_path)
+    assert np.array_equal(np.asarray(fresh.generate(texts, seed=(5,))[0]), np.asarray(ours[0]))
+
+
+def test_shared_noise_starts_a_group_from_one_point() -> None:
+    rollout = make_policy(shared_noise=True).rollout(PROMPTS, 2, seed=(1,))
+    start = rollout.latents_BTD[:, 0]
+    assert torch.equal(start[0], start[1])
+    assert not torch.equal(start[0], start[2])
+
+
+def test_parity_gate_stops_a_broken_replay_and_a_clip_range_below_the_floor(policy: PipelinePolicy, rollout: Rollout) -> None:
+    with torch.no_grad():
+        before = {name: p.clone() for name, p in policy.adapter.parameters().items()}
+        for p in policy.adapter.parameters().values():
+            p.normal_(0, 0.3, generator=torch.Generator().manual_seed(2))
+        with pytest.raises(UserError, match="replay parity"):
+            check_parity(policy, rollout, 2e-3)
+        for name, p in policy.adapter.parameters().items():
+            p.copy_(before[name])
+    fresh = policy.rollout(PROMPTS, 2, seed=(9,))
+    with pytest.raises(UserError, match="clip_range=0"):
+        check_parity(policy, fresh, 0.0)
+
+
+def test_missing_and_corrupt_weights_name_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no/such"):
+        make_policy(checkpoint="no/such/folder")
+    (tmp_path / "model_index.json").write_text("{broken", encoding="utf-8")
+    with pytest.raises(UserError, match=str(tmp_path)):
+        make_policy(checkpoint=str(tmp_path))
+
+
+def test_no_noise_is_refused() -> None:
+    with pytest.raises(UserError, match=r"policy\.eta"):
+        make_policy(eta=0.0).rollout(PROMPTS, 2, seed=(1,))
