@@ -50,7 +50,7 @@ def test_rollouts_repeat_by_seed_and_differ_between_seeds(policy: PipelinePolicy
 
 def test_log_probabilities_match_numpy(policy: PipelinePolicy, rollout: Rollout) -> None:
     """From the velocity of a plain transformer call, step 1: Flow-GRPO's mean and std in NumPy."""
-    sigmas = [1.0, 0.75, 0.5, 0.25, 0.0]
+    sigmas = [4 * s / (1 + 3 * s) for s in (1.0, 0.75, 0.5, 0.25, 0.0)]  # the checkpoint's shift is 4
     embeds, pooled, text_ids = policy.pipe.encode_prompt(prompt=rollout.texts, prompt_2=None, max_sequence_length=12)
     x, following = (rollout.latents_BTD[:, i].double().numpy() for i in (1, 2))
     with torch.no_grad():

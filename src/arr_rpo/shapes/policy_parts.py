@@ -99,7 +99,7 @@ def build_pipeline() -> FluxPipeline:
         axes_dims_rope=(8, 12, 12),
     )
     return FluxPipeline(
-        scheduler=FlowMatchEulerDiscreteScheduler(shift=1.0),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=4.0),
         vae=vae,
         text_encoder=text_encoder,
         tokenizer=clip,
