@@ -21,14 +21,15 @@ def a_style(folder: Path, *roles: str) -> Path:
 
 def test_critique_of_two_criteria() -> None:
     yes_no, a_b = ("yes", "no"), ("A", "B")
-    assert critique(2) == ("1.", yes_no, "/", yes_no, "\n", "2.", yes_no, "/", yes_no, "\n", a_b)
-    assert critique(0) == (a_b,)
+    met = ("0", "1", "2")
+    rest = ("score ", met, "/", met, "\n", a_b)
+    assert critique(2) == ("1.", yes_no, "/", yes_no, "\n", "2.", yes_no, "/", yes_no, "\n", *rest)
 
 
 def test_filled_critique() -> None:
-    pieces = filled(critique(2), ["yes", "no", "no", "no", "A"])
-    assert "".join(pieces) == "1.yes/no\n2.no/no\nA"
-    assert pieces == ("1.", "yes", "/", "no", "\n", "2.", "no", "/", "no", "\n", "A")
+    pieces = filled(critique(2), ["yes", "no", "no", "no", "1", "0", "A"])
+    assert "".join(pieces) == "1.yes/no\n2.no/no\nscore 1/0\nA"
+    assert pieces[:6] == ("1.", "yes", "/", "no", "\n", "2.")
 
 
 def test_filled_keeps_fixed_text() -> None:
@@ -36,9 +37,9 @@ def test_filled_keeps_fixed_text() -> None:
 
 
 def test_filled_with_the_wrong_number_of_choices() -> None:
-    with pytest.raises(ValueError, match="more choices than slots"):
+    with pytest.raises(ValueError, match="2 choices for 1 slots"):
         filled((YES_NO,), ["yes", "no"])
-    with pytest.raises((ValueError, RuntimeError)):
+    with pytest.raises(ValueError, match="1 choices for 2 slots"):
         filled((YES_NO, A_B), ["yes"])
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hydra.errors import InstantiationException
+from omegaconf.errors import OmegaConfBaseException
 
 from arr_rpo.types import UserError
 
@@ -19,6 +20,9 @@ def plain_errors(command: Callable[..., Any]) -> Callable[..., Any]:
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
             return command(*args, **kwargs)
+        except OmegaConfBaseException as error:
+            print(f"error: the config does not hold together: {error}", file=sys.stderr)
+            raise SystemExit(1) from error
         except (UserError, InstantiationException) as error:
             cause = error if isinstance(error, UserError) else error.__cause__
             if not isinstance(cause, UserError | TypeError):
