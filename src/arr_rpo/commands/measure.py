@@ -37,9 +37,8 @@ def main() -> None:
         tags = ", ".join(f"{tag} {value:.3f}" for tag, value in result.by_tag.items())
         print(f"policy, {name}: strict {result.strict:.3f}, criteria {result.criteria:.3f} ({result.prompts} prompts; {tags})")
     replies, _ = judge.write([p.text for p in prompts])
-    print(
-        f"judge, rubrics with exactly the prompt's criteria: {_rate([_is_right(r, p) for r, p in zip(replies, prompts, strict=True)]):.3f}"
-    )
+    written = [_is_right(reply, prompt) for reply, prompt in zip(replies, prompts, strict=True)]
+    print(f"judge, rubrics with exactly the prompt's criteria: {_rate(written):.3f}")
     print("\n| on | figure | value | of |\n|---|---|---|---|")
     rng = np.random.default_rng(SEED)
     drawn = [(draw(varied_scene(dict(p.metadata), rng)), draw(varied_scene(dict(p.metadata), rng))) for p in prompts]
