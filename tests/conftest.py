@@ -47,6 +47,6 @@ def judge() -> VLMJudge:
         batch_size=64,
         tie_margin=0.1,
         min_choice_mass=0.5,
-        max_description_tokens=16,
+        max_description_tokens=24,
         max_rubric_tokens=128,
     )

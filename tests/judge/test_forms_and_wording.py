@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from arr_rpo.judge.forms import A_B, YES_NO, critique, filled
+from arr_rpo.judge.forms import A_B, YES_NO, critique, outline
 from arr_rpo.judge.wording import ROLES, Wording, render
 from arr_rpo.types import Criterion, Rubric, UserError
 
@@ -20,27 +20,18 @@ def a_style(folder: Path, *roles: str) -> Path:
 
 
 def test_critique_of_two_criteria() -> None:
-    yes_no, a_b = ("yes", "no"), ("A", "B")
     met = ("0", "1", "2")
-    rest = ("score ", met, "/", met, "\n", a_b)
-    assert critique(2) == ("1.", yes_no, "/", yes_no, "\n", "2.", yes_no, "/", yes_no, "\n", *rest)
+    assert critique(["is it red?", "is it round?"]) == (
+        *("1. is it red? A:", YES_NO, " B:", YES_NO, "\n"),
+        *("2. is it round? A:", YES_NO, " B:", YES_NO, "\n"),
+        *("score A:", met, " B:", met, "\nbetter:", A_B),
+    )
 
 
-def test_filled_critique() -> None:
-    pieces = filled(critique(2), ["yes", "no", "no", "no", "1", "0", "A"])
-    assert "".join(pieces) == "1.yes/no\n2.no/no\nscore 1/0\nA"
-    assert pieces[:6] == ("1.", "yes", "/", "no", "\n", "2.")
-
-
-def test_filled_keeps_fixed_text() -> None:
-    assert filled(("is it ", YES_NO, " or ", A_B, "?"), ["no", "B"]) == ("is it ", "no", " or ", "B", "?")
-
-
-def test_filled_with_the_wrong_number_of_choices() -> None:
-    with pytest.raises(ValueError, match="2 choices for 1 slots"):
-        filled((YES_NO,), ["yes", "no"])
-    with pytest.raises(ValueError, match="1 choices for 2 slots"):
-        filled((YES_NO, A_B), ["yes"])
+def test_forms_share_an_outline_whatever_their_texts() -> None:
+    assert outline(critique(["is it red?"])) == outline(critique(["are there three blue stars?"]))
+    assert outline(critique(["is it red?"])) != outline(critique(["is it red?", "is it round?"]))
+    assert outline(("is it ", YES_NO, A_B)) == (None, YES_NO, A_B)
 
 
 def test_missing_folder_is_named(tmp_path: Path) -> None:

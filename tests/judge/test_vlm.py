@@ -13,7 +13,7 @@ from arr_rpo.judge.forms import YES_NO, critique
 from arr_rpo.judge.vlm import VLMJudge
 from arr_rpo.judge.wording import Wording, render
 from arr_rpo.rubric.parse import parse_rubric
-from arr_rpo.shapes.judge_data import balanced_question, name_cells, varied_scene
+from arr_rpo.shapes.judge_data import balanced_question, name_things, varied_scene
 from arr_rpo.shapes.prompts import describe, random_metadata
 from arr_rpo.shapes.questions import questions_of
 from arr_rpo.shapes.scene import draw, place
@@ -28,8 +28,8 @@ PROMPT = Prompt("1", "a photo of a red circle")
 
 def test_it_says_what_it_sees(judge: VLMJudge) -> None:
     assert judge.descriptions([RED_CIRCLE, BLUE_STARS]) == [
-        "red circle, nothing, nothing, nothing",
-        "nothing, blue star, blue star, nothing",
+        "upper left red circle",
+        "upper right blue star, lower left blue star",
     ]
 
 
@@ -48,11 +48,12 @@ def test_the_order_of_a_pair_is_undone(judge: VLMJudge) -> None:
 def test_filling_a_form_with_the_cache_is_filling_it_from_scratch(judge: VLMJudge) -> None:
     """Each slot's probabilities against a plain forward pass over everything before it, without cache and padding."""
     judge.descriptions([RED_CIRCLE, BLUE_STARS])
-    short = judge._conversation((RED_CIRCLE,), "is there a red circle?")
+    short = judge._conversation([RED_CIRCLE], "is there a red circle?")
     text = Wording("shapes")("compare_rubric", prompt=PROMPT.text, rubric=render(RUBRIC))
-    long = judge._conversation((RED_CIRCLE, BLUE_STARS), text)
-    form = critique(2)
-    (_, filled), _ = judge._fill_batch([short, long], form)  # the short one pads the batch on the left
+    long = judge._conversation([RED_CIRCLE, BLUE_STARS], text)
+    form = critique([c.question for c in RUBRIC.criteria])
+    other = critique(["is there a star?", "are there exactly two blue stars?"])  # shorter here, longer there
+    (_, filled), _ = judge._fill_batch([short, long], [other, form])  # the short one pads the batch on the left
     assert not isinstance(filled, Exception)
     batch = judge._encode([long])
     ids, slot = batch["input_ids"], 0
@@ -85,7 +86,7 @@ def test_criteria_on_drawings(judge: VLMJudge) -> None:
     questions = [balanced_question(scene, rng) for scene in scenes]
     answers = judge.check([draw(s) for s in scenes], [str(q) for q in questions])
     right = [(p is not None and p > 0.5) == q.answer(s) for p, q, s in zip(answers, questions, scenes, strict=True)]
-    named = [text == name_cells(s) for text, s in zip(judge.descriptions([draw(s) for s in scenes]), scenes, strict=True)]
+    named = [text == name_things(s) for text, s in zip(judge.descriptions([draw(s) for s in scenes]), scenes, strict=True)]
     assert sum(named) / 400 >= 0.97
     assert sum(right) / 400 >= 0.75
 

@@ -70,6 +70,8 @@ def test_wordings(question: Question, wording: str) -> None:
         "are there exactly five red circles?",
         "is the red star beside the blue square?",
         "is there a red circle? is there a star?",
+        "are there exactly one object in total?",
+        "is there exactly two objects in total?",
     ],
 )
 def test_unknown_wordings_are_refused_by_name(text: str) -> None:
@@ -103,8 +105,8 @@ def test_answers(wording: str, truth: bool) -> None:
     assert parse(wording).answer(THINGS) is truth
 
 
-@pytest.mark.parametrize(("gap", "truth"), [(4.0, False), (4.5, True), (-4.5, False)])
-def test_position_needs_a_margin_of_four_pixels(gap: float, truth: bool) -> None:
+@pytest.mark.parametrize(("gap", "truth"), [(6.0, False), (6.5, True), (-6.5, False)])
+def test_position_needs_a_margin_of_six_pixels(gap: float, truth: bool) -> None:
     a, b = Thing("red", "circle", 10.0, 10.0, 5.0), Thing("blue", "star", 10.0 + gap, 10.0, 5.0)
     assert parse("is the red circle left of the blue star?").answer((a, b)) is truth
     assert parse("is the blue star right of the red circle?").answer((a, b)) is truth

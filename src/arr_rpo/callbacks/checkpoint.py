@@ -23,5 +23,5 @@ class LastCheckpoint(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         if time.monotonic() - self._last >= self.every_seconds:
-            trainer.save_checkpoint(self.path)
+            trainer.save_checkpoint(self.path, weights_only=False)  # Lightning's word for "with the optimizer"
             self._last = time.monotonic()

@@ -19,7 +19,7 @@ from arr_rpo.evaluation.images import measure, pictures
 from arr_rpo.judge.vlm import VLMJudge
 from arr_rpo.rubric.parse import RubricError, parse_rubric
 from arr_rpo.shapes import oracle
-from arr_rpo.shapes.judge_data import balanced_question, name_cells, varied_scene
+from arr_rpo.shapes.judge_data import balanced_question, name_things, varied_scene
 from arr_rpo.shapes.questions import questions_of
 from arr_rpo.shapes.scene import draw
 from arr_rpo.types import Criterion, Outcome, Prompt, Rubric
@@ -55,7 +55,7 @@ def judge_figures(
     images = [a for a, _ in pairs]
     found = [oracle.detect(image) for image in images]
     figures["description exact"] = [
-        text == name_cells(things) for text, things in zip(judge.descriptions(images), found, strict=True)
+        text == name_things(things) for text, things in zip(judge.descriptions(images), found, strict=True)
     ]
     questions = [balanced_question(things, rng) for things in found]
     for question, p, things in zip(questions, judge.check(images, [str(q) for q in questions]), found, strict=True):

@@ -49,7 +49,7 @@ def train(config: DictConfig) -> None:
         logger=[instantiate(logger) for logger in (config.logger or {}).values() if logger],
         callbacks=[instantiate(callback) for callback in (config.callbacks or {}).values() if callback],
     )
-    module, data = instantiate(config.module), instantiate(config.data)
+    module, data = instantiate(config.module), instantiate(config.get("data"))  # recipes bring their own data
     trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
 
 

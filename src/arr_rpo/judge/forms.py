@@ -16,19 +16,15 @@ A_B: Menu = ("A", "B")
 GRADES: Menu = ("1", "2", "3", "4", "5")
 
 
-def critique(criteria: int) -> Form:
-    """For each criterion `1.yes/no` (image A / image B); then how many each meets; then the better image."""
+def critique(questions: Sequence[str]) -> Form:
+    """Each criterion, restated, with whether image A and image B meet it; then how many each meets; then the better image."""
     parts: list[str | Menu] = []
-    for number in range(1, criteria + 1):
-        parts += [f"{number}.", YES_NO, "/", YES_NO, "\n"]
-    tally: Menu = tuple(str(n) for n in range(criteria + 1))
-    return (*parts, "score ", tally, "/", tally, "\n", A_B)
+    for number, question in enumerate(questions, start=1):
+        parts += [f"{number}. {question} A:", YES_NO, " B:", YES_NO, "\n"]
+    tally: Menu = tuple(str(n) for n in range(len(questions) + 1))
+    return (*parts, "score A:", tally, " B:", tally, "\nbetter:", A_B)
 
 
-def filled(form: Form, choices: Sequence[str]) -> tuple[str, ...]:
-    """The reply's pieces with `choices` in the slots, in order. Tokenise piece by piece: that is how forms are filled."""
-    slots = sum(isinstance(part, tuple) for part in form)
-    if slots != len(choices):
-        raise ValueError(f"{len(choices)} choices for {slots} slots")
-    remaining = iter(choices)
-    return tuple(next(remaining) if isinstance(part, tuple) else part for part in form)
+def outline(form: Form) -> tuple[Menu | None, ...]:
+    """The form without its texts: forms of one outline can be filled together."""
+    return tuple(None if isinstance(part, str) else part for part in form)

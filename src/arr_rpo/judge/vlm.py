@@ -18,7 +18,7 @@ from PIL.Image import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from arr_rpo.judge.base import Pair, settle
-from arr_rpo.judge.forms import A_B, GRADES, YES_NO, Form, critique
+from arr_rpo.judge.forms import A_B, GRADES, YES_NO, Form, critique, outline
 from arr_rpo.judge.processor import Qwen3VLProcessor
 from arr_rpo.judge.wording import Wording, render
 from arr_rpo.types import Cost, CriterionCheck, Outcome, Prompt, Rubric, Score, UserError, Verdict
@@ -76,7 +76,7 @@ class VLMJudge:
         description_cost = self._describe([image for pair in pairs for image in pair])
         verdicts: list[Verdict] = []
         requests = [
-            (self._conversation(order, self._comparison(prompt, rubric)), critique(len(rubric.criteria)) if rubric else (A_B,))
+            (self._conversation(order, self._comparison(prompt, rubric)), _form(rubric))
             for prompt, (a, b), rubric in zip(prompts, pairs, rubrics, strict=True)
             for order in ((a, b), (b, a))
         ]
@@ -92,7 +92,7 @@ class VLMJudge:
         """See `Judge.score`. The expected value over the five grade tokens."""
         first_cost = self._describe(images)
         conversations = [
-            self._conversation((image,), self.wording("score", prompt=prompt.text))
+            self._conversation([image], self.wording("score", prompt=prompt.text))
             for prompt, image in zip(prompts, images, strict=True)
         ]
         scores = []
@@ -108,7 +108,7 @@ class VLMJudge:
         """See `Judge.check`."""
         self._describe(images)
         conversations = [
-            self._conversation((image,), self.wording("check", question=question))
+            self._conversation([image], self.wording("check", question=question))
             for image, question in zip(images, questions, strict=True)
         ]
         answers, _ = self._fill(conversations, [(YES_NO,)] * len(images))
@@ -151,11 +151,15 @@ class VLMJudge:
         return settle(first[-1]["A"], second[-1]["B"], self.tie_margin, checks, cost)
 
     def _conversation(self, images: Sequence[Image], question: str) -> list[dict[str, Any]]:
+        """The images, each with its letter where there are several and followed by its description, then the question."""
+        letters = [self.wording("label", letter=letter) for letter in "AB"] if len(images) > 1 else [""]
         if not self.describe:
-            return [_user(question, *images)]
+            shown = [part for letter, image in zip(letters, images, strict=True) for part in (letter, image)]
+            return [_user(*shown, question)]
         turns = []
-        for image in images:
-            turns += [_user(self.wording("describe"), image), {"role": "assistant", "content": self._seen[_digest(image)]}]
+        for letter, image in zip(letters, images, strict=True):
+            description = {"role": "assistant", "content": self._seen[_digest(image)]}
+            turns += [_user(letter, image, self.wording("describe")), description]
         return [*turns, _user(question)]
 
     def _describe(self, images: Sequence[Image]) -> Cost:
@@ -167,7 +171,7 @@ class VLMJudge:
         unknown = [key for key in new if key not in self._seen]
         if not unknown:
             return Cost()
-        texts, cost = self._generate([[_user(self.wording("describe"), new[key])] for key in unknown], self._max_description)
+        texts, cost = self._generate([[_user(new[key], self.wording("describe"))] for key in unknown], self._max_description)
         self._seen.update(zip(unknown, texts, strict=True))
         return cost
 
@@ -198,55 +202,55 @@ class VLMJudge:
     def _fill(
         self, conversations: Sequence[Any], forms: Sequence[Form]
     ) -> tuple[list[Slots | OutsideChoicesError], list[Cost]]:
-        """Fills a form for each conversation; those with the same form go through the model together."""
+        """Fills a form for each conversation; those whose forms have one outline go through the model together."""
         answers: list[Any] = [None] * len(forms)
         costs = [Cost()] * len(forms)
-        for form in dict.fromkeys(forms):
-            rows = [i for i, f in enumerate(forms) if f == form]
+        for shape in dict.fromkeys(map(outline, forms)):
+            rows = [i for i, form in enumerate(forms) if outline(form) == shape]
             for part in _parts(rows, self.batch_size):
-                slots, tokens = self._fill_batch([conversations[i] for i in part], form)
+                slots, tokens = self._fill_batch([conversations[i] for i in part], [forms[i] for i in part])
                 for i, filled, count in zip(part, slots, tokens, strict=True):
                     answers[i], costs[i] = filled, Cost(1, count)
         return answers, costs
 
     @torch.no_grad()
-    def _fill_batch(self, conversations: Sequence[Any], form: Form) -> tuple[list[Slots | OutsideChoicesError], list[int]]:
+    def _fill_batch(
+        self, conversations: Sequence[Any], forms: Sequence[Form]
+    ) -> tuple[list[Slots | OutsideChoicesError], list[int]]:
         batch = self._encode(conversations)
         out = self.model(**batch, use_cache=True, logits_to_keep=1)
         mask, cache = batch["attention_mask"], out.past_key_values
         delta = getattr(self.model.model, "rope_deltas", None)  # M-RoPE: an image takes fewer positions than tokens
         position = mask.sum(1, keepdim=True) + (0 if delta is None else delta.to(mask.device))
-        rows = len(conversations)
-        slots: list[Slots] = [[] for _ in range(rows)]
-        mass = torch.ones(rows)
-        pending = torch.empty(rows, 0, dtype=torch.long, device=mask.device)
-        for piece in form:
-            if isinstance(piece, str):
-                pending = torch.cat([pending, torch.tensor([self._tokens(piece)] * rows, device=mask.device)], 1)
+        slots: list[Slots] = [[] for _ in forms]
+        mass = torch.ones(len(forms))
+        pending: list[list[int]] = [[] for _ in forms]  # tokens of each reply that the model has not read yet
+        for pieces in zip(*forms, strict=True):
+            if isinstance(pieces[0], str):
+                pending = [tokens + self._tokens(text) for tokens, text in zip(pending, pieces, strict=True)]
                 continue
-            if pending.shape[1]:
-                length = pending.shape[1]
-                mask = torch.cat([mask, torch.ones_like(pending)], 1)
-                positions = position + torch.arange(length, device=mask.device)
+            if any(pending):
+                ids, new = _left_padded(pending, mask.device)
+                mask = torch.cat([mask, new], 1)
                 out = self.model(
-                    input_ids=pending,
+                    input_ids=ids,
                     attention_mask=mask,
-                    position_ids=positions[None].expand(3, -1, -1),
+                    position_ids=(position + (new.cumsum(1) - 1).clamp(min=0))[None].expand(3, -1, -1),
                     past_key_values=cache,
                     use_cache=True,
                     logits_to_keep=1,
                 )
-                position = position + length
+                position = position + new.sum(1, keepdim=True)
             probabilities = out.logits[:, -1].float().softmax(-1).cpu()
-            menu = torch.tensor([self._one_token(choice) for choice in piece])
+            menu = [self._one_token(choice) for choice in pieces[0]]
             chosen = probabilities[:, menu]
             mass = torch.minimum(mass, chosen.sum(1))
             share = chosen / chosen.sum(1, keepdim=True).clamp(min=1e-12)
-            for row in range(rows):
-                slots[row].append(dict(zip(piece, share[row].tolist(), strict=True)))
-            pending = menu[chosen.argmax(1)][:, None].to(mask.device)
+            for row, row_slots in enumerate(slots):
+                row_slots.append(dict(zip(pieces[0], share[row].tolist(), strict=True)))
+            pending = [[menu[best]] for best in chosen.argmax(1).tolist()]
         counts = mask.sum(1).tolist()
-        return [self._accept(s, float(m), form) for s, m in zip(slots, mass, strict=True)], counts
+        return [self._accept(s, float(m), f) for s, m, f in zip(slots, mass, forms, strict=True)], counts
 
     def _accept(self, slots: Slots, mass: float, form: Form) -> Slots | OutsideChoicesError:
         if not mass >= self.min_choice_mass:  # also catches NaN
@@ -264,8 +268,21 @@ class VLMJudge:
         return ids[0]
 
 
-def _user(text: str, *images: Image) -> dict[str, Any]:
-    return {"role": "user", "content": [*({"type": "image", "image": i} for i in images), {"type": "text", "text": text}]}
+def _user(*parts: str | Image) -> dict[str, Any]:
+    content = [{"type": "text", "text": p} if isinstance(p, str) else {"type": "image", "image": p} for p in parts if p != ""]
+    return {"role": "user", "content": content}
+
+
+def _form(rubric: Rubric | None) -> Form:
+    return critique([c.question for c in rubric.criteria]) if rubric else (A_B,)
+
+
+def _left_padded(rows: Sequence[list[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """(B, L) ids and mask; padding stands on the left, so that every row ends in the last column."""
+    length = max(map(len, rows))
+    ids = [[0] * (length - len(row)) + row for row in rows]
+    mask = [[0] * (length - len(row)) + [1] * len(row) for row in rows]
+    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
 
 
 def _parts(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

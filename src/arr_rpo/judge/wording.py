@@ -9,11 +9,11 @@ from pathlib import Path
 from arr_rpo.types import Rubric, UserError
 
 FOLDER = Path(__file__).parent / "wordings"
-ROLES = ("describe", "check", "score", "compare", "compare_rubric", "write")
+ROLES = ("describe", "label", "check", "score", "compare", "compare_rubric", "write")
 
 
 class Wording:
-    """The six texts of one style (`shapes` for the embedded judge, `default` for large models, or a folder of yours)."""
+    """The texts of one style (`shapes` for the embedded judge, `default` for large models, or a folder of yours)."""
 
     def __init__(self, style: str | Path) -> None:
         folder = FOLDER / style if (FOLDER / style).is_dir() else Path(style)

@@ -1,7 +1,7 @@
 """What the embedded judge is taught: pictures with known truth, and conversations about them.
 
-Every label follows from the oracle's truth of the pictures; nothing is biased by design. A conversation names the cells of
-each picture first (perception), then answers questions about what was named (reasoning), so that each token is learnable.
+Every label follows from the oracle's truth of the pictures; nothing is biased by design. A conversation describes
+each picture first (perception), then answers questions about what was described (reasoning), so that each token is learnable.
 """
 
 from __future__ import annotations
@@ -15,24 +15,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from arr_rpo.judge.forms import GRADES, YES_NO, critique, filled
+from arr_rpo.judge.forms import A_B, GRADES, YES_NO, Form, critique
 from arr_rpo.judge.processor import Qwen3VLProcessor
 from arr_rpo.judge.wording import Wording, render
 from arr_rpo.shapes import prompts
-from arr_rpo.shapes.judge_parts import ASSISTANT, END, IMAGE_TOKENS, USER, rubric_json
+from arr_rpo.shapes.judge_parts import (
+    ASSISTANT,
+    END,
+    IMAGE_PAD,
+    IMAGE_TOKENS,
+    USER,
+    VISION_END,
+    VISION_START,
+    rubric_json,
+)
 from arr_rpo.shapes.questions import Located, Question, questions_of
 from arr_rpo.shapes.scene import Scene, place
-from arr_rpo.shapes.vocabulary import IMAGE_SIZE, PHRASINGS, RELATIONS, SEEN, SHAPES, TAGS, UNSEEN
+from arr_rpo.shapes.vocabulary import CELLS, IMAGE_SIZE, NUMBERS, PHRASINGS, RELATIONS, SEEN, SHAPES, TAGS, UNSEEN, plural
 
 QUESTION_KINDS = ("existence", "counting", "position", "total")
 
 
-def name_cells(things: Sequence[Located]) -> str:
-    """What stands in each cell, in reading order: "red circle, nothing, blue star, nothing"."""
-    names = ["nothing"] * 4
-    for thing in things:
-        names[2 * (thing.y > IMAGE_SIZE / 2) + (thing.x > IMAGE_SIZE / 2)] = f"{thing.color} {thing.shape}"
-    return ", ".join(names)
+def name_things(things: Sequence[Located]) -> str:
+    """What stands where, in reading order of the cells: "upper left red circle, lower left blue star", or "nothing"."""
+    places = [(_cell(t), f"{t.color} {t.shape}") for t in things]
+    return ", ".join(f"{CELLS[cell]} {name}" for cell, name in sorted(places)) or "nothing"
 
 
 def varied_scene(metadata: dict[str, Any], rng: np.random.Generator) -> Scene:
@@ -45,7 +52,7 @@ def varied_scene(metadata: dict[str, Any], rng: np.random.Generator) -> Scene:
     if rng.random() < 0.15 and len(scene) > 1:
         scene = scene[:-1]
     if rng.random() < 0.15 and len(scene) < 4:
-        taken = {2 * (t.y > IMAGE_SIZE / 2) + (t.x > IMAGE_SIZE / 2) for t in scene}
+        taken = {_cell(t) for t in scene}
         free = [c for c in range(4) if c not in taken]
         scene += place([SEEN[int(rng.integers(len(SEEN)))]], [int(rng.choice(free))], rng)
     return scene
@@ -85,16 +92,37 @@ def balanced_question(things: Sequence[Located], rng: np.random.Generator) -> Qu
     return question
 
 
+def look_up(things: Sequence[Located], rng: np.random.Generator) -> tuple[str, str]:
+    """A question with an answer to be found in the description: what is in a cell, where a thing is, how many there are.
+
+    No role of a judge needs these, but a word to copy teaches the model to find things sooner than a yes or no does.
+    """
+    kind = rng.random()
+    cell = int(rng.integers(4))
+    if kind < 0.4:
+        inside = [t for t in things if _cell(t) == cell]
+        return f"what is {CELLS[cell]}?", " and".join(f" {t.color} {t.shape}" for t in inside) or " nothing"
+    question = random_question(things, "existence", rng)
+    here = sorted(_cell(t) for t in things if question.is_about(t))
+    if kind < 0.8:
+        return f"where is a {question.name}?", " and".join(f" {CELLS[cell]}" for cell in here) or " nowhere"
+    return f"how many {plural(question.name)}?", f" {('zero', *NUMBERS.values())[min(len(here), 4)]}"
+
+
+def _cell(thing: Located) -> int:
+    return 2 * (thing.y > IMAGE_SIZE / 2) + (thing.x > IMAGE_SIZE / 2)
+
+
 def _pick(options: Sequence[tuple[str, str]], rng: np.random.Generator) -> tuple[str, str]:
     return options[int(rng.integers(len(options)))]
 
 
 @dataclass(frozen=True)
 class Picture:
-    """pixels: (64, 96) patches as the image processor makes them; things: what the oracle says is there."""
+    """things: what the oracle says is there; pixels: (64, 96) patches as the image processor makes them, None if imagined."""
 
-    pixels: Tensor
     things: Sequence[Located]
+    pixels: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -112,61 +140,82 @@ class Conversation:
         self._encode, self._ids = encode, ids
         self.tokens: list[int] = []
         self.labels: list[int] = []
-        self.pictures: list[Picture] = []
+        self.pixels: list[Tensor] = []
 
-    def user(self, text: str, picture: Picture | None = None) -> None:
+    def user(self, text: str) -> None:
+        self._given([self._ids[USER], *self._encode(text), self._ids[ASSISTANT]])
+
+    def describe(self, label: str, picture: Picture, request: str) -> None:
+        """A picture and its description. Of an imagined picture the description is given; there is nothing to see."""
         image: list[int] = []
-        if picture is not None:
-            self.pictures.append(picture)
-            ids = self._ids
-            image = [ids["<|vision_start|>"], *[ids["<|image_pad|>"]] * IMAGE_TOKENS, ids["<|vision_end|>"]]
-        new = [self._ids[USER], *image, *self._encode(text), self._ids[ASSISTANT]]
-        self.tokens += new
-        self.labels += [-100] * len(new)
+        if picture.pixels is not None:
+            self.pixels.append(picture.pixels)
+            image = [self._ids[VISION_START], *[self._ids[IMAGE_PAD]] * IMAGE_TOKENS, self._ids[VISION_END]]
+        self._given([self._ids[USER], *self._encode(label), *image, *self._encode(request), self._ids[ASSISTANT]])
+        description = [*self._encode(name_things(picture.things)), self._ids[END]]
+        (self._given if picture.pixels is None else self._learnt)(description)
 
-    def assistant(self, *pieces: str) -> None:
-        new = [token for piece in pieces for token in self._encode(piece)] + [self._ids[END]]
-        self.tokens += new
-        self.labels += new
+    def write(self, text: str) -> None:
+        self._learnt([*self._encode(text), self._ids[END]])
+
+    def fill(self, form: Form, choices: Sequence[str]) -> None:
+        """A filled form, piece by piece as a judge fills it; only what stands in the slots is learnt."""
+        remaining = iter(choices)
+        for part in form:
+            if isinstance(part, str):
+                self._given(self._encode(part))
+            else:
+                self._learnt(self._encode(next(remaining)))
+        self._given([self._ids[END]])
+
+    def _given(self, tokens: list[int]) -> None:
+        self.tokens += tokens
+        self.labels += [-100] * len(tokens)
+
+    def _learnt(self, tokens: list[int]) -> None:
+        self.tokens += tokens
+        self.labels += tokens
 
 
 class Teacher:
     """Makes training conversations of each role."""
 
     def __init__(self, processor: Qwen3VLProcessor) -> None:
-        tokenizer = processor.tokenizer
+        self.tokenizer = tokenizer = processor.tokenizer
         self.wording = Wording("shapes")
-        self._ids = {token: tokenizer.convert_tokens_to_ids(token) for token in (USER, ASSISTANT, END)}
-        self._ids |= {t: tokenizer.convert_tokens_to_ids(t) for t in ("<|vision_start|>", "<|image_pad|>", "<|vision_end|>")}
+        tokens = (USER, ASSISTANT, END, VISION_START, IMAGE_PAD, VISION_END)
+        self._ids = {token: tokenizer.convert_tokens_to_ids(token) for token in tokens}
         self._encode = functools.lru_cache(maxsize=200_000)(lambda text: tokenizer(text).input_ids)
 
-    def _new(self) -> Conversation:
-        return Conversation(self._encode, self._ids)
-
     def describing(self, *pictures: Picture) -> Conversation:
-        conversation = self._new()
-        for picture in pictures:
-            conversation.user(self.wording("describe"), picture)
-            conversation.assistant(name_cells(picture.things))
+        conversation = Conversation(self._encode, self._ids)
+        labels = [self.wording("label", letter=letter) for letter in "AB"] if len(pictures) > 1 else [""]
+        for label, picture in zip(labels, pictures, strict=True):
+            conversation.describe(label, picture, self.wording("describe"))
         return conversation
 
-    def single(self, group: Group, rng: np.random.Generator, questions: int = 8) -> Conversation:
-        """One picture: name its cells, then `questions` turns of checks and, one in six, a score."""
+    def single(self, group: Group, rng: np.random.Generator, questions: int = 10) -> Conversation:
+        """One picture: its description, then `questions` turns of checks and, one in six, a score."""
         picture = group.pictures[int(rng.integers(len(group.pictures)))]
         conversation = self.describing(picture)
         for _ in range(questions):
-            if rng.random() < 1 / 6:
+            role = rng.random()
+            if role < 0.4:
+                question_text, answer = look_up(picture.things, rng)
+                conversation.user(question_text)
+                conversation.write(answer)
+            elif role < 0.5:
                 metadata = group.metadata if rng.random() < 0.8 else _random_prompt(rng)
                 conversation.user(self.wording("score", prompt=_text(metadata, rng)))
-                conversation.assistant(GRADES[round(4 * _met(questions_of(metadata), picture))])
+                conversation.fill((GRADES,), [GRADES[round(4 * _met(questions_of(metadata), picture))]])
             else:
                 question = balanced_question(picture.things, rng)
                 conversation.user(self.wording("check", question=str(question)))
-                conversation.assistant(YES_NO[not question.answer(picture.things)])
+                conversation.fill((YES_NO,), [YES_NO[not question.answer(picture.things)]])
         return conversation
 
     def pair(self, group: Group, rng: np.random.Generator) -> Conversation:
-        """Two pictures of a prompt: name their cells, then which is better, with a rubric in context or without."""
+        """Two pictures of a prompt: their descriptions, then which is better, with a rubric in context or without."""
         chosen = [group.pictures[int(i)] for i in rng.permutation(len(group.pictures))[:2]]
         if _met(questions_of(group.metadata), chosen[0]) == _met(questions_of(group.metadata), chosen[1]):
             chosen = [group.pictures[int(i)] for i in rng.permutation(len(group.pictures))[:2]]
@@ -178,7 +227,7 @@ class Teacher:
 
     def _compare(self, conversation: Conversation, group: Group, pair: list[Picture], rng: np.random.Generator) -> None:
         conversation.user(self.wording("compare", prompt=_text(group.metadata, rng)))
-        conversation.assistant(_better(questions_of(group.metadata), pair, rng))
+        conversation.fill((A_B,), [_better(questions_of(group.metadata), pair, rng)])
 
     def _compare_by_rubric(
         self, conversation: Conversation, group: Group, pair: list[Picture], rng: np.random.Generator
@@ -190,18 +239,18 @@ class Teacher:
             added = [balanced_question(pair[int(rng.integers(2))].things, rng) for _ in range(int(rng.integers(0, 3)))]
             questions = [*kept, *added] or [balanced_question(pair[0].things, rng)]
             questions = [questions[int(i)] for i in rng.permutation(len(questions))]
-        text = self.wording("compare_rubric", prompt=_text(group.metadata, rng), rubric=render([str(q) for q in questions]))
-        conversation.user(text)
+        texts = [str(q) for q in questions]
+        conversation.user(self.wording("compare_rubric", prompt=_text(group.metadata, rng), rubric=render(texts)))
         checks = [YES_NO[not q.answer(p.things)] for q in questions for p in pair]
         tally = [str(sum(q.answer(p.things) for q in questions)) for p in pair]
-        conversation.assistant(*filled(critique(len(questions)), [*checks, *tally, _better(questions, pair, rng)]))
+        conversation.fill(critique(texts), [*checks, *tally, _better(questions, pair, rng)])
 
     def writing(self, rng: np.random.Generator) -> Conversation:
         """A prompt, and its rubric as JSON."""
         metadata = _random_prompt(rng)
-        conversation = self._new()
+        conversation = Conversation(self._encode, self._ids)
         conversation.user(self.wording("write", prompt=_text(metadata, rng)))
-        conversation.assistant(rubric_json(questions_of(metadata)))
+        conversation.write(rubric_json(questions_of(metadata)))
         return conversation
 
 
@@ -233,10 +282,10 @@ def collate(conversations: Sequence[Conversation], image_token: int) -> dict[str
         n = len(c.tokens)
         ids[row, :n], labels[row, :n], mask[row, :n] = torch.tensor(c.tokens), torch.tensor(c.labels), 1
     batch = {"input_ids": ids, "labels": labels, "attention_mask": mask}
-    pictures = [p.pixels for c in conversations for p in c.pictures]
-    if pictures:
-        batch["pixel_values"] = torch.cat(pictures).float()
-        side = int(pictures[0].shape[0] ** 0.5)
-        batch["image_grid_thw"] = torch.tensor([[1, side, side]] * len(pictures))
+    pixels = [patches for c in conversations for patches in c.pixels]
+    if pixels:
+        batch["pixel_values"] = torch.cat(pixels).float()
+        side = int(pixels[0].shape[0] ** 0.5)
+        batch["image_grid_thw"] = torch.tensor([[1, side, side]] * len(pixels))
         batch["mm_token_type_ids"] = (ids == image_token).int()
     return batch

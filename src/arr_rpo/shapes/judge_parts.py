@@ -10,6 +10,7 @@ import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import Qwen2Tokenizer, Qwen2VLImageProcessorPil, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
+from arr_rpo.judge.forms import critique
 from arr_rpo.judge.processor import Qwen3VLProcessor
 from arr_rpo.judge.wording import Wording
 from arr_rpo.shapes import prompts
@@ -17,7 +18,7 @@ from arr_rpo.shapes.questions import Question, questions_of
 from arr_rpo.shapes.vocabulary import CELLS, COLOURS, IMAGE_SIZE, NUMBERS, PHRASINGS, RELATIONS, SHAPES, TAGS, plural
 
 USER, ASSISTANT, END = "<|user|>", "<|assistant|>", "<|im_end|>"
-VISION = ("<|vision_start|>", "<|image_pad|>", "<|vision_end|>", "<|video_pad|>")
+VISION_START, IMAGE_PAD, VISION_END, VIDEO_PAD = "<|vision_start|>", "<|image_pad|>", "<|vision_end|>", "<|video_pad|>"
 PATCH, MERGE = 4, 2
 IMAGE_TOKENS = (IMAGE_SIZE // PATCH // MERGE) ** 2
 
@@ -47,18 +48,22 @@ def _corpus() -> Iterator[str]:
         yield rubric_json(questions_of(metadata))
         yield wording("write", prompt=prompts.describe(metadata, str(rng.choice(PHRASINGS))))
     for color, shape in itertools.product(COLOURS, (*SHAPES, *map(plural, SHAPES), "blob")):
-        yield f"{color} {shape}, {color} {shape}, nothing, nothing"
+        yield from (f"{cell} {color} {shape}, {cell} {color} {shape}" for cell in CELLS)
         yield f" {color} {shape}? the {color} {shape} a {shape} exactly {shape}"
     for number, relation in itertools.product(NUMBERS.values(), RELATIONS):
         yield f"are there exactly {number} objects in total? {number} {relation} the"
-    yield from ("describe the image.", wording("score", prompt="x"), wording("compare", prompt="x"), *CELLS)
+    texts = critique(["is there", "are there exactly", "is the", "is there a"] * 3)
+    yield from (part for part in texts if isinstance(part, str))
+    yield from ("what is upper", "where is a", "how many", " and", " nowhere", " nothing", " zero", " upper left")
+    yield from ("describe the image.", "nothing", *(wording("label", letter=letter) for letter in "AB"))
+    yield from (wording("score", prompt="x"), wording("compare", prompt="x"))
     yield from (wording("compare_rubric", prompt="x", rubric="1. is\n2. are\n3. is there exactly\n4. are there exactly"),) * 3
-    yield from ("yes", "no", "A", "B", "/", "\n", "yes", "no", *(f"{n}." for n in range(1, 10)))
+    yield from ("yes", "no", "A", "B", "\n", "yes", "no")
 
 
 def build_processor() -> Qwen3VLProcessor:
     """Byte-level byte-pair tokens learned on the judge's own texts (a word a token), and the PIL image processor."""
-    special = ["<|endoftext|>", USER, ASSISTANT, END, *VISION]
+    special = ["<|endoftext|>", USER, ASSISTANT, END, VISION_START, IMAGE_PAD, VISION_END, VIDEO_PAD]
     tokenizer = Tokenizer(models.BPE())
     stock = Qwen2Tokenizer()._tokenizer  # Qwen's pre-tokenisation, without its vocabulary
     tokenizer.normalizer, tokenizer.pre_tokenizer = stock.normalizer, stock.pre_tokenizer
@@ -113,10 +118,10 @@ def build_model(processor: Qwen3VLProcessor) -> Qwen3VLForConditionalGeneration:
     config = Qwen3VLConfig(
         text_config=text,
         vision_config=vision,
-        image_token_id=ids("<|image_pad|>"),
-        video_token_id=ids("<|video_pad|>"),
-        vision_start_token_id=ids("<|vision_start|>"),
-        vision_end_token_id=ids("<|vision_end|>"),
+        image_token_id=ids(IMAGE_PAD),
+        video_token_id=ids(VIDEO_PAD),
+        vision_start_token_id=ids(VISION_START),
+        vision_end_token_id=ids(VISION_END),
         tie_word_embeddings=True,
     )
     model = Qwen3VLForConditionalGeneration(config)

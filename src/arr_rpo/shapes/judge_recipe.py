@@ -1,4 +1,4 @@
-"""Recipe of the embedded judge: captions first, then questions, pairs and rubrics, on drawings and on the policy's samples.
+"""Recipe of the embedded judge: reasoning on text first, then eyes, then all roles on drawings and the policy's samples.
 
 `python train.py experiment=shapes_judge` runs it; the folder it writes is what ships in `shapes/weights/judge`.
 """
@@ -17,7 +17,7 @@ from diffusers import FluxPipeline
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from arr_rpo.judge.forms import A_B, YES_NO
+from arr_rpo.judge.forms import A_B
 from arr_rpo.shapes import oracle, prompts
 from arr_rpo.shapes.judge_data import Conversation, Group, Picture, Teacher, collate, varied_scene
 from arr_rpo.shapes.judge_parts import build_model, build_processor
@@ -33,22 +33,24 @@ PICTURES_A_GROUP = 3
 class JudgeRecipe(pl.LightningModule):
     """Trains a Qwen3-VL of 1.5 M parameters from scratch by next-token prediction on conversations (`judge_data`).
 
-    caption_steps: steps of captions alone, the quickest way to see.
-    samples_from_step: from here on half of the pictures are samples of the policy in `policy_dir`, labelled by the oracle.
+    Like its large namesakes it is a language model first: `text_steps` of conversations about imagined pictures, whose
+    descriptions are given; then `caption_steps` of describing pictures; then `steps` of everything. Half of all pictures are
+    samples of the policy in `policy_dir`, labelled by the oracle.
     """
 
     def __init__(
         self,
         *,
+        text_steps: int,
         caption_steps: int,
         steps: int,
-        samples_from_step: int,
         drawn_groups: int,
         sampled_groups: int,
         policy_dir: str,
         num_inference_steps: int,
         caption_batch_size: int,
-        batch_size: int,
+        single_batch_size: int,
+        pair_batch_size: int,
         writing_batch_size: int,
         lr: float,
         warmup_steps: int,
@@ -62,8 +64,7 @@ class JudgeRecipe(pl.LightningModule):
         self.processor = build_processor()
         self.teacher = Teacher(self.processor)
         self.model = build_model(self.processor)
-        # A verdict is one token in a long reply: it counts more, or it is learnt last.
-        self._verdict_tokens = torch.tensor(self.processor.tokenizer.convert_tokens_to_ids([*A_B, *YES_NO]))
+        self._verdict_tokens = torch.tensor(self.processor.tokenizer.convert_tokens_to_ids(list(A_B)))
         self._drawn: list[Group] = []
         self._sampled: list[Group] = []
 
@@ -72,15 +73,16 @@ class JudgeRecipe(pl.LightningModule):
         """The constructor's arguments."""
         return self.hparams
 
-    def setup(self, stage: str) -> None:
+    def _load_pictures(self) -> None:
         p, rng = self._p, np.random.default_rng(self._p.seed)
         log.info("drawing %d groups of pictures", p.drawn_groups)
         contents = [prompts.random_metadata(TAGS[i % len(TAGS)], rng) for i in range(p.drawn_groups)]
         scenes = [varied_scene(content, rng) for content in contents for _ in range(PICTURES_A_GROUP)]
         self._drawn = self._groups(contents, [draw(s) for s in scenes], scenes)
+        self._sampled = self._sample_policy()
 
     def train_dataloader(self) -> DataLoader[int]:
-        return DataLoader(Steps(self._p.steps), batch_size=None)
+        return DataLoader(Steps(self._p.text_steps + self._p.caption_steps + self._p.steps), batch_size=None)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         p = self._p
@@ -88,13 +90,13 @@ class JudgeRecipe(pl.LightningModule):
 
     def training_step(self, batch: int, batch_idx: int) -> None:
         step, p = self.global_step, self._p
-        if step >= p.samples_from_step and not self._sampled:
-            self._sampled = self._sample_policy()
+        if step >= p.text_steps and not self._drawn:
+            self._load_pictures()
         rng = np.random.default_rng((p.seed, step))
         optimizer: Any = self.optimizers()
-        lr = p.lr * min(1.0, (step + 1) / p.warmup_steps) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / p.steps)))
+        seen = max(0.0, step - p.text_steps) / (p.caption_steps + p.steps)  # constant on text, then half a cosine
         for group in optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = p.lr * min(1.0, (step + 1) / p.warmup_steps) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * seen)))
         optimizer.zero_grad()
         for role, conversations in self._lesson(step, rng).items():
             loss = self._loss(conversations)
@@ -107,17 +109,23 @@ class JudgeRecipe(pl.LightningModule):
 
     def _lesson(self, step: int, rng: np.random.Generator) -> dict[str, list[Conversation]]:
         p, teacher = self._p, self.teacher
-        if step < p.caption_steps:
-            groups = [self._any_group(rng) for _ in range(p.caption_batch_size)]
-            return {"describe": [teacher.describing(g.pictures[int(rng.integers(len(g.pictures)))]) for g in groups]}
-        return {
-            "single": [teacher.single(self._any_group(rng), rng) for _ in range(p.batch_size)],
-            "pair": [teacher.pair(self._any_group(rng), rng) for _ in range(p.batch_size)],
+        show = self._imagined_group if step < p.text_steps + p.caption_steps else self._any_group
+        lesson = {
+            "single": [teacher.single(show(rng), rng) for _ in range(p.single_batch_size)],
+            "pair": [teacher.pair(show(rng), rng) for _ in range(p.pair_batch_size)],
             "write": [teacher.writing(rng) for _ in range(p.writing_batch_size)],
         }
+        if step >= p.text_steps:
+            groups = [self._any_group(rng) for _ in range(p.caption_batch_size)]
+            lesson["describe"] = [teacher.describing(g.pictures[int(rng.integers(PICTURES_A_GROUP))]) for g in groups]
+        return lesson
+
+    def _imagined_group(self, rng: np.random.Generator) -> Group:
+        content = prompts.random_metadata(str(rng.choice(TAGS)), rng)
+        return Group(content, tuple(Picture(varied_scene(content, rng)) for _ in range(PICTURES_A_GROUP)))
 
     def _any_group(self, rng: np.random.Generator) -> Group:
-        pool = self._sampled if self._sampled and rng.random() < 0.5 else self._drawn
+        pool = self._sampled if rng.random() < 0.5 else self._drawn
         return pool[int(rng.integers(len(pool)))]
 
     def _loss(self, conversations: list[Conversation]) -> torch.Tensor:
@@ -125,13 +133,14 @@ class JudgeRecipe(pl.LightningModule):
         labels = batch.pop("labels")[:, 1:].to(self.device)
         logits = self.model(**{key: value.to(self.device) for key, value in batch.items()}).logits[:, :-1]
         losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels, reduction="none")
+        # The verdict is one token in a long reply: it counts more, or it is learnt last.
         weights = (labels != -100) * torch.where(torch.isin(labels, self._verdict_tokens.to(labels)), 5.0, 1.0)
         return (losses * weights).sum() / weights.sum()
 
     def _groups(self, contents: list[Any], pictures: list[Image.Image], truths: list[Any]) -> list[Group]:
         pixels = self.processor.image_processor(pictures, return_tensors="pt")["pixel_values"].half()
         patches = pixels.view(len(pictures), -1, pixels.shape[-1])
-        made = [Picture(patch, truth) for patch, truth in zip(patches, truths, strict=True)]
+        made = [Picture(truth, patch) for patch, truth in zip(patches, truths, strict=True)]
         k = PICTURES_A_GROUP
         return [Group(content, tuple(made[k * i : k * (i + 1)])) for i, content in enumerate(contents)]
 

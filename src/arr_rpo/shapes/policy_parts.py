@@ -83,9 +83,6 @@ def build_pipeline() -> FluxPipeline:
             feed_forward_proj="gated-gelu",
         )
     )
-    # The transformer gives text tokens no position, so which colour belongs to which shape must come out of T5's attention.
-    # At T5's initial scale its embeddings drown what attention adds to them, and words never learn of their neighbours.
-    text_encoder_2.shared.weight.data.mul_(0.2)
     transformer = FluxTransformer2DModel(
         patch_size=1,
         in_channels=4 * LATENT_CHANNELS,

@@ -146,16 +146,19 @@ def mistaken(metadata: Metadata, error_rate: float, rng: np.random.Generator) ->
     wrong: Metadata = {"tag": metadata["tag"], "include": []}
     for original in metadata["include"]:
         entry = dict(original)
-        if rng.random() < error_rate:
-            entry["class"] = _other(SHAPES, entry["class"], rng)
-        if "color" in entry and rng.random() < error_rate:
-            entry["color"] = _other(tuple(COLOURS), entry["color"], rng)
+        wrong_shape, wrong_color = rng.random() < error_rate, "color" in entry and rng.random() < error_rate
+        while wrong_shape or wrong_color:
+            entry["class"] = _other(SHAPES, original["class"], rng) if wrong_shape else original["class"]
+            if "color" in entry:
+                entry["color"] = _other(tuple(COLOURS), original["color"], rng) if wrong_color else original["color"]
+            if (entry.get("color"), entry["class"]) not in UNSEEN:
+                break
         if metadata["tag"] == "counting" and rng.random() < error_rate:
             entry["count"] = _other((2, 3, 4), entry["count"], rng)
         if "position" in entry and rng.random() < error_rate:
             entry["position"] = [_other(RELATIONS, entry["position"][0], rng), 0]
         wrong["include"].append(entry)
-    return metadata if is_unseen(wrong) else wrong
+    return wrong
 
 
 def _other(choices: tuple[Any, ...], value: Any, rng: np.random.Generator) -> Any:

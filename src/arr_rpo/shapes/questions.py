@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from arr_rpo.shapes.vocabulary import COLOURS, NUMBERS, RELATIONS, SHAPES, plural
 
-POSITION_MARGIN = 4.0  # pixels by which centres must differ to be "left of", "above" ...
+POSITION_MARGIN = 6.0  # pixels by which centres must differ to be "left of", "above" ...
 
 
 class Located(Protocol):
@@ -41,8 +41,13 @@ class Question:
     other_shape: str = ""
     other_color: str | None = None
 
+    @property
+    def name(self) -> str:
+        """What it asks about: "red circle", or "circle" of any colour."""
+        return _name(self.color, self.shape)
+
     def __str__(self) -> str:
-        name = _name(self.color, self.shape)
+        name = self.name
         if self.kind == "existence":
             return f"is there a {name}?"
         if self.kind == "counting":
@@ -54,7 +59,7 @@ class Question:
 
     def answer(self, things: Sequence[Located]) -> bool:
         """Whether it holds. Position asks for some pair of the two kinds that stands so."""
-        here = [t for t in things if _is(t, self.color, self.shape)]
+        here = [t for t in things if self.is_about(t)]
         if self.kind == "existence":
             return bool(here)
         if self.kind == "counting":
@@ -63,6 +68,9 @@ class Question:
             return len(things) == self.count
         there = [t for t in things if _is(t, self.other_color, self.other_shape)]
         return any(stands(a, self.relation, b) for a in here for b in there)
+
+    def is_about(self, thing: Located) -> bool:
+        return _is(thing, self.color, self.shape)
 
 
 def stands(a: Located, relation: str, b: Located) -> bool:
@@ -106,7 +114,9 @@ def parse(text: str) -> Question:
             fields: dict[str, Any] = {key: value for key, value in match.groupdict().items() if value is not None}
             if "count" in fields:
                 fields["count"] = _VALUES[fields["count"]]
-            return Question(kind=kind, **fields)
+            question = Question(kind=kind, **fields)
+            if str(question) == text.strip():  # the patterns let "are there exactly one object" through
+                return question
     raise ValueError(f"not a question of the shapes world: {text!r}")
 
 

@@ -1,0 +1,66 @@
+"""Both recipes, a few steps of each phase: they learn something, write folders that load, and resume to the same weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import FluxPipeline
+from safetensors.torch import load_file
+from transformers import AutoModelForImageTextToText
+
+from arr_rpo.commands.train import train
+from tests.conftest import configure
+
+POLICY = [
+    "experiment=shapes_policy",
+    "module.scenes=64",
+    "module.vae_steps=3",
+    "module.text_steps=3",
+    "module.flow_steps=3",
+    "module.vae_batch_size=4",
+    "module.text_batch_size=8",
+    "module.flow_batch_size=8",
+]
+JUDGE = [
+    "experiment=shapes_judge",
+    "module.policy_dir=src/arr_rpo/shapes/weights/policy",
+    "module.text_steps=2",
+    "module.caption_steps=2",
+    "module.steps=2",
+    "module.drawn_groups=12",
+    "module.sampled_groups=6",
+    "module.caption_batch_size=4",
+    "module.single_batch_size=2",
+    "module.pair_batch_size=2",
+    "module.writing_batch_size=2",
+]
+
+
+def run(recipe: list[str], folder: Path, *more: str) -> None:
+    quiet = ["trainer.enable_progress_bar=false", "~callbacks.progress", f"run_dir={folder}"]
+    train(configure([*recipe, *quiet, *more]))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "weights", "stop_after"),
+    [
+        (POLICY, "policy/transformer/diffusion_pytorch_model.safetensors", 8),
+        (JUDGE, "judge/model.safetensors", 5),
+    ],
+)
+def test_a_recipe_writes_its_folder_and_resumes_to_the_same_weights(
+    recipe: list[str], weights: str, stop_after: int, tmp_path: Path
+) -> None:
+    run(recipe, tmp_path / "whole")
+    every_step = "callbacks.checkpoint.every_seconds=0"
+    run(recipe, tmp_path / "stopped", f"+trainer.limit_train_batches={stop_after}", every_step)
+    run(recipe, tmp_path / "stopped", f"resume={tmp_path / 'stopped'}")
+    whole, resumed = (load_file(tmp_path / name / weights) for name in ("whole", "stopped"))
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+    if recipe is POLICY:
+        assert FluxPipeline.from_pretrained(tmp_path / "whole" / "policy", local_files_only=True).transformer is not None
+    else:
+        assert AutoModelForImageTextToText.from_pretrained(tmp_path / "whole" / "judge").config.model_type == "qwen3_vl"
