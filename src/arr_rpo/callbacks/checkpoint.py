@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 
 
 class LastCheckpoint(pl.Callback):
-    """Writes `last.ckpt` at the end of a batch when `every_seconds` have gone by.
+    """Writes `last.ckpt` at the end of a batch when `every_seconds` have gone by, and when training ends.
 
     Lightning's `ModelCheckpoint(train_time_interval=...)` never saves under manual optimization (2.6.6), and its step
     counts are optimizer steps, of which an update takes a varying number.
@@ -23,5 +23,11 @@ class LastCheckpoint(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         if time.monotonic() - self._last >= self.every_seconds:
-            trainer.save_checkpoint(self.path, weights_only=False)  # Lightning's word for "with the optimizer"
-            self._last = time.monotonic()
+            self._save(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._save(trainer)  # so that a finished run can be gone on with, too
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        trainer.save_checkpoint(self.path, weights_only=False)  # Lightning's word for "with the optimizer"
+        self._last = time.monotonic()

@@ -34,7 +34,7 @@ class Updates(Dataset[tuple[int, tuple[Prompt, ...]]]):
 class ResumableLoader(DataLoader[Any]):
     """Starts at the first update that is not done, which Lightning keeps in its checkpoints."""
 
-    def __init__(self, dataset: Updates) -> None:
+    def __init__(self, dataset: Dataset[Any]) -> None:
         super().__init__(dataset, batch_size=None)
         self._start = 0
         self._taken = 0

@@ -15,8 +15,8 @@ import pytorch_lightning as pl
 import torch
 from diffusers import FluxPipeline
 from PIL import Image
-from torch.utils.data import DataLoader
 
+from arr_rpo.data.datamodule import ResumableLoader
 from arr_rpo.judge.forms import A_B
 from arr_rpo.shapes import oracle, prompts
 from arr_rpo.shapes.judge_data import Conversation, Group, Picture, Teacher, collate, varied_scene
@@ -81,8 +81,8 @@ class JudgeRecipe(pl.LightningModule):
         self._drawn = self._groups(contents, [draw(s) for s in scenes], scenes)
         self._sampled = self._sample_policy()
 
-    def train_dataloader(self) -> DataLoader[int]:
-        return DataLoader(Steps(self._p.text_steps + self._p.caption_steps + self._p.steps), batch_size=None)
+    def train_dataloader(self) -> ResumableLoader:
+        return ResumableLoader(Steps(self._p.text_steps + self._p.caption_steps + self._p.steps))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         p = self._p

@@ -18,8 +18,9 @@ import torch
 from diffusers import AutoencoderKL
 from diffusers.training_utils import EMAModel
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
+from arr_rpo.data.datamodule import ResumableLoader
 from arr_rpo.shapes import prompts
 from arr_rpo.shapes.policy_parts import MAX_TOKENS, TEXT_WIDTH, build_pipeline
 from arr_rpo.shapes.scene import draw
@@ -108,8 +109,8 @@ class PolicyRecipe(pl.LightningModule):
         pictures = np.stack([np.asarray(draw(prompts.scene_of(content, rng))) for content in self._contents])
         self._pictures = torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous()
 
-    def train_dataloader(self) -> DataLoader[int]:
-        return DataLoader(Steps(self._p.vae_steps + self._p.text_steps + self._p.flow_steps), batch_size=None)
+    def train_dataloader(self) -> ResumableLoader:
+        return ResumableLoader(Steps(self._p.vae_steps + self._p.text_steps + self._p.flow_steps))
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         vae = torch.optim.AdamW(self.vae.parameters(), lr=self._p.vae_lr, betas=(0.9, 0.99), weight_decay=0.0)
@@ -125,11 +126,11 @@ class PolicyRecipe(pl.LightningModule):
         if step < p.vae_steps:
             loss = self._vae_loss(torch.from_numpy(rng.integers(p.scenes, size=p.vae_batch_size)), step)
             self._update(vae_optimizer, loss, self.vae, step / p.vae_steps, p.vae_lr)
-            self.log("vae/loss", loss.detach(), prog_bar=True)
+            self._report("vae/loss", loss)
         elif (step := step - p.vae_steps) < p.text_steps:
             loss = self._text_loss(rng)
             self._update(text_optimizer, loss, self.text, step / p.text_steps, p.text_lr)
-            self.log("text/loss", loss.detach(), prog_bar=True)
+            self._report("text/loss", loss)
         else:
             if self._latents is None:
                 self._latents = self._encode_scenes()
@@ -137,7 +138,13 @@ class PolicyRecipe(pl.LightningModule):
             loss = self._flow_loss(rng.integers(p.scenes, size=p.flow_batch_size), rng)
             self._update(flow_optimizer, loss, self.flow, (step - p.text_steps) / p.flow_steps, p.flow_lr)
             self.ema.step(self.flow.parameters())
-            self.log("flow/loss", loss.detach(), prog_bar=True)
+            self._report("flow/loss", loss)
+
+    def _report(self, name: str, loss: Tensor) -> None:
+        """To the bar and to the loggers; `self.log` alone would go on drawing a phase's last value after its end."""
+        self.log(name, loss.detach(), prog_bar=True, logger=False)
+        for logger in self.loggers:
+            logger.log_metrics({name: loss.item()}, step=self.global_step)
 
     def _vae_loss(self, rows: Tensor, step: int) -> Tensor:
         assert self._pictures is not None
