@@ -11,6 +11,9 @@ from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
 
 from arr_rpo.commands.train import train
+from arr_rpo.shapes.judge_parts import build_processor
+from arr_rpo.shapes.policy_parts import clip_tokenizer, words
+from arr_rpo.shapes.policy_recipe import Steps
 from tests.conftest import configure
 
 POLICY = [
@@ -43,6 +46,18 @@ def run(recipe: list[str], folder: Path, *more: str) -> None:
     train(configure([*recipe, *quiet, *more]))
 
 
+def _stop() -> int:
+    raise ConnectionAbortedError
+
+
+def test_tokens_have_the_same_numbers_each_time() -> None:
+    """Else a resumed recipe would find its embeddings permuted. Fresh processes hash differently; so do fresh trainers."""
+    first, second = clip_tokenizer(), clip_tokenizer()
+    assert first.get_vocab() == second.get_vocab()
+    assert all(len(first(word, add_special_tokens=False).input_ids) == 1 for word in words())
+    assert build_processor().tokenizer.get_vocab() == build_processor().tokenizer.get_vocab()
+
+
 @pytest.mark.parametrize(
     ("recipe", "weights", "stop_after"),
     [
@@ -51,11 +66,12 @@ def run(recipe: list[str], folder: Path, *more: str) -> None:
     ],
 )
 def test_a_recipe_writes_its_folder_and_resumes_to_the_same_weights(
-    recipe: list[str], weights: str, stop_after: int, tmp_path: Path
+    recipe: list[str], weights: str, stop_after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(recipe, tmp_path / "whole")
-    every_step = "callbacks.checkpoint.every_seconds=0"
-    run(recipe, tmp_path / "stopped", f"+trainer.limit_train_batches={stop_after}", every_step)
+    with monkeypatch.context() as patch, pytest.raises(ConnectionAbortedError):
+        patch.setattr(Steps, "__getitem__", lambda steps, index: index if index < stop_after else _stop())
+        run(recipe, tmp_path / "stopped", "callbacks.checkpoint.every_seconds=0")
     run(recipe, tmp_path / "stopped", f"resume={tmp_path / 'stopped'}")
     whole, resumed = (load_file(tmp_path / name / weights) for name in ("whole", "stopped"))
     assert whole.keys() == resumed.keys()

@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 
 
 class LastCheckpoint(pl.Callback):
-    """Writes `last.ckpt` at the end of a batch when `every_seconds` have gone by, and when training ends.
+    """Writes `last.ckpt` at the end of a batch when `every_seconds` have gone by, and after the last batch.
 
     Lightning's `ModelCheckpoint(train_time_interval=...)` never saves under manual optimization (2.6.6), and its step
     counts are optimizer steps, of which an update takes a varying number.
@@ -22,12 +22,7 @@ class LastCheckpoint(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
-        if time.monotonic() - self._last >= self.every_seconds:
-            self._save(trainer)
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._save(trainer)  # so that a finished run can be gone on with, too
-
-    def _save(self, trainer: pl.Trainer) -> None:
-        trainer.save_checkpoint(self.path, weights_only=False)  # Lightning's word for "with the optimizer"
-        self._last = time.monotonic()
+        last = batch_idx + 1 >= trainer.num_training_batches  # so that a finished run can be gone on with, too
+        if last or time.monotonic() - self._last >= self.every_seconds:
+            trainer.save_checkpoint(self.path, weights_only=False)  # Lightning's word for "with the optimizer"
+            self._last = time.monotonic()

@@ -23,15 +23,23 @@ def words() -> list[str]:
 
 
 def clip_tokenizer() -> CLIPTokenizer:
-    """Byte-pair merges learned on the words alone, so that each becomes one token."""
+    """Byte-pair merges learned on the words alone, so that each becomes one token.
+
+    The trainer numbers its tokens in an order that changes from process to process: they are numbered anew, or a resumed
+    run would find its embeddings permuted.
+    """
     tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    trainer = trainers.BpeTrainer(
-        vocab_size=2000, end_of_word_suffix="</w>", special_tokens=["<|startoftext|>", "<|endoftext|>"], show_progress=False
-    )
+    special = ["<|startoftext|>", "<|endoftext|>"]
+    trainer = trainers.BpeTrainer(vocab_size=2000, end_of_word_suffix="</w>", special_tokens=special, show_progress=False)
     tokenizer.train_from_iterator(words() * 3, trainer)
     model = json.loads(tokenizer.to_str())["model"]
-    return CLIPTokenizer(vocab=model["vocab"], merges=[tuple(m) for m in model["merges"]], model_max_length=MAX_TOKENS + 1)
+    vocab = [*special, *sorted(set(model["vocab"]) - set(special))]
+    return CLIPTokenizer(
+        vocab={token: index for index, token in enumerate(vocab)},
+        merges=[tuple(merge) for merge in model["merges"]],
+        model_max_length=MAX_TOKENS + 1,
+    )
 
 
 def t5_tokenizer() -> T5Tokenizer:
