@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 from hydra.utils import instantiate
+from omegaconf.errors import OmegaConfBaseException
 
-from arr_rpo.commands.train import check_keys, train
+from arr_rpo.commands.train import check_keys, resumed, train
 from arr_rpo.module import RPOModule
 from arr_rpo.policy.adapter import Full
 from arr_rpo.types import Outcome, Prompt, Rewards, UserError, Verdict
@@ -89,6 +92,47 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path: Path, few_prompts: str) 
     summaries = [json.loads((folder / "summary.json").read_text(encoding="utf-8")) for folder in (whole, part)]
     for key in ("heldout_strict", "kl", "images", "judge", "optimizer_steps"):
         assert summaries[0][key] == summaries[1][key]
+
+
+@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_killed_run_goes_on_with_one_option(kill: signal.Signals, tmp_path: Path, few_prompts: str) -> None:
+    folder, log = tmp_path / "run", tmp_path / "log"
+    command = [sys.executable, "train.py", *SMALL, "judge=random", "reward=pairwise", f"data.heldout={few_prompts}"]
+    command += ["data.updates=200", f"run_dir={folder}", f"hydra.run.dir={folder}"]
+    with log.open("w") as output, subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output) as process:
+        _wait_for(folder / "checkpoints" / "last.ckpt", process)
+        process.send_signal(kill)
+        assert process.wait(60) != 0
+    if kill is not signal.SIGKILL:
+        assert f"go on with resume={folder}" in log.read_text()
+    before = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
+    assert 0 < before < 200
+    config = resumed(str(folder), ["experiment=t2i_rpo", f"resume={folder}", f"data.updates={before // 2 + 2}"])
+    assert config.judge._target_.endswith("RandomJudge")  # the run's own, though the command line does not name it
+    train(config)
+    assert torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] > before
+    assert (folder / "summary.json").is_file()
+
+
+def _wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(600):
+        if path.is_file():
+            return
+        assert process.poll() is None, "the run ended before its first checkpoint"
+        time.sleep(0.1)
+    raise TimeoutError(path)
+
+
+def test_a_resumed_run_keeps_its_parts(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"there is no .*config\.yaml"):
+        resumed(str(tmp_path), [])
+    (tmp_path / "config.yaml").write_text("seed: 7\nresume: null\nnum_threads: null\njudge: {seed: 7}\n", encoding="utf-8")
+    with pytest.raises(UserError, match="the run's own judge: leave judge=oracle out"):
+        resumed(str(tmp_path), ["judge=oracle"])
+    config = resumed(str(tmp_path), ["experiment=t2i_rpo", "num_threads=2"])
+    assert (config.seed, config.num_threads, config.resume) == (7, 2, str(tmp_path))
+    with pytest.raises(OmegaConfBaseException, match="sead"):
+        resumed(str(tmp_path), ["judge.sead=1"])
 
 
 def test_an_update_moves_the_adapter_and_nothing_else() -> None:

@@ -35,7 +35,7 @@ def table(folders: Sequence[Path]) -> str:
     for path in paths:
         arms.setdefault(arm(path.parent.name), []).append(json.loads(path.read_text(encoding="utf-8")))
     lines = [
-        "| arm | seed | strict before | after | change | criteria before | after | KL | pairs tied / flipped / failed | minutes |",
+        "| arm | seed | strict before | after | change | criteria before | after | KL | tied / flipped / failed | minutes |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, runs in arms.items():
@@ -55,8 +55,9 @@ def arm(folder: str) -> str:
 
 def row(name: str, run: dict[str, Any]) -> str:
     strict, criteria, judge = run["heldout_strict"], run["heldout_criteria"], run["judge"]
+    change = strict["after"] - strict["before"]
     return (
-        f"| {name} | {run['seed']} | {strict['before']:.3f} | {strict['after']:.3f} | {strict['after'] - strict['before']:+.3f} "
+        f"| {name} | {run['seed']} | {strict['before']:.3f} | {strict['after']:.3f} | {change:+.3f} "
         f"| {criteria['before']:.3f} | {criteria['after']:.3f} | {run['kl']:.1f} "
         f"| {judge['ties']} / {judge['flips']} / {judge['failures']} | {run['seconds'] / 60:.1f} |"
     )

@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import signal
+import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from typing import Any
 import hydra
 import pytorch_lightning as pl
 import torch
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
@@ -30,7 +34,27 @@ PACKAGES = ("torch", "diffusers", "transformers", "pytorch-lightning", "peft", "
 @plain_errors
 def main(config: DictConfig) -> None:
     """Runs one experiment in its own folder, or goes on with one that was stopped (`resume=<run folder>`)."""
+    if config.resume:
+        config = resumed(str(config.resume), list(HydraConfig.get().overrides.task))
     train(config)
+
+
+def resumed(folder: str, overrides: Sequence[str]) -> DictConfig:
+    """The config that a run was started with, changed only by the values that the command line names.
+
+    Raises:
+        UserError: there is no such run, or the command line would swap a part of it.
+    """
+    path = Path(folder) / "config.yaml"
+    if not path.is_file():
+        raise UserError(f"resume={folder}: there is no {path}. Give the folder of a run.")
+    values = [override for override in overrides if override.split("=")[0] not in {"experiment", "resume"}]
+    for override in values:
+        if (key := override.split("=")[0].lstrip("+~")) in GROUPS:
+            raise UserError(f"resume={folder} goes on with the run's own {key}: leave {override} out, or start a new run")
+    config = OmegaConf.load(path)
+    OmegaConf.set_struct(config, True)
+    return OmegaConf.merge(config, OmegaConf.from_dotlist(values), {"resume": folder})  # type: ignore[return-value]
 
 
 def train(config: DictConfig) -> None:
@@ -50,7 +74,11 @@ def train(config: DictConfig) -> None:
         callbacks=[instantiate(callback) for callback in (config.callbacks or {}).values() if callback],
     )
     module, data = instantiate(config.module), instantiate(config.get("data"))  # recipes bring their own data
-    trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+    try:
+        trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit as stop:  # how Lightning ends on Ctrl-C and SIGTERM; after the latter without an exit status
+        print(f"stopped: go on with resume={run_dir}", file=sys.stderr)
+        raise SystemExit(stop.code or 128 + signal.SIGTERM) from stop
 
 
 def check_keys(config: DictConfig) -> None:
