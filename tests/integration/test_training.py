@@ -216,7 +216,9 @@ def test_every_experiment_composes(path: Path) -> None:
     assert config.module._target_
 
 
-@pytest.mark.parametrize("choice", ["reward=scalar", "reward=pairwise", "judge=oracle", "judge=random", "algorithm=rpo_paper"])
+@pytest.mark.parametrize(
+    "choice", ["reward=scalar", "reward=pairwise", "judge=oracle", "judge=random", "algorithm=rpo_paper", "policy/adapter=full"]
+)
 def test_the_groups_swap(tmp_path: Path, few_prompts: str, choice: str) -> None:
     folder = run(tmp_path, few_prompts, choice, "data.updates=1", *(["judge.seed=1"] if choice == "judge=random" else []))
     assert (folder / "summary.json").is_file()

@@ -50,7 +50,7 @@ def resumed(folder: str, overrides: Sequence[str]) -> DictConfig:
         raise UserError(f"resume={folder}: there is no {path}. Give the folder of a run.")
     values = [override for override in overrides if override.split("=")[0] not in {"experiment", "resume"}]
     for override in values:
-        if (key := override.split("=")[0].lstrip("+~")) in GROUPS:
+        if (key := override.split("=")[0].lstrip("+~").split("/")[0]) in GROUPS:
             raise UserError(f"resume={folder} goes on with the run's own {key}: leave {override} out, or start a new run")
     config = OmegaConf.load(path)
     OmegaConf.set_struct(config, True)
