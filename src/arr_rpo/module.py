@@ -30,13 +30,14 @@ class RPOModule(pl.LightningModule):
         policy: PipelinePolicy,
         algorithm: Algorithm,
         optimizer: Callable[..., torch.optim.Optimizer],
+        lr_schedule: Callable[[float], float],
         seed: int,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.strict_loading = False  # the frozen base is not in the checkpoint
         self.policy, self.algorithm, self.seed = policy, algorithm, seed
-        self._make_optimizer = optimizer
+        self._make_optimizer, self._lr_schedule = optimizer, lr_schedule
         self.judge_rewards: Callable[[Rollout], Rewards] | None = None
         self.replay_floor: float | None = None
 
@@ -55,9 +56,18 @@ class RPOModule(pl.LightningModule):
         if self.replay_floor is None:
             self.replay_floor = check_parity(self.policy, rollout, self.algorithm.clip_range)
             self.print(f"replay parity: log-probabilities agree within {self.replay_floor:.1e} nats a dimension")
+        learning_rate = self.set_learning_rate(update / self.trainer.num_training_batches)
         rewards = self.judge_rewards(rollout)
         advantages_B = self.advantages(rewards)
-        self.log_dict({**self.update(rollout, advantages_B), "reward/advantage_abs": advantages_B.abs().mean()})
+        logs: dict[str, Any] = {"reward/advantage_abs": advantages_B.abs().mean(), "learning_rate": learning_rate}
+        self.log_dict({**self.update(rollout, advantages_B), **logs})
+
+    def set_learning_rate(self, done: float) -> float:
+        """The optimizer's initial rate times the schedule's factor when a share `done` of the run is behind."""
+        optimizer: Any = self.optimizers()
+        for group in optimizer.param_groups:
+            group["lr"] = optimizer.defaults["lr"] * self._lr_schedule(done)
+        return float(group["lr"])
 
     def advantages(self, rewards: Rewards) -> Tensor:
         """(B,) advantages; exactly 0 where the judge had nothing to say."""

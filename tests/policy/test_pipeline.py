@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 from diffusers import FluxPipeline
+from hydra.utils import instantiate
 
 from arr_rpo.policy.parity import check_parity, replay_floor
 from arr_rpo.policy.pipeline import SHAPES_POLICY, PipelinePolicy
 from arr_rpo.types import Prompt, Rollout, UserError
-from tests.conftest import make_policy
+from tests.conftest import configure, make_policy
 
 PROMPTS = (Prompt("a", "a photo of a red circle"), Prompt("b", "a photo of two blue stars"))
 
@@ -109,7 +110,9 @@ def test_the_deterministic_policy_is_the_stock_pipeline() -> None:
 
 
 def test_saved_lora_loads_in_the_stock_pipeline_and_makes_the_same_pictures(tmp_path: Path) -> None:
-    policy = make_policy()
+    """With every layer that the shipped config adapts: what the pipeline's loader does not know, it would drop."""
+    config = configure(["experiment=t2i_rpo", "run_dir=unused"]).policy
+    policy = make_policy(adapter=instantiate(config.adapter))
     with torch.no_grad():
         for p in policy.adapter.parameters().values():
             p.normal_(0, 0.1, generator=torch.Generator().manual_seed(1))
@@ -123,7 +126,7 @@ def test_saved_lora_loads_in_the_stock_pipeline_and_makes_the_same_pictures(tmp_
     ).images
     ours = policy.generate(texts, seed=(5,))
     assert all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(ours, theirs, strict=True))
-    fresh = make_policy()
+    fresh = make_policy(adapter=instantiate(config.adapter))
     assert not np.array_equal(np.asarray(fresh.generate(texts, seed=(5,))[0]), np.asarray(ours[0]))
     fresh.load_trained(tmp_path)
     assert np.array_equal(np.asarray(fresh.generate(texts, seed=(5,))[0]), np.asarray(ours[0]))

@@ -16,7 +16,7 @@ PICTURE, LINE, TEXT_WIDTH, MARGIN = 128, 14, 460, 8
 
 
 class ImageGrid(pl.Callback):
-    """Every `every_n_updates` rollouts, the first `pairs` pairs."""
+    """Every `every_n_updates` rollouts and after the last one, the first `pairs` pairs."""
 
     def __init__(self, *, every_n_updates: int, pairs: int, run_dir: str) -> None:
         self.every_n_updates, self.pairs, self.folder = every_n_updates, pairs, Path(run_dir) / "grids"
@@ -25,7 +25,9 @@ class ImageGrid(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         reward = RubricReward.of(trainer)
-        if reward is None or reward.last is None or batch_idx % self.every_n_updates or not reward.last[1].verdicts:
+        if reward is None or reward.last is None or not reward.last[1].verdicts:
+            return
+        if batch_idx % self.every_n_updates and batch_idx + 1 < trainer.num_training_batches:
             return
         picture = grid(*reward.last, pairs=self.pairs)
         self.folder.mkdir(parents=True, exist_ok=True)

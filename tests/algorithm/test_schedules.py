@@ -1,0 +1,12 @@
+"""Learning-rate factors."""
+
+from __future__ import annotations
+
+import pytest
+
+from arr_rpo.algorithm.schedules import constant, linear_decay
+
+
+def test_factors() -> None:
+    assert [constant(done) for done in (0.0, 0.5, 0.99)] == [1.0, 1.0, 1.0]
+    assert [linear_decay(done) for done in (0.0, 0.25, 0.75)] == pytest.approx([1.0, 0.75, 0.25])
