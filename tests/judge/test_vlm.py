@@ -88,7 +88,27 @@ def test_criteria_on_drawings(judge: VLMJudge) -> None:
     right = [(p is not None and p > 0.5) == q.answer(s) for p, q, s in zip(answers, questions, scenes, strict=True)]
     named = [text == name_things(s) for text, s in zip(judge.descriptions([draw(s) for s in scenes]), scenes, strict=True)]
     assert sum(named) / 400 >= 0.97
-    assert sum(right) / 400 >= 0.75
+    assert sum(right) / 400 >= 0.88
+
+
+def test_verdicts_follow_the_rubric(judge: VLMJudge) -> None:
+    """200 pairs of drawings made for a prompt, judged by its rubric. The measured figures stand in the model card."""
+    rng = np.random.default_rng(124)
+    contents = [random_metadata(TAGS[i % 6], rng) for i in range(200)]
+    scenes = [(varied_scene(content, rng), varied_scene(content, rng)) for content in contents]
+    questions = [questions_of(content) for content in contents]
+    verdicts = judge.compare(
+        [Prompt(str(i), describe(content)) for i, content in enumerate(contents)],
+        [(draw(a), draw(b)) for a, b in scenes],
+        [Rubric(tuple(Criterion(q.kind, str(q)) for q in asked)) for asked in questions],
+    )
+    gaps = [sum(q.answer(a) - q.answer(b) for q in asked) for asked, (a, b) in zip(questions, scenes, strict=True)]
+    decided = [(v.outcome, gap) for v, gap in zip(verdicts, gaps, strict=True) if gap]
+    right = sum(outcome is (Outcome.A if gap > 0 else Outcome.B) for outcome, gap in decided)
+    wrong = sum(outcome is (Outcome.B if gap > 0 else Outcome.A) for outcome, gap in decided)
+    assert len(decided) > 100
+    assert right / len(decided) >= 0.75
+    assert wrong / len(decided) <= 0.04
 
 
 def test_it_writes_the_rubric_of_a_prompt(judge: VLMJudge) -> None:

@@ -20,7 +20,7 @@ from arr_rpo.judge.vlm import VLMJudge
 from arr_rpo.rubric.parse import RubricError, parse_rubric
 from arr_rpo.shapes import oracle
 from arr_rpo.shapes.judge_data import balanced_question, name_things, varied_scene
-from arr_rpo.shapes.questions import questions_of
+from arr_rpo.shapes.questions import parse, questions_of
 from arr_rpo.shapes.scene import draw
 from arr_rpo.types import Criterion, Outcome, Prompt, Rubric
 
@@ -59,19 +59,26 @@ def judge_figures(
     ]
     questions = [balanced_question(things, rng) for things in found]
     for question, p, things in zip(questions, judge.check(images, [str(q) for q in questions]), found, strict=True):
-        right = p is not None and (p > 0.5) == question.answer(things)
+        truth = question.answer(things)
+        right = p is not None and (p > 0.5) == truth
         figures["check, all kinds"].append(right)
-        figures[f"check, {question.kind}"].append(right)
+        figures[f"check, {question.kind}, truth {'yes' if truth else 'no'}"].append(right)
     rubrics = [Rubric(tuple(Criterion(q.kind, str(q)) for q in questions_of(p.metadata))) for p in prompts]
     gaps = [_met(p, a) - _met(p, b) for p, (a, b) in zip(prompts, pairs, strict=True)]
     asked: list[tuple[str, list[Any]]] = [("rubric", list(rubrics)), ("pairwise", [None] * len(prompts))]
     for name, contexts in asked:
-        for gap, verdict in zip(gaps, judge.compare(prompts, pairs, contexts), strict=True):
+        for gap, verdict, pair in zip(gaps, judge.compare(prompts, pairs, contexts), pairs, strict=True):
+            for check in verdict.checks:
+                question = parse(check.question)
+                for p, image in zip((check.a, check.b), pair, strict=True):
+                    right = (p > 0.5) == question.answer(oracle.detect(image))
+                    figures["criteria of prompts' rubrics, all kinds"].append(right)
+                    figures[f"criteria of prompts' rubrics, {question.kind}"].append(right)
             figures[f"{name}: order flips"].append(verdict.outcome is Outcome.INCONSISTENT)
             if gap:
                 figures[f"{name}: verdict right"].append(verdict.outcome is (Outcome.A if gap > 0 else Outcome.B))
                 figures[f"{name}: verdict wrong"].append(verdict.outcome is (Outcome.B if gap > 0 else Outcome.A))
-    return figures
+    return dict(sorted(figures.items()))
 
 
 def _met(prompt: Prompt, image: Image) -> int:
