@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import signal
 import subprocess
@@ -99,7 +100,11 @@ def test_a_killed_run_goes_on_with_one_option(kill: signal.Signals, tmp_path: Pa
     folder, log = tmp_path / "run", tmp_path / "log"
     command = [sys.executable, "train.py", *SMALL, "judge=random", "reward=pairwise", f"data.heldout={few_prompts}"]
     command += ["data.updates=200", f"run_dir={folder}", f"hydra.run.dir={folder}"]
-    with log.open("w") as output, subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output) as process:
+    interruptible = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore Ctrl-C
+    with (
+        log.open("w") as output,
+        subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, preexec_fn=interruptible) as process,
+    ):
         _wait_for(folder / "checkpoints" / "last.ckpt", process)
         process.send_signal(kill)
         assert process.wait(60) != 0
