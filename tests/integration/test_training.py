@@ -103,7 +103,7 @@ def test_a_killed_run_goes_on_with_one_option(kill: signal.Signals, tmp_path: Pa
     interruptible = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore Ctrl-C
     with (
         log.open("w") as output,
-        subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, preexec_fn=interruptible) as process,
+        subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, preexec_fn=interruptible) as process,  # noqa: PLW1509
     ):
         _wait_for(folder / "checkpoints" / "last.ckpt", process)
         process.send_signal(kill)
