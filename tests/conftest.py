@@ -36,17 +36,13 @@ def make_policy(**changes: object) -> PipelinePolicy:
     return PipelinePolicy(**{**arguments, **changes})  # type: ignore[arg-type]
 
 
+def make_judge(**changes: object) -> VLMJudge:
+    """The embedded judge, as `configs/judge/shapes.yaml` has it, with some arguments changed."""
+    arguments = dict(configure(["experiment=t2i_rpo"]).judge)
+    del arguments["_target_"]
+    return VLMJudge(**{**arguments, **changes})
+
+
 @pytest.fixture(scope="session")
 def judge() -> VLMJudge:
-    return VLMJudge(
-        checkpoint="shapes",
-        wording="shapes",
-        describe=True,
-        dtype="float32",
-        device="cpu",
-        batch_size=64,
-        tie_margin=0.1,
-        min_choice_mass=0.5,
-        max_description_tokens=24,
-        max_rubric_tokens=128,
-    )
+    return make_judge()

@@ -20,6 +20,7 @@ def write_run(folder: Path, seed: int, before: float, after: float) -> None:
         "seconds": 90.0,
         "seed": seed,
     }
+    (folder / "config.yaml").write_text("name: t2i_rpo\n", encoding="utf-8")
     (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
 
 
@@ -28,26 +29,28 @@ def test_rows_and_arms(tmp_path: Path) -> None:
     write_run(tmp_path / "seed=1", 1, 0.3, 0.4)
     write_run(tmp_path / "judge=random,seed=1", 1, 0.3, 0.25)
     lines = table([tmp_path]).splitlines()
-    assert "| default | 1 | 0.300 | 0.400 | +0.100 | 0.600 | 0.700 | 12.3 | 3 / 2 / 1 | 1.5 |" in lines
-    assert lines.index(next(x for x in lines if x.startswith("| default | 1 |"))) < lines.index(
-        next(x for x in lines if x.startswith("| default | 2 |"))
+    assert "| t2i_rpo | 1 | 0.300 | 0.400 | +0.100 | 0.600 | 0.700 | 12.3 | 3 / 2 / 1 | 1.5 |" in lines
+    assert lines.index(next(x for x in lines if x.startswith("| t2i_rpo | 1 |"))) < lines.index(
+        next(x for x in lines if x.startswith("| t2i_rpo | 2 |"))
     )
     # Mean 0.15, standard error 0.05, t of one degree of freedom 12.706: 0.15 -+ 0.635.
-    assert "| default | 2 | +0.150 | -0.485 to +0.785 |" in lines
-    assert "| judge=random | 1 | -0.050 | one seed |" in lines
+    assert "| t2i_rpo | 2 | +0.150 | -0.485 to +0.785 |" in lines
+    assert "| t2i_rpo, judge=random | 1 | -0.050 | one seed |" in lines
 
 
 @pytest.mark.parametrize(
     ("folder", "name"),
     [
-        ("seed=3", "default"),
-        ("judge=random,seed=3", "judge=random"),
-        ("algorithm=rpo_paper,judge=random,seed=12", "algorithm=rpo_paper,judge=random"),
-        ("2026-11-24_08-00-00", "default"),
+        ("seed=3", "rpo"),
+        ("judge=random,seed=3", "rpo, judge=random"),
+        ("algorithm=rpo_paper,judge=random,seed=12", "rpo, algorithm=rpo_paper, judge=random"),
+        ("2026-11-24_08-00-00", "rpo"),
     ],
 )
-def test_an_arm_is_a_folder_without_its_seed(folder: str, name: str) -> None:
-    assert arm(folder) == name
+def test_an_arm_is_the_experiment_and_the_overrides_but_the_seed(folder: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "config.yaml").write_text("name: rpo\n", encoding="utf-8")
+    assert arm(tmp_path / folder) == name
 
 
 def test_equal_changes_have_no_width() -> None:

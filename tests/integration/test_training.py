@@ -13,14 +13,17 @@ from pathlib import Path
 import pytest
 import torch
 from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from arr_rpo.commands.evaluate import evaluate
 from arr_rpo.commands.train import check_keys, resumed, train
 from arr_rpo.module import RPOModule
 from arr_rpo.policy.adapter import Full
 from arr_rpo.types import Outcome, Prompt, Rewards, UserError, Verdict
 from tests.conftest import configure, make_policy
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 SMALL = [
     "experiment=t2i_rpo",
@@ -77,6 +80,9 @@ def test_the_main_job_writes_what_it_promises(tmp_path: Path, few_prompts: str) 
     assert all("lora_" in name for name in names)  # neither the base nor the judge
     if summary["optimizer_steps"]:
         assert summary["kl"] > 0
+    measured = evaluate(OmegaConf.create({"run": str(folder), "batch_size": 128}))
+    assert measured["heldout"]["strict"] == summary["heldout_strict"]["after"]
+    assert measured["heldout"]["criteria"] == summary["heldout_criteria"]["after"]
 
 
 def test_a_resumed_run_equals_an_unbroken_one(tmp_path: Path, few_prompts: str) -> None:
@@ -131,9 +137,13 @@ def _wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
 def test_a_resumed_run_keeps_its_parts(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"there is no .*config\.yaml"):
         resumed(str(tmp_path), [])
-    (tmp_path / "config.yaml").write_text("seed: 7\nresume: null\nnum_threads: null\njudge: {seed: 7}\n", encoding="utf-8")
+    (tmp_path / "config.yaml").write_text(
+        "name: t2i_rpo\nseed: 7\nresume: null\nnum_threads: null\njudge: {seed: 7}\n", encoding="utf-8"
+    )
     with pytest.raises(UserError, match="the run's own judge: leave judge=oracle out"):
         resumed(str(tmp_path), ["judge=oracle"])
+    with pytest.raises(UserError, match="is a run of experiment=t2i_rpo: leave experiment=shapes_judge out"):
+        resumed(str(tmp_path), ["experiment=shapes_judge"])
     config = resumed(str(tmp_path), ["experiment=t2i_rpo", "num_threads=2"])
     assert (config.seed, config.num_threads, config.resume) == (7, 2, str(tmp_path))
     with pytest.raises(OmegaConfBaseException, match="sead"):

@@ -19,6 +19,7 @@ from arr_rpo.shapes.questions import questions_of
 from arr_rpo.shapes.scene import draw, place
 from arr_rpo.shapes.vocabulary import TAGS
 from arr_rpo.types import Criterion, Outcome, Prompt, Rubric, UserError
+from tests.conftest import make_judge
 
 RED_CIRCLE = draw(place([("red", "circle")], [0], np.random.default_rng(0)))
 BLUE_STARS = draw(place([("blue", "star"), ("blue", "star")], [1, 2], np.random.default_rng(1)))
@@ -53,25 +54,25 @@ def test_filling_a_form_with_the_cache_is_filling_it_from_scratch(judge: VLMJudg
     long = judge._conversation([RED_CIRCLE, BLUE_STARS], text)
     form = critique([c.question for c in RUBRIC.criteria])
     other = critique(["is there a star?", "are there exactly two blue stars?"])  # shorter here, longer there
-    (_, filled), _ = judge._fill_batch([short, long], [other, form])  # the short one pads the batch on the left
+    (_, filled), _ = judge.local.fill_batch([short, long], [other, form])  # the short one pads the batch on the left
     assert not isinstance(filled, Exception)
-    batch = judge._encode([long])
+    batch = judge.local.encode([long])
     ids, slot = batch["input_ids"], 0
     for piece in form:
         if isinstance(piece, str):
-            ids = torch.cat([ids, torch.tensor([judge._tokens(piece)])], 1)
+            ids = torch.cat([ids, torch.tensor([judge.local.tokens(piece)])], 1)
             continue
         extra = ids.shape[1] - batch["input_ids"].shape[1]
         types = torch.nn.functional.pad(batch["mm_token_type_ids"], (0, extra))
         with torch.no_grad():
-            logits = judge.model(
+            logits = judge.local.model(
                 input_ids=ids,
                 attention_mask=torch.ones_like(ids),
                 mm_token_type_ids=types,
                 pixel_values=batch["pixel_values"],
                 image_grid_thw=batch["image_grid_thw"],
             ).logits[0, -1]
-        menu = [judge._one_token(choice) for choice in piece]
+        menu = [judge.local.one_token(choice) for choice in piece]
         expected = logits.softmax(-1)[menu] / logits.softmax(-1)[menu].sum()
         assert list(filled[slot].values()) == pytest.approx(expected.tolist(), abs=1e-4)
         ids = torch.cat([ids, torch.tensor([[menu[int(expected.argmax())]]])], 1)
@@ -130,7 +131,8 @@ def test_scores_lie_on_the_scale_and_prefer_the_right_picture(judge: VLMJudge) -
 
 def test_an_answer_outside_the_menu_is_a_failure_not_a_number(judge: VLMJudge) -> None:
     strict = copy.copy(judge)
-    strict.min_choice_mass = 1.1
+    strict.local = copy.copy(judge.local)
+    strict.local.min_choice_mass = 1.1
     [verdict] = strict.compare([PROMPT], [(RED_CIRCLE, BLUE_STARS)], [RUBRIC])
     assert verdict.outcome is Outcome.FAILED
     assert verdict.p_a is None
@@ -141,20 +143,9 @@ def test_an_answer_outside_the_menu_is_a_failure_not_a_number(judge: VLMJudge) -
 
 def test_nan_is_a_failure(judge: VLMJudge) -> None:
     form = (YES_NO,)
-    assert isinstance(judge._accept([{"yes": float("nan"), "no": float("nan")}], float("nan"), form), Exception)
+    assert isinstance(judge.local.accept([{"yes": float("nan"), "no": float("nan")}], float("nan"), form), Exception)
 
 
 def test_missing_weights_name_the_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=str(tmp_path)):
-        VLMJudge(
-            checkpoint=str(tmp_path),
-            wording="shapes",
-            describe=True,
-            dtype="float32",
-            device="cpu",
-            batch_size=1,
-            tie_margin=0.1,
-            min_choice_mass=0.5,
-            max_description_tokens=1,
-            max_rubric_tokens=1,
-        )
+        make_judge(checkpoint=str(tmp_path))

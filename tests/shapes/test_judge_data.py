@@ -51,14 +51,14 @@ def test_descriptions_name_what_stands_where() -> None:
 def test_a_pair_is_laid_out_as_the_judge_will_ask(teacher: Teacher, judge: VLMJudge) -> None:
     """Token by token against the chat template that `VLMJudge` uses, up to the reply."""
     images = [draw(CIRCLE), draw(STARS)]
-    pixels = judge.processor.image_processor(images, return_tensors="pt")["pixel_values"].view(2, 64, -1)
+    pixels = judge.local.processor.image_processor(images, return_tensors="pt")["pixel_values"].view(2, 64, -1)
     pictures = [Picture(scene, patches) for scene, patches in zip((CIRCLE, STARS), pixels, strict=True)]
     conversation = teacher.describing(*pictures)
     conversation.user(judge.wording("compare", prompt="a photo of a red circle"))
     judge._seen = {key: name_things(s) for key, s in zip(map(_digest, images), (CIRCLE, STARS), strict=True)}
-    asked = judge._encode([judge._conversation(images, judge.wording("compare", prompt="a photo of a red circle"))])
+    asked = judge.local.encode([judge._conversation(images, judge.wording("compare", prompt="a photo of a red circle"))])
     assert conversation.tokens == asked["input_ids"][0].tolist()
-    batch = collate([conversation], judge.model.config.image_token_id)
+    batch = collate([conversation], judge.local.model.config.image_token_id)
     assert torch.equal(batch["pixel_values"], asked["pixel_values"])
     assert torch.equal(batch["image_grid_thw"], asked["image_grid_thw"])
     assert torch.equal(batch["mm_token_type_ids"], asked["mm_token_type_ids"].int())

@@ -16,6 +16,7 @@ from arr_rpo.shapes.policy_parts import clip_tokenizer, words
 from arr_rpo.shapes.policy_recipe import Steps
 from tests.conftest import configure
 
+pytestmark = pytest.mark.slow
 POLICY = [
     "experiment=shapes_policy",
     "module.scenes=64",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.utils import instantiate
@@ -17,7 +18,16 @@ from arr_rpo.types import UserError
 @hydra.main(version_base="1.3", config_path="pkg://arr_rpo.configs", config_name="evaluate")
 @plain_errors
 def main(config: DictConfig) -> None:
-    """Loads the run's weights as a user would (`load_lora_weights`, or the pipeline folder) and writes `evaluation.json`."""
+    """Prints the run's accuracy and writes it to `evaluation.json` in its folder."""
+    evaluate(config)
+
+
+def evaluate(config: DictConfig) -> dict[str, Any]:
+    """Loads the run's weights as a user would (`load_lora_weights`, or the pipeline folder) and measures them.
+
+    Raises:
+        UserError: the folder is no run, or one that did not end.
+    """
     run = Path(config.run)
     if not (run / "config.yaml").is_file():
         raise UserError(f"run={run}: no config.yaml there. Give the folder of a run of train.py.")
@@ -27,7 +37,7 @@ def main(config: DictConfig) -> None:
     trained = OmegaConf.load(run / "config.yaml")
     policy, data = instantiate(trained.policy), instantiate(trained.data)
     policy.load_trained(weights)
-    result = {}
+    result: dict[str, Any] = {}
     for name, prompts in (("heldout", data.heldout), ("unseen", data.unseen)):
         if prompts:
             images = pictures(policy, prompts, trained.callbacks.summary.eval_seed, config.batch_size)
@@ -36,3 +46,4 @@ def main(config: DictConfig) -> None:
                 f"{name}: strict {result[name]['strict']:.3f}, criteria {result[name]['criteria']:.3f}, {len(prompts)} prompts"
             )
     write_json(run / "evaluation.json", result)
+    return result

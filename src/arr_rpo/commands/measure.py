@@ -78,6 +78,12 @@ def judge_figures(
             if gap:
                 figures[f"{name}: verdict right"].append(verdict.outcome is (Outcome.A if gap > 0 else Outcome.B))
                 figures[f"{name}: verdict wrong"].append(verdict.outcome is (Outcome.B if gap > 0 else Outcome.A))
+    grades = [[s.value for s in judge.score(prompts, [pair[side] for pair in pairs])] for side in (0, 1)]
+    for gap, a, b in zip(gaps, *grades, strict=True):
+        if gap:
+            figures["score: the better picture has the higher grade"].append(
+                a is not None and b is not None and (a - b) * gap > 0
+            )
     return dict(sorted(figures.items()))
 
 

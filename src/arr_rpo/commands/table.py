@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
 from scipy import stats
 
 from arr_rpo.commands.errors import plain_errors
@@ -23,7 +23,7 @@ def main(folders: Sequence[str] = ()) -> None:
 def table(folders: Sequence[Path]) -> str:
     """A row a run, then a row an arm: the mean change over its seeds with a 95% t interval.
 
-    An arm is the name of a run's folder without its seed, as a multirun makes it.
+    An arm is a run's experiment and the overrides that a multirun put into the name of its folder, without the seed.
 
     Raises:
         UserError: no finished run is found.
@@ -33,7 +33,7 @@ def table(folders: Sequence[Path]) -> str:
         raise UserError(f"no summary.json below {', '.join(map(str, folders)) or 'no folder'}: give folders of finished runs")
     arms: dict[str, list[dict[str, Any]]] = {}
     for path in paths:
-        arms.setdefault(arm(path.parent.name), []).append(json.loads(path.read_text(encoding="utf-8")))
+        arms.setdefault(arm(path.parent), []).append(json.loads(path.read_text(encoding="utf-8")))
     lines = [
         "| arm | seed | strict before | after | change | criteria before | after | KL | tied / flipped / failed | minutes |",
         "|---|---|---|---|---|---|---|---|---|---|",
@@ -47,10 +47,11 @@ def table(folders: Sequence[Path]) -> str:
     return "\n".join(lines)
 
 
-def arm(folder: str) -> str:
-    """ "judge=random,seed=2" -> "judge=random"; a folder that is named by its seed or its time alone is the default arm."""
-    name = re.sub(r"(^|,)seed=\d+", "", folder).strip(",")
-    return "default" if not name or re.fullmatch(r"\d{4}-\d\d-\d\d_.*", name) else name
+def arm(folder: Path) -> str:
+    """Folder "judge=random,seed=2" of the experiment t2i_rpo -> "t2i_rpo, judge=random"."""
+    name = str(OmegaConf.load(folder / "config.yaml").name)
+    overrides = [part for part in folder.name.split(",") if "=" in part and not part.startswith("seed=")]
+    return ", ".join([name, *overrides])
 
 
 def row(name: str, run: dict[str, Any]) -> str:

@@ -26,7 +26,7 @@ from arr_rpo.types import UserError
 log = logging.getLogger(__name__)
 
 GROUPS = {"policy", "judge", "rubric", "reward", "algorithm", "data", "trainer", "logger", "callbacks"}
-KEYS = GROUPS | {"name", "seed", "run_dir", "resume", "num_threads", "module", "optimizer"}
+KEYS = GROUPS | {"name", "seed", "run_dir", "resume", "num_threads", "module"}
 PACKAGES = ("torch", "diffusers", "transformers", "pytorch-lightning", "peft", "hydra-core")
 
 
@@ -48,11 +48,13 @@ def resumed(folder: str, overrides: Sequence[str]) -> DictConfig:
     path = Path(folder) / "config.yaml"
     if not path.is_file():
         raise UserError(f"resume={folder}: there is no {path}. Give the folder of a run.")
+    config = OmegaConf.load(path)
     values = [override for override in overrides if override.split("=")[0] not in {"experiment", "resume"}]
+    for override in [o for o in overrides if o.startswith("experiment=") and o != f"experiment={config.name}"]:
+        raise UserError(f"resume={folder} is a run of experiment={config.name}: leave {override} out, or start a new run")
     for override in values:
         if (key := override.split("=")[0].lstrip("+~").split("/")[0]) in GROUPS:
             raise UserError(f"resume={folder} goes on with the run's own {key}: leave {override} out, or start a new run")
-    config = OmegaConf.load(path)
     OmegaConf.set_struct(config, True)
     return OmegaConf.merge(config, OmegaConf.from_dotlist(values), {"resume": folder})  # type: ignore[return-value]
 
@@ -77,7 +79,10 @@ def train(config: DictConfig) -> None:
     try:
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
     except SystemExit as stop:  # how Lightning ends on Ctrl-C and SIGTERM; after the latter without an exit status
-        print(f"stopped: go on with resume={run_dir}", file=sys.stderr)
+        if (run_dir / "checkpoints" / "last.ckpt").is_file():
+            print(f"stopped: go on with resume={run_dir}", file=sys.stderr)
+        else:
+            print("stopped before the first checkpoint", file=sys.stderr)
         raise SystemExit(stop.code or 128 + signal.SIGTERM) from stop
 
 

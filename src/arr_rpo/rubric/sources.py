@@ -1,4 +1,4 @@
-"""Where the rubric of a prompt comes from: nowhere, one for all, or written for it by the judge model."""
+"""Where the rubric of a prompt comes from."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 from arr_rpo.rubric.parse import RubricError, parse_rubric
 from arr_rpo.rubric.store import RubricStore
-from arr_rpo.types import Cost, Criterion, Prompt, Rubric
+from arr_rpo.types import Cost, Prompt, Rubric
 
 log = logging.getLogger(__name__)
 
@@ -59,15 +59,3 @@ class PerPrompt:
             "template_hash": writer.write_template(),
             "prompt": text,
         }
-
-
-class Fixed:
-    """The same criteria for every prompt."""
-
-    def __init__(self, *, criteria: Sequence[dict[str, str]]) -> None:
-        self._rubric = Rubric(tuple(Criterion(**entry) for entry in criteria), {"writer": "config"})  # type: ignore[arg-type]
-        self.failures = 0
-        self.cost = Cost()
-
-    def rubrics(self, prompts: Sequence[Prompt], writer: RubricWriter) -> list[Rubric | None]:
-        return [self._rubric] * len(prompts)

@@ -47,10 +47,9 @@ def t5_tokenizer() -> T5Tokenizer:
     return T5Tokenizer(vocab=vocab, extra_ids=0, model_max_length=MAX_TOKENS)
 
 
-def build_pipeline() -> FluxPipeline:
-    """A `FluxPipeline` for 32x32 pictures (16 latent tokens of 32 numbers), about 3.5 M parameters, untrained."""
-    clip, t5 = clip_tokenizer(), t5_tokenizer()
-    vae = AutoencoderKL(
+def _vae() -> AutoencoderKL:
+    """32x32 pixels to 8x8 latents of 8 channels."""
+    return AutoencoderKL(
         in_channels=3,
         out_channels=3,
         block_out_channels=(16, 32, 64),
@@ -65,7 +64,11 @@ def build_pipeline() -> FluxPipeline:
         use_quant_conv=False,
         use_post_quant_conv=False,
     )
-    text_encoder = CLIPTextModel(
+
+
+def _clip_encoder(clip: CLIPTokenizer) -> CLIPTextModel:
+    """Whose last token sums up the prompt for the modulation layers."""
+    return CLIPTextModel(
         CLIPTextConfig(
             vocab_size=len(clip),
             hidden_size=POOLED_WIDTH,
@@ -79,7 +82,11 @@ def build_pipeline() -> FluxPipeline:
             pad_token_id=clip.pad_token_id,
         )
     )
-    text_encoder_2 = T5EncoderModel(
+
+
+def _t5_encoder(t5: T5Tokenizer) -> T5EncoderModel:
+    """Whose tokens the transformer attends to."""
+    return T5EncoderModel(
         T5Config(
             vocab_size=len(t5),
             d_model=TEXT_WIDTH,
@@ -91,7 +98,11 @@ def build_pipeline() -> FluxPipeline:
             feed_forward_proj="gated-gelu",
         )
     )
-    transformer = FluxTransformer2DModel(
+
+
+def _transformer() -> FluxTransformer2DModel:
+    """2 double and 4 single blocks, 128 wide."""
+    return FluxTransformer2DModel(
         patch_size=1,
         in_channels=4 * LATENT_CHANNELS,
         num_layers=2,
@@ -103,12 +114,17 @@ def build_pipeline() -> FluxPipeline:
         guidance_embeds=False,
         axes_dims_rope=(8, 12, 12),
     )
+
+
+def build_pipeline() -> FluxPipeline:
+    """A `FluxPipeline` for 32x32 pictures (16 latent tokens of 32 numbers), 3.3 M parameters, untrained."""
+    clip, t5 = clip_tokenizer(), t5_tokenizer()
     return FluxPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(shift=4.0),
-        vae=vae,
-        text_encoder=text_encoder,
+        vae=_vae(),
+        text_encoder=_clip_encoder(clip),
         tokenizer=clip,
-        text_encoder_2=text_encoder_2,
+        text_encoder_2=_t5_encoder(t5),
         tokenizer_2=t5,
-        transformer=transformer,
+        transformer=_transformer(),
     )
