@@ -80,7 +80,8 @@ def train(config: DictConfig) -> None:
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
     except SystemExit as stop:  # how Lightning ends on Ctrl-C and SIGTERM; after the latter without an exit status
         if (run_dir / "checkpoints" / "last.ckpt").is_file():
-            print(f"stopped: go on with resume={run_dir}", file=sys.stderr)
+            quoted = f"\"resume='{run_dir}'\"" if "=" in str(run_dir) else f"resume={run_dir}"  # a multirun's folders
+            print(f"stopped: go on with {quoted}", file=sys.stderr)
         else:
             print("stopped before the first checkpoint", file=sys.stderr)
         raise SystemExit(stop.code or 128 + signal.SIGTERM) from stop
