@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from arr_rpo.judge.forms import YES_NO, critique
+from arr_rpo.judge.local_model import SHAPES_JUDGE
 from arr_rpo.judge.vlm import VLMJudge
 from arr_rpo.judge.wording import Wording, render
 from arr_rpo.rubric.parse import parse_rubric
@@ -144,6 +146,19 @@ def test_an_answer_outside_the_menu_is_a_failure_not_a_number(judge: VLMJudge) -
 def test_nan_is_a_failure(judge: VLMJudge) -> None:
     form = (YES_NO,)
     assert isinstance(judge.local.accept([{"yes": float("nan"), "no": float("nan")}], float("nan"), form), Exception)
+
+
+def test_a_revision_is_that_of_the_weights_wherever_they_lie(judge: VLMJudge, tmp_path: Path) -> None:
+    """Rubrics are kept under it: another folder or another number of threads must not have them written again."""
+    shutil.copytree(SHAPES_JUDGE, tmp_path / "copy")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1 if threads > 1 else 2)
+    copied = make_judge(checkpoint=str(tmp_path / "copy"))
+    torch.set_num_threads(threads)
+    assert copied.revision == judge.revision
+    with torch.no_grad():
+        next(copied.local.model.parameters()).view(-1)[0].add_(1e-3)
+    assert copied.local.revision() != judge.revision
 
 
 def test_missing_weights_name_the_folder(tmp_path: Path) -> None:
