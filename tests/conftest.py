@@ -11,9 +11,11 @@ import pytest
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig
 
+from arr_rpo.algorithm import dynamics, windows
 from arr_rpo.judge.vlm import VLMJudge
 from arr_rpo.policy.adapter import Lora
 from arr_rpo.policy.pipeline import PipelinePolicy
+from arr_rpo.policy.sampler import Sampler
 
 
 def configure(overrides: Sequence[str]) -> DictConfig:
@@ -22,16 +24,34 @@ def configure(overrides: Sequence[str]) -> DictConfig:
         return compose("train", overrides=["name=test", *overrides])
 
 
+def make_sampler(**changes: object) -> Sampler:
+    arguments: dict[str, object] = {
+        "dynamics": dynamics.flow_sde,
+        "eta": 0.7,
+        "window": windows.all_steps,
+        "shared_noise": False,
+    }
+    return Sampler(**{**arguments, **changes})  # type: ignore[arg-type]
+
+
+def small_lora() -> Lora:
+    return Lora(rank=4, alpha=8, target_modules=["to_q", "to_v"], exclude_modules=None, init_lora_weights="gaussian")
+
+
 def make_policy(**changes: object) -> PipelinePolicy:
     arguments: dict[str, object] = {
         "checkpoint": "shapes",
-        "adapter": Lora(rank=4, alpha=8, target_modules=["to_q", "to_v"], init_lora_weights="gaussian"),
+        "adapter": small_lora(),
         "dtype": "float32",
+        "load": {},
+        "after_load": [],
         "num_inference_steps": 4,
-        "eta": 0.7,
-        "shared_noise": False,
-        "scheduler": {},
+        "sampler": make_sampler(),
+        "batch_size": 128,
+        "gradient_checkpointing": False,
+        "release_text_encoders": False,
         "call": {"height": 32, "width": 32, "max_sequence_length": 12},
+        "scheduler": {},
     }
     return PipelinePolicy(**{**arguments, **changes})  # type: ignore[arg-type]
 

@@ -8,7 +8,7 @@ Shape letters: B candidates, P prompts, G candidates a prompt (B = P * G, group 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +23,15 @@ class UserError(Exception):
 
 @dataclass(frozen=True)
 class Prompt:
-    """What an image is asked for. `metadata` follows GenEval (`tag`, `include`, `exclude`)."""
+    """What an image is asked for. `metadata` follows GenEval (`tag`, `include`, `exclude`).
+
+    source: the picture to edit, where `text` is an instruction.
+    """
 
     id: str
     text: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    source: Image | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,10 @@ class Rollout:
     """G candidates for each of P prompts, with what exact replay needs.
 
     images: B pictures.
-    latents_BTD: (B, T + 1, ...) the latent before the first recorded step and after each one.
+    clean_BD: (B, ...) the latents x_0 that were decoded into them.
+    latents_BTD: (B, T + 1, ...) the latent before the first recorded step and after each one; T = 0 where no step was
+        stochastic.
+    means_BTD: (B, T, ...) mean of p(x_{t-1} | x_t) at each recorded step, float32.
     log_probs_BT: (B, T) mean over latent dimensions of log p(x_{t-1} | x_t), nats a dimension.
     step_indices: the T indices of the recorded steps in the schedule.
     """
@@ -67,18 +74,15 @@ class Rollout:
     prompts: tuple[Prompt, ...]
     group_size: int
     images: tuple[Image, ...]
+    clean_BD: Tensor
     latents_BTD: Tensor
+    means_BTD: Tensor
     log_probs_BT: Tensor
     step_indices: tuple[int, ...]
 
-    @property
-    def texts(self) -> list[str]:
-        """The prompt text of each of the B candidates."""
-        return [prompt.text for prompt in self.prompts for _ in range(self.group_size)]
-
-    def group(self, index: int) -> Sequence[Image]:
-        """The G candidate images of prompt `index`."""
-        return self.images[index * self.group_size : (index + 1) * self.group_size]
+    def prompt_of(self, row: int) -> Prompt:
+        """The prompt of candidate `row`."""
+        return self.prompts[row // self.group_size]
 
 
 class Outcome(enum.StrEnum):
@@ -141,13 +145,13 @@ class Score:
 class Rewards:
     """values_B: (B,) reward of each candidate; valid_B: (B,) False where the judge had nothing to say.
 
-    verdicts: those of the compared pairs, or none; verdict_prompts: the index of each one's prompt.
+    verdicts: those of the compared pairs, or none; verdict_rows: the rows of A and B of each.
     rubrics: one a prompt, None without.
     """
 
     values_B: Tensor
     valid_B: Tensor
     verdicts: tuple[Verdict, ...] = ()
-    verdict_prompts: tuple[int, ...] = ()
+    verdict_rows: tuple[tuple[int, int], ...] = ()
     rubrics: tuple[Rubric | None, ...] = ()
     cost: Cost = Cost()

@@ -7,14 +7,15 @@ import math
 import pytest
 import torch
 
-from arr_rpo.algorithm.losses import ClippedLoss, clipped_surrogate
+from arr_rpo.algorithm.gaussian import log_prob
+from arr_rpo.algorithm.losses import ClippedLoss, Step, clipped_surrogate, inverse_dt, log_ratio, normalised_log_ratio
 
 
 def surrogate(ratios: list[float], advantages: list[float], clip_range: float = 0.05) -> tuple[ClippedLoss, torch.Tensor]:
     """The loss, and its gradient by the log-probabilities, at given ratios."""
     old = torch.full((len(ratios),), -1.25, dtype=torch.float64)
     new = (old + torch.tensor(ratios, dtype=torch.float64).log()).requires_grad_()
-    result = clipped_surrogate(new, old, torch.tensor(advantages, dtype=torch.float64), clip_range)
+    result = clipped_surrogate(new - old, torch.tensor(advantages, dtype=torch.float64), clip_range)
     (gradient,) = torch.autograd.grad(result.loss, new)
     return result, gradient
 
@@ -60,3 +61,39 @@ def test_only_the_loss_carries_a_gradient() -> None:
     result, _ = surrogate([1.01], [1.0])
     assert result.loss.requires_grad
     assert not any(value.requires_grad for value in result[1:])
+
+
+def recorded(std: float, shift: float, dimensions: int = 4000) -> Step:
+    """A step whose mean has moved by `shift` in every dimension since 64 candidates were drawn."""
+    noise = torch.randn(64, dimensions, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    old_mean = torch.zeros(64, dimensions, dtype=torch.float64)
+    sample, mean = old_mean + std * noise, old_mean + shift
+    return Step(log_prob(sample, mean, std), mean, std, log_prob(sample, old_mean, std), old_mean, dt=0.25)
+
+
+def test_normalised_ratio_by_hand() -> None:
+    # one dimension: x = 1, mean 0.5, old mean 0, std 2: log rho = (1 - 0.25) / 8; + 0.25 / 8; times 2 = 0.25 = (0.5 - 0) * (1 / 2)
+    x, mean, old = (torch.tensor([[value]]) for value in (1.0, 0.5, 0.0))
+    step = Step(log_prob(x, mean, 2.0), mean, 2.0, log_prob(x, old, 2.0), old, dt=0.2)
+    assert log_ratio(step).item() == pytest.approx(0.09375)
+    assert normalised_log_ratio(step).item() == pytest.approx(0.25)
+    assert inverse_dt(step) == pytest.approx(5.0)
+
+
+@pytest.mark.parametrize("std", [0.05, 0.8])
+def test_normalisation_takes_out_the_bias_and_the_scale(std: float) -> None:
+    step = recorded(std, shift=0.01)
+    plain, normalised = log_ratio(step), normalised_log_ratio(step)
+    bias = 0.01**2 / (2 * std**2)
+    assert plain.mean().item() == pytest.approx(-bias, abs=4 * 0.01 / std / (64 * 4000) ** 0.5)
+    assert abs(normalised.mean().item()) < 4 * 0.01 / (64 * 4000) ** 0.5
+    assert normalised.std().item() == pytest.approx(0.01 / 4000**0.5, rel=0.3)  # whatever std is
+
+
+def test_the_gradient_of_the_normalised_ratio_is_the_noise() -> None:
+    step = recorded(0.5, shift=0.0, dimensions=8)
+    mean = step.mean.clone().requires_grad_()
+    noise = torch.randn(64, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    moved = step._replace(mean=mean, log_probs_B=log_prob(0.5 * noise, mean, 0.5))
+    (gradient,) = torch.autograd.grad(normalised_log_ratio(moved).sum(), mean)
+    torch.testing.assert_close(gradient.float(), (noise / 8).float())

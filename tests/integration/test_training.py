@@ -158,7 +158,7 @@ def test_an_update_moves_the_adapter_and_nothing_else() -> None:
     encoders = {name: p.clone() for name, p in module.policy.pipe.text_encoder_2.named_parameters()}
     optimizer = module.configure_optimizers()
     rollout = module.policy.rollout((Prompt("a", "a photo of a red circle"),), 2, seed=(1,))
-    module.policy.replay(rollout, torch.arange(2), 0)[0].sum().backward()
+    module.policy.replay(rollout, torch.arange(2), 0).log_probs_B.sum().backward()
     optimizer.step()
     moved = {name for name, p in module.policy.named_parameters() if not torch.equal(p, before[name])}
     assert moved
@@ -172,13 +172,13 @@ def test_the_reference_of_full_training_is_the_first_model() -> None:
     rollout = policy.rollout(prompts, 2, seed=(1,))
     rows = torch.arange(2)
     with torch.no_grad():
-        before = policy.replay(rollout, rows, 0)[1]
+        before = policy.replay(rollout, rows, 0).mean
         for p in policy.adapter.parameters().values():
             p.add_(0.01)
-        moved = policy.replay(rollout, rows, 0)[1]
+        moved = policy.replay(rollout, rows, 0).mean
         with policy.adapter.reference():
-            reference = policy.replay(rollout, rows, 0)[1]
-        again = policy.replay(rollout, rows, 0)[1]
+            reference = policy.replay(rollout, rows, 0).mean
+        again = policy.replay(rollout, rows, 0).mean
     assert torch.equal(reference, before)
     assert torch.equal(again, moved)
     assert not torch.equal(moved, before)

@@ -14,7 +14,7 @@ from hydra.utils import instantiate
 from arr_rpo.policy.parity import check_parity, replay_floor
 from arr_rpo.policy.pipeline import SHAPES_POLICY, PipelinePolicy
 from arr_rpo.types import Prompt, Rollout, UserError
-from tests.conftest import configure, make_policy
+from tests.conftest import configure, make_policy, make_sampler
 
 PROMPTS = (Prompt("a", "a photo of a red circle"), Prompt("b", "a photo of two blue stars"))
 
@@ -34,7 +34,7 @@ def test_shapes_of_a_rollout(rollout: Rollout) -> None:
     assert rollout.step_indices == (0, 1, 2)  # of 4 steps the last is deterministic
     assert rollout.latents_BTD.shape == (4, 4, 16, 32)
     assert rollout.log_probs_BT.shape == (4, 3)
-    assert rollout.texts[1] == rollout.texts[0] != rollout.texts[2]
+    assert [rollout.prompt_of(row).id for row in range(4)] == ["a", "a", "b", "b"]
 
 
 def test_replay_agrees_with_the_recording(policy: PipelinePolicy, rollout: Rollout) -> None:
@@ -52,7 +52,9 @@ def test_rollouts_repeat_by_seed_and_differ_between_seeds(policy: PipelinePolicy
 def test_log_probabilities_match_numpy(policy: PipelinePolicy, rollout: Rollout) -> None:
     """From the velocity of a plain transformer call, step 1: Flow-GRPO's mean and std in NumPy."""
     sigmas = [4 * s / (1 + 3 * s) for s in (1.0, 0.75, 0.5, 0.25, 0.0)]  # the checkpoint's shift is 4
-    embeds, pooled, text_ids = policy.pipe.encode_prompt(prompt=rollout.texts, prompt_2=None, max_sequence_length=12)
+    embeds, pooled, text_ids = policy.pipe.encode_prompt(
+        prompt=[rollout.prompt_of(row).text for row in range(4)], prompt_2=None, max_sequence_length=12
+    )
     x, following = (rollout.latents_BTD[:, i].double().numpy() for i in (1, 2))
     with torch.no_grad():
         velocity = policy.pipe.transformer(
@@ -79,7 +81,7 @@ def test_gradient_matches_finite_differences_and_reaches_only_the_adapter(policy
         for p in parameters.values():
             p.normal_(0, 0.05, generator=torch.Generator().manual_seed(0))
     policy.zero_grad()
-    policy.replay(rollout, rows, 1)[0].sum().backward()
+    policy.replay(rollout, rows, 1).log_probs_B.sum().backward()
     with_gradient = {name for name, p in policy.pipe.transformer.named_parameters() if p.grad is not None}
     assert with_gradient == set(parameters)
     weight = next(p for name, p in parameters.items() if "lora_B" in name)
@@ -89,7 +91,7 @@ def test_gradient_matches_finite_differences_and_reaches_only_the_adapter(policy
     def value(shift: float) -> float:
         with torch.no_grad():
             weight[index] += shift
-            out = float(policy.replay(rollout, rows, 1)[0].double().sum())
+            out = float(policy.replay(rollout, rows, 1).log_probs_B.double().sum())
             weight[index] -= shift
         return out
 
@@ -103,9 +105,14 @@ def test_the_deterministic_policy_is_the_stock_pipeline() -> None:
     stock.set_progress_bar_config(disable=True)
     texts = [p.text for p in PROMPTS]
     theirs = stock(
-        texts, height=32, width=32, num_inference_steps=4, max_sequence_length=12, generator=policy.noise(2, 1, (5,))
+        texts,
+        height=32,
+        width=32,
+        num_inference_steps=4,
+        max_sequence_length=12,
+        generator=policy.noise(2, 1, (5,), shared=False),
     ).images
-    for ours, expected in zip(policy.generate(texts, seed=(5,)), theirs, strict=True):
+    for ours, expected in zip(policy.generate(PROMPTS, seed=(5,)), theirs, strict=True):
         assert np.array_equal(np.asarray(ours), np.asarray(expected))
 
 
@@ -122,18 +129,23 @@ def test_saved_lora_loads_in_the_stock_pipeline_and_makes_the_same_pictures(tmp_
     stock.set_progress_bar_config(disable=True)
     texts = [p.text for p in PROMPTS]
     theirs = stock(
-        texts, height=32, width=32, num_inference_steps=4, max_sequence_length=12, generator=policy.noise(2, 1, (5,))
+        texts,
+        height=32,
+        width=32,
+        num_inference_steps=4,
+        max_sequence_length=12,
+        generator=policy.noise(2, 1, (5,), shared=False),
     ).images
-    ours = policy.generate(texts, seed=(5,))
+    ours = policy.generate(PROMPTS, seed=(5,))
     assert all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(ours, theirs, strict=True))
     fresh = make_policy(adapter=instantiate(config.adapter))
-    assert not np.array_equal(np.asarray(fresh.generate(texts, seed=(5,))[0]), np.asarray(ours[0]))
+    assert not np.array_equal(np.asarray(fresh.generate(PROMPTS, seed=(5,))[0]), np.asarray(ours[0]))
     fresh.load_trained(tmp_path)
-    assert np.array_equal(np.asarray(fresh.generate(texts, seed=(5,))[0]), np.asarray(ours[0]))
+    assert np.array_equal(np.asarray(fresh.generate(PROMPTS, seed=(5,))[0]), np.asarray(ours[0]))
 
 
 def test_shared_noise_starts_a_group_from_one_point() -> None:
-    rollout = make_policy(shared_noise=True).rollout(PROMPTS, 2, seed=(1,))
+    rollout = make_policy(sampler=make_sampler(shared_noise=True)).rollout(PROMPTS, 2, seed=(1,))
     start = rollout.latents_BTD[:, 0]
     assert torch.equal(start[0], start[1])
     assert not torch.equal(start[0], start[2])
@@ -162,5 +174,6 @@ def test_missing_and_corrupt_weights_name_the_folder(tmp_path: Path) -> None:
 
 
 def test_no_noise_is_refused() -> None:
-    with pytest.raises(UserError, match=r"policy\.eta"):
-        make_policy(eta=0.0).rollout(PROMPTS, 2, seed=(1,))
+    policy = make_policy(sampler=make_sampler(eta=0.0))
+    with pytest.raises(UserError, match=r"sampler\.eta=0: .* sampler=flow_sde"):
+        check_parity(policy, policy.rollout(PROMPTS, 2, seed=(1,)), 2e-3)

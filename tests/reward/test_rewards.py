@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 import torch
 from PIL import Image
 
 from arr_rpo.judge.base import settle
+from arr_rpo.reward.pairings import Pairing, anchor, disjoint, round_robin, swiss
 from arr_rpo.reward.pairwise import Pairwise
 from arr_rpo.reward.scalar import Scalar
 from arr_rpo.types import Cost, Criterion, Outcome, Prompt, Rollout, Rubric, Score, UserError, Verdict
@@ -17,7 +20,11 @@ RUBRIC = Rubric((Criterion("a", "is it?"),))
 def rollout(prompts: int, group_size: int) -> Rollout:
     images = tuple(Image.new("RGB", (2, 2), (i, i, i)) for i in range(prompts * group_size))
     empty = torch.zeros(len(images), 1)
-    return Rollout(tuple(Prompt(str(i), f"p{i}") for i in range(prompts)), group_size, images, empty, empty, (0,))
+    return Rollout(tuple(Prompt(str(i), f"p{i}") for i in range(prompts)), group_size, images, *[empty] * 4, (0,))
+
+
+def pairwise(pairing: Pairing = disjoint, **arguments: object) -> Pairwise:
+    return Pairwise(**{"win": 1.0, "lose": -1.0, "uses_rubric": False, "pairing": pairing, **arguments})  # type: ignore[arg-type]
 
 
 class Scripted:
@@ -38,7 +45,7 @@ class Scripted:
 
 def test_every_outcome_has_its_reward() -> None:
     judge = Scripted([Outcome.A, Outcome.B, Outcome.TIE, Outcome.INCONSISTENT, Outcome.FAILED])
-    got = Pairwise(win=1.0, lose=-0.1, uses_rubric=True)(judge, rollout(5, 2), [RUBRIC] * 5)
+    got = pairwise(lose=-0.1, uses_rubric=True)(judge, rollout(5, 2), [RUBRIC] * 5)
     assert got.values_B.tolist() == pytest.approx([1, -0.1, -0.1, 1, 0, 0, 0, 0, 0, 0])
     assert got.valid_B.tolist() == [True] * 6 + [False] * 4
     assert got.cost == Cost(10, 35)
@@ -47,7 +54,7 @@ def test_every_outcome_has_its_reward() -> None:
 
 def test_groups_are_compared_in_disjoint_pairs() -> None:
     judge, four = Scripted([Outcome.B, Outcome.A]), rollout(1, 4)
-    got = Pairwise(win=1.0, lose=-1.0, uses_rubric=False)(judge, four, [None])
+    got = pairwise()(judge, four, [None])
     assert judge.pairs == [(four.images[0], four.images[1]), (four.images[2], four.images[3])]
     assert judge.rubrics == [None, None]
     assert got.values_B.tolist() == [-1, 1, 1, -1]
@@ -55,14 +62,72 @@ def test_groups_are_compared_in_disjoint_pairs() -> None:
 
 def test_a_prompt_without_rubric_is_not_judged() -> None:
     judge = Scripted([Outcome.A])
-    got = Pairwise(win=1.0, lose=-1.0, uses_rubric=True)(judge, rollout(2, 2), [None, RUBRIC])
+    got = pairwise(uses_rubric=True)(judge, rollout(2, 2), [None, RUBRIC])
     assert got.valid_B.tolist() == [False, False, True, True]
-    assert got.verdict_prompts == (1,)
+    assert got.verdict_rows == ((2, 3),)
 
 
 def test_an_odd_group_is_refused() -> None:
     with pytest.raises(UserError, match="group_size=3"):
-        Pairwise(win=1.0, lose=-1.0, uses_rubric=False).check_group_size(3)
+        pairwise().check_group_size(3)
+    pairwise(round_robin).check_group_size(3)
+    with pytest.raises(UserError, match="group_size=1"):
+        pairwise(anchor).check_group_size(1)
+
+
+class Ranked:
+    """Prefers the brighter picture, says nothing of some pairs, and counts."""
+
+    name = revision = "ranked"
+
+    def __init__(self, silent: set[tuple[int, int]] | None = None) -> None:
+        self.silent, self.asked = silent or set(), []
+
+    def compare(self, prompts, pairs, rubrics):  # type: ignore[no-untyped-def]
+        values = [tuple(image.getpixel((0, 0))[0] for image in pair) for pair in pairs]
+        self.asked.append(values)
+        return [
+            Verdict(Outcome.FAILED, None, cost=Cost(2, 0))
+            if (a, b) in self.silent
+            else Verdict(Outcome.A if a > b else Outcome.B, 0.5, cost=Cost(2, 0))
+            for a, b in values
+        ]
+
+
+def test_round_robin_gives_win_rates() -> None:
+    judge = Ranked()
+    got = pairwise(round_robin)(judge, rollout(1, 4), [None])
+    assert len(got.verdicts) == 6
+    assert got.values_B.tolist() == pytest.approx([-1, -1 / 3, 1 / 3, 1])  # 2 * win rate - 1
+    assert got.cost.calls == 12
+
+
+def test_a_missing_verdict_is_no_defeat() -> None:
+    got = pairwise(round_robin)(Ranked({(0, 3), (1, 3), (2, 3)}), rollout(1, 4), [None])
+    assert got.values_B.tolist() == pytest.approx([-1, 0, 1, 0])
+    assert got.valid_B.tolist() == [True, True, True, False]
+
+
+def test_anchor_compares_with_the_first() -> None:
+    judge = Ranked()
+    got = pairwise(anchor)(judge, rollout(2, 4), [None, None])
+    assert judge.asked == [[(0, 1), (0, 2), (0, 3), (4, 5), (4, 6), (4, 7)]]
+    assert got.values_B.tolist() == [-1, 1, 1, 1] * 2
+
+
+def test_swiss_lets_winners_meet_and_nobody_twice() -> None:
+    judge = Ranked()
+    got = pairwise(functools.partial(swiss, rounds=3))(judge, rollout(1, 4), [None])
+    assert judge.asked == [[(0, 1), (2, 3)], [(1, 3), (0, 2)], [(0, 3), (1, 2)]]
+    assert got.values_B.tolist() == pytest.approx([-1, -1 / 3, 1 / 3, 1])
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 5, 8])
+@pytest.mark.parametrize("rounds", [1, 2, 6])
+def test_swiss_never_repeats_a_pair(size: int, rounds: int) -> None:
+    met = [pair for some in swiss(size, [0.0] * size, rounds=rounds) for pair in some]
+    assert len(met) == len(set(met)) <= size * (size - 1) // 2
+    assert all(a < b for a, b in met)
 
 
 def test_scalar_masks_failed_grades() -> None:

@@ -39,13 +39,10 @@ class ImageGrid(pl.Callback):
 
 def grid(rollout: Rollout, rewards: Rewards, pairs: int) -> Image.Image:
     """One row a pair: A, B, then prompt, verdict, and each criterion with the judge's two probabilities of yes."""
-    seen: dict[int, int] = {}
-    rows = []
-    for index, verdict in list(zip(rewards.verdict_prompts, rewards.verdicts, strict=True))[:pairs]:
-        first = 2 * seen.setdefault(index, 0)
-        seen[index] += 1
-        a, b = rollout.group(index)[first : first + 2]
-        rows.append(_row(a, b, rollout.prompts[index].text, verdict))
+    rows = [
+        _row(rollout.images[a], rollout.images[b], rollout.prompt_of(a).text, verdict)
+        for (a, b), verdict in list(zip(rewards.verdict_rows, rewards.verdicts, strict=True))[:pairs]
+    ]
     sheet = Image.new("RGB", (rows[0].width, sum(row.height for row in rows)), "white")
     top = 0
     for row in rows:

@@ -95,12 +95,13 @@ class RubricReward(pl.Callback):
         self.path.parent.mkdir(parents=True, exist_ok=True)
         step = self._module.global_step if self._module else 0
         with self.path.open("a", encoding="utf-8") as file:
-            for index, verdict in zip(rewards.verdict_prompts, rewards.verdicts, strict=True):
-                rubric = rewards.rubrics[index]
+            for (a, b), verdict in zip(rewards.verdict_rows, rewards.verdicts, strict=True):
+                prompt, rubric = rollout.prompt_of(a), rewards.rubrics[a // rollout.group_size]
                 record = {
                     "step": step,
-                    "prompt": rollout.prompts[index].text,
-                    "prompt_id": rollout.prompts[index].id,
+                    "prompt": prompt.text,
+                    "prompt_id": prompt.id,
+                    "candidates": [a % rollout.group_size, b % rollout.group_size],
                     "outcome": str(verdict.outcome),
                     "p_a": verdict.p_a,
                     "p_a_by_order": verdict.p_a_by_order,

@@ -13,20 +13,28 @@ from rich.console import Console
 from rich.table import Table
 
 from arr_rpo.algorithm.gaussian import gaussian_kl
+from arr_rpo.callbacks.ema import averaged
 from arr_rpo.callbacks.rubric_reward import RubricReward
 from arr_rpo.data.datamodule import PromptDataModule
 from arr_rpo.evaluation.images import Accuracy, measure, pictures
 from arr_rpo.module import RPOModule
 from arr_rpo.policy.pipeline import PipelinePolicy
+from arr_rpo.policy.sampler import Sampler
 from arr_rpo.types import Outcome, Prompt
 
 
 class Summary(pl.Callback):
-    """Measures the policy with the oracle at the start and at the end; the seed of the measure is not that of the run."""
+    """Measures the policy with the oracle at the start and at the end; the seed of the measure is not that of the run.
 
-    def __init__(self, *, run_dir: str, seed: int, eval_seed: int, eval_batch_size: int, kl_prompts: int) -> None:
+    kl_sampler: of the paths on which the divergence from the reference is measured; the same one for runs to be compared.
+    """
+
+    def __init__(
+        self, *, run_dir: str, seed: int, eval_seed: int, eval_batch_size: int, kl_prompts: int, kl_sampler: Sampler
+    ) -> None:
         self.run_dir, self.seed, self.eval_seed = Path(run_dir), seed, eval_seed
         self.batch_size, self.kl_prompts = eval_batch_size, kl_prompts
+        self.kl_sampler = kl_sampler
         self.before: dict[str, Any] | None = None
         self._earlier, self._start = 0.0, time.monotonic()
 
@@ -39,10 +47,12 @@ class Summary(pl.Callback):
         assert isinstance(pl_module, RPOModule)
         if self.before is None:
             return
-        after = self._measure(trainer, pl_module)
-        pl_module.policy.adapter.save(self.run_dir / "policy")
         reward = RubricReward.of(trainer)
         heldout = self._data(trainer).heldout
+        with averaged(trainer, pl_module):
+            after = self._measure(trainer, pl_module)
+            kl = path_kl(pl_module.policy, heldout[: self.kl_prompts], self.eval_seed, self.kl_sampler)
+            pl_module.policy.adapter.save(self.run_dir / "policy")
         summary = {
             "heldout_strict": {"before": self.before["heldout"]["strict"], "after": after["heldout"]["strict"]},
             "heldout_criteria": {"before": self.before["heldout"]["criteria"], "after": after["heldout"]["criteria"]},
@@ -58,7 +68,7 @@ class Summary(pl.Callback):
             "seed": self.seed,
             "images": reward.images if reward else 0,
             "judge": _judge(reward),
-            "kl": path_kl(pl_module.policy, heldout[: self.kl_prompts], self.eval_seed),
+            "kl": kl,
             "optimizer_steps": trainer.global_step,
             "replay_floor": pl_module.replay_floor,
         }
@@ -92,17 +102,17 @@ class Summary(pl.Callback):
 
 
 @torch.no_grad()
-def path_kl(policy: PipelinePolicy, prompts: tuple[Prompt, ...], seed: int) -> float:
+def path_kl(policy: PipelinePolicy, prompts: tuple[Prompt, ...], seed: int, sampler: Sampler) -> float:
     """KL of the policy's stochastic sampling path from the reference's, in nats an image: the exact KL of each step,
     summed over dimensions and steps, averaged over one candidate of each prompt."""
-    rollout = policy.rollout(prompts, 1, seed=(seed, 7))
+    rollout = policy.rollout(prompts, 1, seed=(seed, 7), sampler=sampler)
     rows = torch.arange(len(prompts))
     total = 0.0
     for step in range(len(rollout.step_indices)):
-        _, mean, std = policy.replay(rollout, rows, step)
+        now = policy.replay(rollout, rows, step, sampler)
         with policy.adapter.reference():
-            _, reference_mean, _ = policy.replay(rollout, rows, step)
-        total += float(gaussian_kl(mean, reference_mean, std).mean()) * mean[0].numel()
+            reference = policy.replay(rollout, rows, step, sampler)
+        total += float(gaussian_kl(now.mean, reference.mean, now.std).mean()) * now.mean[0].numel()
     return total
 
 

@@ -25,7 +25,7 @@ from arr_rpo.types import UserError
 
 log = logging.getLogger(__name__)
 
-GROUPS = {"policy", "judge", "rubric", "reward", "algorithm", "data", "trainer", "logger", "callbacks"}
+GROUPS = {"policy", "sampler", "judge", "rubric", "reward", "algorithm", "data", "trainer", "logger", "callbacks"}
 KEYS = GROUPS | {"name", "seed", "run_dir", "resume", "num_threads", "module"}
 PACKAGES = ("torch", "diffusers", "transformers", "pytorch-lightning", "peft", "hydra-core")
 

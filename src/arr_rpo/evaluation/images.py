@@ -47,7 +47,7 @@ def pictures(policy: PipelinePolicy, prompts: Sequence[Prompt], seed: int, batch
     """One picture a prompt with the deployment sampler. The same seed gives the same initial noise to any policy."""
     images: list[Image] = []
     for start in range(0, len(prompts), batch_size):
-        images += policy.generate([p.text for p in prompts[start : start + batch_size]], seed=(seed, start))
+        images += policy.generate(prompts[start : start + batch_size], seed=(seed, start))
     return images
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,19 +26,52 @@ class Adapter(Protocol):
     def load(self, folder: Path) -> None: ...
 
 
-class Lora:
-    """A low-rank adapter (arXiv 2106.09685) by peft; the reference is the adapter switched off."""
+@contextlib.contextmanager
+def swapped(parameters: Mapping[str, nn.Parameter], values: Mapping[str, Tensor]) -> Iterator[None]:
+    """Inside, `parameters` have `values`."""
+    now = {name: p.data for name, p in parameters.items()}
+    try:
+        for name, p in parameters.items():
+            p.data = values[name].to(p.device)
+        yield
+    finally:
+        for name, p in parameters.items():
+            p.data = now[name]
 
-    def __init__(self, *, rank: int, alpha: int, target_modules: Sequence[str], init_lora_weights: bool | str) -> None:
+
+class Lora:
+    """A low-rank adapter (arXiv 2106.09685) by peft; the reference is the adapter switched off.
+
+    target_modules, exclude_modules: names of the transformer's layers, or how they end, as in peft's `LoraConfig`.
+    """
+
+    def __init__(
+        self,
+        *,
+        rank: int,
+        alpha: int,
+        target_modules: Sequence[str],
+        exclude_modules: Sequence[str] | str | None,
+        init_lora_weights: bool | str,
+    ) -> None:
+        excluded = exclude_modules if exclude_modules is None or isinstance(exclude_modules, str) else list(exclude_modules)
         self._config = LoraConfig(
-            r=rank, lora_alpha=alpha, target_modules=list(target_modules), init_lora_weights=init_lora_weights
+            r=rank,
+            lora_alpha=alpha,
+            target_modules=list(target_modules),
+            exclude_modules=excluded,
+            init_lora_weights=init_lora_weights,
         )
         self._pipe: Any = None
 
     def attach(self, pipe: DiffusionPipeline) -> None:
         self._pipe = pipe
         pipe.transformer.requires_grad_(False)
-        pipe.transformer.add_adapter(self._config)
+        try:
+            pipe.transformer.add_adapter(self._config)
+        except ValueError as error:  # peft's word for "no layer has such a name"
+            name = type(pipe.transformer).__name__
+            raise UserError(f"policy.adapter.target_modules does not fit {name}: {error}") from error
 
     def parameters(self) -> dict[str, nn.Parameter]:
         return {name: p for name, p in self._pipe.transformer.named_parameters() if "lora_" in name}
@@ -53,20 +86,31 @@ class Lora:
             self._pipe.transformer.enable_adapters()
 
     def save(self, folder: Path) -> None:
-        """A folder for the stock pipeline's `load_lora_weights`. With the metadata, or `lora_alpha` would be lost silently."""
+        """A folder for the stock pipeline's `load_lora_weights`. With the metadata, or `lora_alpha` would be lost silently.
+
+        A pipeline without that method gets a folder for its transformer's `load_lora_adapter`.
+        """
         transformer = self._pipe.transformer
-        type(self._pipe).save_lora_weights(
-            folder,
-            transformer_lora_layers=get_peft_model_state_dict(transformer),
-            **_collate_lora_metadata({"transformer": transformer}),
-        )
+        if hasattr(self._pipe, "save_lora_weights"):
+            type(self._pipe).save_lora_weights(
+                folder,
+                transformer_lora_layers=get_peft_model_state_dict(transformer),
+                **_collate_lora_metadata({"transformer": transformer}),
+            )
+        else:
+            transformer.save_lora_adapter(folder, adapter_name="default")
 
     def load(self, folder: Path) -> None:
-        """Loads what `save` wrote, through the pipeline's own `load_lora_weights`."""
-        self._pipe.transformer.delete_adapters("default")
-        self._pipe.load_lora_weights(folder, adapter_name="default")
-        if not self.parameters():
-            raise UserError(f"{folder} holds no LoRA of {type(self._pipe).__name__}: nothing was loaded")
+        """Loads what `save` wrote, by the same methods of pipeline or transformer as `save`."""
+        transformer = self._pipe.transformer
+        trained = {name: p.shape for name, p in self.parameters().items()}
+        transformer.delete_adapters("default")
+        if hasattr(self._pipe, "load_lora_weights"):
+            self._pipe.load_lora_weights(folder, adapter_name="default")
+        else:
+            transformer.load_lora_adapter(folder, adapter_name="default", prefix=None)
+        if {name: p.shape for name, p in self.parameters().items()} != trained:
+            raise UserError(f"{folder} holds no LoRA of this run's {type(self._pipe).__name__}: its layers or its rank differ")
 
 
 class Full:
@@ -86,14 +130,8 @@ class Full:
 
     @contextlib.contextmanager
     def reference(self) -> Iterator[None]:
-        now = {name: p.data for name, p in self.parameters().items()}
-        try:
-            for name, p in self.parameters().items():
-                p.data = self._first[name].to(p.device)
+        with swapped(self.parameters(), self._first):
             yield
-        finally:
-            for name, p in self.parameters().items():
-                p.data = now[name]
 
     def save(self, folder: Path) -> None:
         """A pipeline folder for `from_pretrained`."""

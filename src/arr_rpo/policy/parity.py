@@ -15,17 +15,22 @@ def replay_floor(policy: PipelinePolicy, rollout: Rollout, rows: int = 4) -> flo
     chosen = torch.arange(min(rows, len(rollout.images)))
     with torch.no_grad():
         return max(
-            float((policy.replay(rollout, chosen, step)[0] - rollout.log_probs_BT[chosen, step]).abs().max())
+            float((policy.replay(rollout, chosen, step).log_probs_B - rollout.log_probs_BT[chosen, step]).abs().max())
             for step in range(len(rollout.step_indices))
         )
 
 
-def check_parity(policy: PipelinePolicy, rollout: Rollout, clip_range: float) -> float:
+def check_parity(policy: PipelinePolicy, rollout: Rollout, clip_range: float | None) -> float:
     """The measured floor.
 
     Raises:
-        UserError: the floor is that of a wrong replay, or the clip range lies below it.
+        UserError: no step was recorded, the floor is that of a wrong replay, or the clip range lies below it.
     """
+    if not rollout.step_indices:
+        raise UserError(
+            f"sampler.eta={policy.sampler.eta:g}: no step of the rollout is stochastic, so there is nothing to learn from. "
+            "Take sampler=flow_sde, or an algorithm of the forward process (diffusion_nft, flow_dpo)."
+        )
     floor = replay_floor(policy, rollout)
     limit = LIMIT[rollout.latents_BTD.dtype]
     if not floor <= limit:
@@ -34,9 +39,9 @@ def check_parity(policy: PipelinePolicy, rollout: Rollout, clip_range: float) ->
             f"(limit {limit:.0e} for {rollout.latents_BTD.dtype}). The pipeline's step depends on something that is not "
             "replayed: dropout, a random conditioning, or a scheduler that is not flow matching."
         )
-    if clip_range <= floor:
+    if clip_range is not None and clip_range <= floor:
         raise UserError(
-            f"algorithm.clip_range={clip_range:g} lies below the replay floor {floor:.1e}: numerical noise alone would clip. "
-            "Raise clip_range, or use policy.dtype=float32."
+            f"algorithm.objective.clip_range={clip_range:g} lies below the replay floor {floor:.1e}: numerical noise alone "
+            "would clip. Raise clip_range, or use policy.dtype=float32."
         )
     return floor

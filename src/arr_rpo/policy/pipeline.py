@@ -1,39 +1,64 @@
-"""A diffusers pipeline as a policy: call it to roll out, call it for one step to replay with gradients.
+"""A diffusers pipeline as a policy: call it to roll out, call it for one step to go through that step again with gradients.
 
-Guidance, packing, position ids, shifting: all of it is the pipeline's own code, in rollout, in training, in deployment.
+Guidance, packing, position ids, shifting, source-image tokens: all of it is the pipeline's own code, in rollout, in
+training, in deployment. No model has code of its own here: what differs stands in `configs/policy`.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from diffusers import DiffusionPipeline
 from PIL import Image
 from torch import Tensor, nn
 
-from arr_rpo.policy.adapter import Adapter
-from arr_rpo.policy.scheduler import FlowSDEScheduler, Recording, Replay
+from arr_rpo.algorithm.gaussian import log_prob
+from arr_rpo.policy.adapter import Adapter, Full
+from arr_rpo.policy.conditioning import ImageMemo, PromptMemo
+from arr_rpo.policy.sampler import Sampler
+from arr_rpo.policy.scheduler import PolicyScheduler, Probe, Recording
 from arr_rpo.types import Prompt, Rollout, UserError
 
 SHAPES_POLICY = Path(__file__).parents[1] / "shapes" / "weights" / "policy"
 
 
+class ReplayedStep(NamedTuple):
+    """A recorded step under current weights.
+
+    log_probs_B: (b,) of the recorded x_{t-1}, nats a dimension; mean: (b, ...), float32; std: of the step; dt: fall of the
+        noise level.
+    """
+
+    log_probs_B: Tensor
+    mean: Tensor
+    std: float
+    dt: float
+
+
 class PipelinePolicy(nn.Module):
-    """Any flow-matching text-to-image pipeline whose loop ends in `self.scheduler.step(...)`.
+    """Any flow-matching pipeline whose loop ends each step in one `self.scheduler.step(...)`.
 
     Args:
         checkpoint: a pipeline folder (or hub id that is in the local cache); "shapes" is the embedded one.
         adapter: which weights are trained.
         dtype: of the frozen weights, "float32" or "bfloat16".
+        load: further arguments of `from_pretrained`, such as a `quantization_config`.
+        after_load: functions of the pipeline that mend what the installed libraries get wrong.
         num_inference_steps: of rollout and evaluation alike.
-        eta: noise level of the stochastic steps in rollouts.
-        shared_noise: whether the candidates of a group start from the same noise.
+        sampler: how rollouts explore.
+        batch_size: candidates in one pipeline call; 1 for pipelines that take the pictures of a call as belonging to one
+            prompt.
+        gradient_checkpointing: less memory for a second forward pass of each block.
+        release_text_encoders: encode all prompts first, then free the encoders (`cache_prompts`).
         call: further arguments of every pipeline call (height, width, guidance_scale, max_sequence_length, ...).
         scheduler: overrides of the checkpoint's scheduler config, such as `shift`.
+
+    Raises:
+        UserError: the checkpoint cannot be read or is no flow-matching pipeline, or settings contradict each other.
     """
 
     def __init__(
@@ -42,9 +67,13 @@ class PipelinePolicy(nn.Module):
         checkpoint: str,
         adapter: Adapter,
         dtype: str,
+        load: Mapping[str, Any],
+        after_load: Sequence[Callable[[Any], None]],
         num_inference_steps: int,
-        eta: float,
-        shared_noise: bool,
+        sampler: Sampler,
+        batch_size: int,
+        gradient_checkpointing: bool,
+        release_text_encoders: bool,
         call: Mapping[str, Any],
         scheduler: Mapping[str, Any],
     ) -> None:
@@ -53,10 +82,15 @@ class PipelinePolicy(nn.Module):
             raise UserError(
                 f"policy.num_inference_steps={num_inference_steps}: the last step is deterministic, so take 2 or more"
             )
-        self.pipe = load_pipeline(checkpoint, getattr(torch, dtype))
-        self.num_inference_steps, self.eta, self.shared_noise = num_inference_steps, eta, shared_noise
+        if release_text_encoders and isinstance(adapter, Full):
+            raise UserError("policy.release_text_encoders: a fully trained pipeline is saved whole, so its encoders must stay")
+        self.pipe = load_pipeline(checkpoint, getattr(torch, dtype), load)
+        for mend in after_load:
+            mend(self.pipe)
+        self.num_inference_steps, self.sampler, self.batch_size = num_inference_steps, sampler, batch_size
+        self.release_text_encoders = release_text_encoders
         self._call_arguments = dict(call)
-        self.scheduler = FlowSDEScheduler.from_config(self.pipe.scheduler.config, **scheduler)
+        self.scheduler = flow_scheduler(self.pipe, scheduler)
         self.pipe.scheduler = self.scheduler
         self.pipe.set_progress_bar_config(disable=True)
         self.adapter = adapter
@@ -66,127 +100,209 @@ class PipelinePolicy(nn.Module):
         self.transformer: nn.Module = self.pipe.transformer  # registers what Lightning moves and saves
         adapter.attach(self.pipe)
         self.transformer.eval()
-        self.pipe.encode_prompt = Memo(self.pipe.encode_prompt)
+        if gradient_checkpointing:
+            self.pipe.transformer.enable_gradient_checkpointing()
+        self.prompts = self.pipe.encode_prompt = PromptMemo(self.pipe.encode_prompt)
+        if hasattr(self.pipe, "_encode_vae_image"):
+            self.pipe._encode_vae_image = ImageMemo(self.pipe._encode_vae_image)
+        self._start = StartingLatents(self.pipe.prepare_latents)
+        self.pipe.prepare_latents = self._start
 
     def train(self, mode: bool = True) -> PipelinePolicy:
         """Stays in evaluation mode: dropout would make the replayed step another one than the recorded."""
         return super().train(False)
 
     @torch.no_grad()
-    def rollout(self, prompts: Sequence[Prompt], group_size: int, seed: Sequence[int]) -> Rollout:
-        """`group_size` stochastic candidates a prompt. Noise comes from generators seeded by `seed`, whatever the device."""
-        recording, scheduler = Recording(), self.scheduler
-        texts = [prompt.text for prompt in prompts for _ in range(group_size)]
-        scheduler.eta, scheduler.recording = self.eta, recording
-        scheduler.generator = generator(*seed, 1)
-        try:
-            images = self._call(texts, self.noise(len(prompts), group_size, seed), output_type="pil")
-        finally:
-            scheduler.eta, scheduler.recording, scheduler.generator = 0.0, None, None
-        if not recording.log_probs:
-            raise UserError(
-                f"policy.eta={self.eta}: no step of the rollout is stochastic, so there is nothing to learn from; raise it"
-            )
+    def rollout(
+        self,
+        prompts: Sequence[Prompt],
+        group_size: int,
+        seed: Sequence[int],
+        *,
+        update: int = 0,
+        sampler: Sampler | None = None,
+    ) -> Rollout:
+        """`group_size` candidates a prompt, drawn with the sampler. Noise comes from generators seeded by `seed`, whatever
+        the device.
+
+        Shapes as in `Rollout`; `update` places the sampler's window.
+        """
+        sampler = sampler or self.sampler
+        candidates = [prompt for prompt in prompts for _ in range(group_size)]
+        start = self.noise(len(prompts), group_size, seed, sampler.shared_noise)
+        draw = float(torch.rand((), generator=generator(*seed, 2)))
+        window = sampler.window(update, self.num_inference_steps - 1, draw)
+        noise = generator(*seed, 1)
+        images: list[Image.Image] = []
+        calls: list[Recording] = []
+        for rows in self._calls(len(candidates)):
+            calls.append(Recording(sampler.dynamics, sampler.eta, window, noise))
+            images += self._run(candidates[rows], "pil", mode=calls[-1], generator=start[rows])
+        none = torch.empty(len(candidates), 0)
         return Rollout(
             prompts=tuple(prompts),
             group_size=group_size,
             images=tuple(images),
-            latents_BTD=torch.stack(recording.latents, 1),
-            log_probs_BT=torch.stack(recording.log_probs, 1),
-            step_indices=tuple(recording.step_indices),
+            clean_BD=torch.cat([call.clean for call in calls if call.clean is not None]),
+            latents_BTD=torch.cat([torch.stack(call.latents, 1) for call in calls]) if calls[0].latents else none,
+            means_BTD=torch.cat([torch.stack(call.means, 1) for call in calls]) if calls[0].means else none,
+            log_probs_BT=torch.cat([torch.stack(call.log_probs, 1) for call in calls]) if calls[0].log_probs else none,
+            step_indices=tuple(calls[0].step_indices),
         )
 
-    def replay(self, rollout: Rollout, rows: Tensor, step: int) -> tuple[Tensor, Tensor, float]:
-        """Goes through recorded step number `step` again with gradients.
+    def replay(self, rollout: Rollout, rows: Tensor, step: int, sampler: Sampler | None = None) -> ReplayedStep:
+        """Goes through recorded step number `step` of candidates `rows` again, with gradients."""
+        sampler = sampler or self.sampler
+        latents, index = rollout.latents_BTD[rows], rollout.step_indices[step]
+        velocity = self.velocity(rollout, rows, latents[:, step], index)
+        sigma, sigma_next = self.scheduler.sigmas[index], self.scheduler.sigmas[index + 1]
+        mean, std = sampler.dynamics(latents[:, step].float(), velocity, sigma, sigma_next, sampler.eta)
+        return ReplayedStep(log_prob(latents[:, step + 1], mean, std), mean, std, float(sigma - sigma_next))
 
-        Returns:
-            (b,) log-probabilities of the recorded x_{t-1} under current weights, the step's means (b, ...) and its std.
-        """
-        texts, scheduler = rollout.texts, self.scheduler
-        latents = rollout.latents_BTD[rows]
-        scheduler.eta = self.eta
-        scheduler.replay = Replay(rollout.step_indices[step], latents[:, step + 1])
-        try:
-            call = functools.partial(type(self.pipe).__call__.__wrapped__, self.pipe)  # type: ignore[attr-defined]
-            self._call([texts[int(row)] for row in rows], latents[:, step], output_type="latent", call=call)
-        finally:
-            scheduler.eta, scheduler.replay = 0.0, None
-        return scheduler.step_log_prob, scheduler.mean, scheduler.std
+    def velocity(self, rollout: Rollout, rows: Tensor, latents: Tensor, index: int) -> Tensor:
+        """(b, ...) velocity, float32, that the pipeline (guidance included) predicts for candidates `rows` from `latents`
+        (b, ...) at step `index` of the schedule, with gradients."""
+        candidates = [rollout.prompt_of(int(row)) for row in rows]
+        call = functools.partial(type(self.pipe).__call__.__wrapped__, self.pipe)  # type: ignore[attr-defined]
+        parts = []
+        for some in self._calls(len(candidates)):
+            probe = Probe(index)
+            with self._start.set_to(latents[some].to(rollout.clean_BD.dtype)):
+                self._run(candidates[some], "latent", mode=probe, call=call)
+            assert probe.velocity is not None
+            parts.append(probe.velocity.float())
+        return torch.cat(parts)
+
+    def sigma(self, index: int) -> float:
+        """Noise level of step `index`, as of the last call."""
+        return float(self.scheduler.sigmas[index])
 
     @torch.no_grad()
-    def generate(self, texts: Sequence[str], seed: Sequence[int]) -> list[Image.Image]:
-        """One picture a text with the deployment sampler: the same pipeline, no noise in its steps."""
-        return list(self._call(list(texts), self.noise(len(texts), 1, seed), output_type="pil"))
+    def generate(self, prompts: Sequence[Prompt], seed: Sequence[int]) -> list[Image.Image]:
+        """One picture a prompt with the deployment sampler: the same pipeline, no noise in its steps."""
+        start = self.noise(len(prompts), 1, seed, shared=False)
+        images: list[Image.Image] = []
+        for rows in self._calls(len(prompts)):
+            images += self._run(prompts[rows], "pil", generator=start[rows])
+        return images
+
+    def cache_prompts(self, prompts: Sequence[Prompt]) -> None:
+        """Encodes all prompts, then frees the text encoders, if `release_text_encoders`."""
+        if not self.release_text_encoders:
+            return
+        if any(prompt.source is not None for prompt in prompts):
+            raise UserError("policy.release_text_encoders: encoders that may read the source image must stay; set it to false")
+        self.generate(prompts[:1], seed=(0,))  # shows how this pipeline calls its encoders
+        self.prompts.fill([prompt.text for prompt in prompts])
+        for name in [name for name in self.pipe.components if name.startswith("text_encoder")]:
+            setattr(self.pipe, name, None)
 
     def load_trained(self, folder: Path) -> None:
         """Takes the trained weights of a run's `policy` folder."""
         self.adapter.load(folder)
         self.transformer.eval()
 
-    def noise(self, prompts: int, group_size: int, seed: Sequence[int]) -> list[torch.Generator]:
-        """One generator a candidate for the pipeline's initial noise; the same one within a group with `shared_noise`."""
+    @staticmethod
+    def noise(prompts: int, group_size: int, seed: Sequence[int], shared: bool) -> list[torch.Generator]:
+        """One generator a candidate for the pipeline's initial noise; the same one within a group if `shared`."""
         return [
-            generator(*seed, 0, prompt, 0 if self.shared_noise else candidate)
+            generator(*seed, 0, prompt, 0 if shared else candidate)
             for prompt in range(prompts)
             for candidate in range(group_size)
         ]
 
-    def _call(
+    def _calls(self, rows: int) -> Iterator[slice]:
+        """The rows of each pipeline call."""
+        return (slice(first, first + self.batch_size) for first in range(0, rows, self.batch_size))
+
+    def _run(
         self,
-        texts: list[str],
-        start: Tensor | list[torch.Generator],
+        candidates: Sequence[Prompt],
         output_type: str,
+        mode: Recording | Probe | None = None,
         call: Callable[..., Any] | None = None,
+        **more: Any,
     ) -> Any:
-        source = {"latents": start} if isinstance(start, Tensor) else {"generator": start}
-        return (call or self.pipe)(
-            prompt=texts,
-            num_inference_steps=self.num_inference_steps,
-            output_type=output_type,
-            return_dict=False,
-            **source,
-            **self._call_arguments,
-        )[0]
+        arguments = dict(self._call_arguments)
+        if isinstance(arguments.get("negative_prompt"), str):  # some pipelines do not repeat it for a batch
+            arguments["negative_prompt"] = [arguments["negative_prompt"]] * len(candidates)
+        sources = [prompt.source for prompt in candidates if prompt.source is not None]
+        if sources:
+            arguments["image"] = sources if len(sources) > 1 else sources[0]
+        self.scheduler.mode = mode
+        try:
+            return (call or self.pipe)(
+                prompt=[prompt.text for prompt in candidates],
+                num_inference_steps=self.num_inference_steps,
+                output_type=output_type,
+                return_dict=False,
+                **arguments,
+                **more,
+            )[0]
+        finally:
+            self.scheduler.mode = None
 
 
-class Memo:
-    """`encode_prompt`, computed once for each prompt. Prompts of a batch are looked up one by one and joined again."""
+class StartingLatents:
+    """A pipeline's `prepare_latents`, whose latents (the result, or the first of several) can be replaced by recorded ones.
 
-    def __init__(self, encode: Callable[..., Any]) -> None:
-        self._encode = encode
-        self._known: dict[Any, tuple[Any, ...]] = {}
+    Better than the call's own `latents` argument: some pipelines want that one unpacked, but record packed ones.
+    """
 
-    @torch.no_grad()
-    def __call__(self, prompt: str | list[str] | None = None, **kwargs: Any) -> tuple[Any, ...]:
-        if prompt is None or any(isinstance(v, Tensor) for v in kwargs.values()):
-            return tuple(self._encode(prompt=prompt, **kwargs))
-        texts = [prompt] if isinstance(prompt, str) else prompt
-        rest = tuple(sorted((key, str(value)) for key, value in kwargs.items()))
-        for text in dict.fromkeys(texts):
-            if (text, rest) not in self._known:
-                self._known[text, rest] = tuple(self._encode(prompt=[text], **kwargs))
-        rows = [self._known[text, rest] for text in texts]
-        return tuple(self._join([row[i] for row in rows]) for i in range(len(rows[0])))
+    def __init__(self, prepare: Callable[..., Any]) -> None:
+        self._prepare = prepare
+        self._latents: Tensor | None = None
 
-    @staticmethod
-    def _join(parts: list[Any]) -> Any:
-        """Batched outputs have a first dimension of 1 for a single prompt; others (position ids) are the same for all."""
-        if isinstance(parts[0], Tensor) and parts[0].shape[0] == 1:
-            return torch.cat(parts)
-        return parts[0]
+    def set_to(self, latents: Tensor) -> StartingLatents:
+        self._latents = latents
+        return self
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *error: object) -> None:
+        self._latents = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        prepared = self._prepare(*args, **kwargs)
+        if self._latents is None:
+            return prepared
+        own, rest = (prepared[0], tuple(prepared[1:])) if isinstance(prepared, tuple) else (prepared, None)
+        latents = self._latents.to(own.device)
+        return latents if rest is None else (latents, *rest)
 
 
-def load_pipeline(checkpoint: str, dtype: torch.dtype) -> Any:
+def load_pipeline(checkpoint: str, dtype: torch.dtype, load: Mapping[str, Any]) -> Any:
     """The pipeline of a folder or of the local hub cache, with a clear error where there is none."""
     source = str(SHAPES_POLICY) if checkpoint == "shapes" else checkpoint
     try:
-        return DiffusionPipeline.from_pretrained(source, torch_dtype=dtype, local_files_only=True)
+        return DiffusionPipeline.from_pretrained(source, torch_dtype=dtype, local_files_only=True, **load)
     except Exception as error:
         raise UserError(
             f"policy.checkpoint={checkpoint!r}: no readable diffusers pipeline in {source} ({type(error).__name__}: {error}). "
             "Give a pipeline folder, download the checkpoint into the local cache first (`hf download ...`), "
             "or restore the embedded weights with `git checkout -- src/arr_rpo/shapes/weights`."
         ) from error
+
+
+def flow_scheduler(pipe: Any, overrides: Mapping[str, Any]) -> PolicyScheduler:
+    """Our scheduler with the settings of the pipeline's own.
+
+    Raises:
+        UserError: the pipeline's scheduler is not one of flow matching, or has no such setting.
+    """
+    config = pipe.scheduler.config
+    flow = "FlowMatch" in type(pipe.scheduler).__name__ or config.get("prediction_type") == "flow_prediction"
+    if not flow:
+        raise UserError(
+            f"{type(pipe).__name__} denoises with {type(pipe.scheduler).__name__}, which is not flow matching: this program "
+            "trains flow-matching pipelines (docs/models.md has a list)"
+        )
+    known = set(PolicyScheduler._get_init_keys(PolicyScheduler))
+    if unknown := sorted(set(overrides) - known):
+        raise UserError(f"policy.scheduler: unknown setting {unknown[0]!r}; known are {', '.join(sorted(known))}")
+    scheduler: PolicyScheduler = PolicyScheduler.from_config(config, **overrides)
+    return scheduler
 
 
 def generator(*seed: int) -> torch.Generator:

@@ -1,4 +1,5 @@
-"""The scheduler that makes any flow-matching diffusers pipeline a stochastic policy, and records what replay needs."""
+"""The scheduler that makes any flow-matching diffusers pipeline a stochastic policy, and lets one step be gone through
+again."""
 
 from __future__ import annotations
 
@@ -10,41 +11,42 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteSchedulerOutput
 from torch import Tensor
 
-from arr_rpo.algorithm.gaussian import flow_sde_step, log_prob
-
-
-@dataclass(frozen=True)
-class Replay:
-    """One recorded step to go through again: its index in the schedule and the x_{t-1} that was drawn."""
-
-    step_index: int
-    next_sample: Tensor
+from arr_rpo.algorithm.dynamics import Dynamics
+from arr_rpo.algorithm.gaussian import log_prob
 
 
 @dataclass
 class Recording:
-    """What the stochastic steps of one pipeline call left behind, in order."""
+    """One pipeline call whose steps in `window` are drawn from `dynamics`, and what they left behind, in order."""
 
-    latents: list[Tensor] = field(default_factory=list)  # x_t of each stochastic step, and the last x_{t-1}
+    dynamics: Dynamics
+    eta: float
+    window: range
+    generator: torch.Generator
+    latents: list[Tensor] = field(default_factory=list)  # x_t of each stochastic step, and the x_{t-1} of the last one
+    means: list[Tensor] = field(default_factory=list)
     log_probs: list[Tensor] = field(default_factory=list)
     step_indices: list[int] = field(default_factory=list)
+    clean: Tensor | None = None  # the x_0 that was decoded
 
 
-class FlowSDEScheduler(FlowMatchEulerDiscreteScheduler):
-    """Flow-GRPO's stochastic sampler (arXiv 2505.05470) in place of the pipeline's Euler scheduler.
+@dataclass
+class Probe:
+    """One pipeline call that runs a single step of the schedule, and the velocity that the model predicted there."""
 
-    Two modes. `record`: the pipeline runs as ever; all steps but the last are stochastic. `replay`: the pipeline runs
-    one recorded step over the full sigma schedule; `mean`, `std` and `step_log_prob` are then those under current weights.
+    step_index: int
+    velocity: Tensor | None = None
+
+
+class PolicyScheduler(FlowMatchEulerDiscreteScheduler):
+    """Takes the place of a pipeline's Euler scheduler; without a mode it is one.
+
+    Recording: the pipeline runs as ever, with stochastic steps. Probe: the pipeline runs one step over the full sigma schedule
+    and the model's output is kept.
     """
 
-    eta: float = 0.0
-    generator: torch.Generator | None = None
-    recording: Recording | None = None
-    replay: Replay | None = None
+    mode: Recording | Probe | None = None
     timesteps: Tensor
-    mean: Tensor
-    std: float
-    step_log_prob: Tensor
 
     def set_timesteps(
         self,
@@ -54,39 +56,42 @@ class FlowSDEScheduler(FlowMatchEulerDiscreteScheduler):
         mu: float | None = None,
         timesteps: list[float] | None = None,
     ) -> None:
-        """As the base's (pipelines inspect these names); in replay mode only the recorded timestep is left to run."""
+        """As the base's (pipelines inspect these names); with a probe only its timestep is left to run."""
         super().set_timesteps(num_inference_steps, device, sigmas, mu, timesteps)
-        if self.replay is not None:
-            self.timesteps = self.timesteps[self.replay.step_index : self.replay.step_index + 1]
-
-    def set_begin_index(self, begin_index: int = 0) -> None:
-        super().set_begin_index(begin_index + (self.replay.step_index if self.replay is not None else 0))
+        if isinstance(self.mode, Probe):
+            self.timesteps = self.timesteps[self.mode.step_index : self.mode.step_index + 1]
 
     def step(
         self, model_output: Tensor, timestep: Tensor, sample: Tensor, *args: Any, return_dict: bool = True, **kwargs: Any
     ) -> Any:
-        """One step x_t -> x_{t-1}: drawn and recorded, replayed, or (the last one, and at eta 0) the base's Euler step."""
-        if self.step_index is None:
-            self._step_index = self.replay.step_index if self.replay is not None else int(self.begin_index or 0)
-        index = int(self.step_index)
-        is_last = index + 2 >= len(self.sigmas)
-        if self.replay is None and (self.eta == 0 or is_last):
-            if self.recording is not None and len(self.recording.latents) == len(self.recording.log_probs) > 0:
-                self.recording.latents.append(sample.detach())  # x_{t-1} of the last stochastic step
+        """One step x_t -> x_{t-1}: drawn and recorded, or the base's Euler step; with a probe x_t stays."""
+        if isinstance(self.mode, Probe):
+            self.mode.velocity = model_output
+            return self._output(sample, return_dict)
+        if self.mode is None:
             return super().step(model_output, timestep, sample, *args, return_dict=return_dict, **kwargs)
-        self.mean, self.std = flow_sde_step(
-            sample.float(), model_output.float(), self.sigmas[index], self.sigmas[index + 1], self.eta
-        )
-        if self.replay is not None:
-            next_sample = self.replay.next_sample.to(self.mean)
+        record = self.mode
+        if self.step_index is None:
+            self._init_step_index(timestep)
+        index = int(self.step_index)
+        stochastic = record.eta > 0 and index in record.window
+        if stochastic or len(record.latents) == len(record.log_probs) > 0:
+            record.latents.append(sample.detach())
+        if not stochastic:
+            (following,) = super().step(model_output, timestep, sample, *args, return_dict=False, **kwargs)
         else:
-            noise = torch.randn(self.mean.shape, generator=self.generator).to(self.mean)
-            next_sample = (self.mean + self.std * noise).to(sample.dtype)
-        self.step_log_prob = log_prob(next_sample, self.mean, self.std)
-        if self.recording is not None:
-            self.recording.latents.append(sample.detach())
-            self.recording.log_probs.append(self.step_log_prob.detach())
-            self.recording.step_indices.append(index)
-        self._step_index += 1
-        out = next_sample.to(sample.dtype)
-        return FlowMatchEulerDiscreteSchedulerOutput(prev_sample=out) if return_dict else (out,)
+            sigma, sigma_next = self.sigmas[index], self.sigmas[index + 1]
+            mean, std = record.dynamics(sample.float(), model_output.float(), sigma, sigma_next, record.eta)
+            noise = torch.randn(mean.shape, generator=record.generator).to(mean)
+            following = (mean + std * noise).to(sample.dtype)
+            record.means.append(mean.detach())
+            record.log_probs.append(log_prob(following, mean, std).detach())
+            record.step_indices.append(index)
+            self._step_index += 1
+        if index + 2 >= len(self.sigmas):
+            record.clean = following.detach()
+        return self._output(following, return_dict)
+
+    @staticmethod
+    def _output(sample: Tensor, return_dict: bool) -> Any:
+        return FlowMatchEulerDiscreteSchedulerOutput(prev_sample=sample) if return_dict else (sample,)

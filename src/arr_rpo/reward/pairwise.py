@@ -1,4 +1,4 @@
-"""A winner and a loser in each pair, by one rubric-conditioned verdict (ARR) or by a verdict without rubric."""
+"""Winners and losers of a group, by rubric-conditioned verdicts on pairs (ARR) or by verdicts without rubric."""
 
 from __future__ import annotations
 
@@ -7,50 +7,71 @@ from collections.abc import Sequence
 import torch
 
 from arr_rpo.judge.base import Judge
-from arr_rpo.types import Cost, Outcome, Rewards, Rollout, Rubric, UserError
+from arr_rpo.reward.pairings import Pair, Pairing
+from arr_rpo.types import Cost, Outcome, Rewards, Rollout, Rubric, UserError, Verdict
 
 
 class Pairwise:
-    """Candidates of a group are compared in disjoint pairs (1st with 2nd, 3rd with 4th ...).
+    """Candidates of a group meet as `pairing` has it; each gets the mean of what its verdicts gave it.
 
-    The winner gets `win`, the loser `lose`, a tie 0 for both; an inconsistent or failed verdict is missing data. Published
-    values: +1.0 and -0.1 (arXiv 2605.08354); symmetric ones are +1 and -1.
+    The winner gets `win`, the loser `lose`, a tie gives both 0; an inconsistent or failed verdict is missing data, and a
+    candidate without any verdict is masked. Published values: +1.0 and -0.1 (arXiv 2605.08354); symmetric ones are +1 and
+    -1, which make the mean 2 * win rate - 1.
 
     Args:
         uses_rubric: whether the verdict is asked for with the prompt's rubric in context. A prompt whose rubric could not
             be written then gets no verdict.
     """
 
-    def __init__(self, *, win: float, lose: float, uses_rubric: bool) -> None:
-        self.win, self.lose, self.uses_rubric = win, lose, uses_rubric
+    def __init__(self, *, win: float, lose: float, uses_rubric: bool, pairing: Pairing) -> None:
+        self.win, self.lose, self.uses_rubric, self.pairing = win, lose, uses_rubric, pairing
 
     def check_group_size(self, group_size: int) -> None:
-        if group_size % 2:
+        """Raises a UserError where someone would meet nobody."""
+        met = {candidate for pairs in self.pairing(group_size, [0.0] * group_size) for pair in pairs for candidate in pair}
+        if missing := set(range(group_size)) - met:
             raise UserError(
-                f"algorithm.group_size={group_size}: a pairwise reward compares candidates in pairs; "
-                "use an even number, or reward=scalar"
+                f"algorithm.group_size={group_size}: candidate {min(missing) + 1} of each group would be compared with nobody; "
+                "use an even number, reward.pairing=round_robin, or reward=scalar"
             )
 
     def __call__(self, judge: Judge, rollout: Rollout, rubrics: Sequence[Rubric | None]) -> Rewards:
-        asked = [
-            (index, first)
-            for index in range(len(rollout.prompts))
-            for first in range(0, rollout.group_size, 2)
-            if not self.uses_rubric or rubrics[index] is not None
-        ]
-        pairs = [(rollout.group(index)[first], rollout.group(index)[first + 1]) for index, first in asked]
-        in_context = [rubrics[index] if self.uses_rubric else None for index, _ in asked]
-        verdicts = judge.compare([rollout.prompts[index] for index, _ in asked], pairs, in_context) if asked else []
-        values = torch.zeros(len(rollout.images))
-        valid = torch.zeros(len(rollout.images), dtype=torch.bool)
-        for (index, first), verdict in zip(asked, verdicts, strict=True):
-            a = index * rollout.group_size + first
-            if verdict.outcome in (Outcome.A, Outcome.B, Outcome.TIE):
-                valid[a : a + 2] = True
-            if verdict.outcome in (Outcome.A, Outcome.B):
-                winner = a + (verdict.outcome is Outcome.B)
-                values[a : a + 2] = self.lose
-                values[winner] = self.win
-        return Rewards(
-            values, valid, tuple(verdicts), tuple(a for a, _ in asked), tuple(rubrics), sum((v.cost for v in verdicts), Cost())
-        )
+        groups = range(len(rollout.prompts))
+        scores = [[0.0] * rollout.group_size for _ in groups]
+        rounds = {
+            g: self.pairing(rollout.group_size, scores[g]) for g in groups if not self.uses_rubric or rubrics[g] is not None
+        }
+        rows: list[Pair] = []
+        verdicts: list[Verdict] = []
+        while asked := {group: pairs for group, some in rounds.items() if (pairs := next(some, None))}:
+            met = [
+                (group * rollout.group_size + i, group * rollout.group_size + j)
+                for group, pairs in asked.items()
+                for i, j in pairs
+            ]
+            answers = judge.compare(
+                [rollout.prompt_of(a) for a, _ in met],
+                [(rollout.images[a], rollout.images[b]) for a, b in met],
+                [rubrics[a // rollout.group_size] if self.uses_rubric else None for a, _ in met],
+            )
+            for pair, verdict in zip(met, answers, strict=True):
+                for row, points in zip(pair, _points(verdict), strict=True):
+                    scores[row // rollout.group_size][row % rollout.group_size] += points
+            rows += met
+            verdicts += answers
+        values, valid = self._values(rows, verdicts, len(rollout.images))
+        return Rewards(values, valid, tuple(verdicts), tuple(rows), tuple(rubrics), sum((v.cost for v in verdicts), Cost()))
+
+    def _values(self, rows: Sequence[Pair], verdicts: Sequence[Verdict], size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        total, count = torch.zeros(size), torch.zeros(size)
+        given = {Outcome.A: (self.win, self.lose), Outcome.B: (self.lose, self.win), Outcome.TIE: (0.0, 0.0)}
+        for pair, verdict in zip(rows, verdicts, strict=True):
+            if verdict.outcome in given:
+                for row, value in zip(pair, given[verdict.outcome], strict=True):
+                    total[row] += value
+                    count[row] += 1
+        return total / count.clamp(min=1), count > 0
+
+
+def _points(verdict: Verdict) -> tuple[float, float]:
+    return {Outcome.A: (1.0, 0.0), Outcome.B: (0.0, 1.0), Outcome.TIE: (0.5, 0.5)}.get(verdict.outcome, (0.0, 0.0))

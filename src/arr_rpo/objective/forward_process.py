@@ -1,0 +1,85 @@
+"""Objectives that noise the finished candidates again: online Flow-DPO and DiffusionNFT. Any sampler will do, also the ODE."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from arr_rpo.algorithm.forward_process import diffusion_nft, flow_dpo, noised, optimality, squared_error
+from arr_rpo.objective.base import Task, best_and_worst, candidates
+from arr_rpo.policy.adapter import swapped
+from arr_rpo.policy.pipeline import PipelinePolicy
+from arr_rpo.types import Rollout
+
+
+class FlowDPO:
+    """Online DPO (arXiv 2501.13918): the best and the worst candidate of each group, as the judge ranks them, are the pair.
+
+    Args:
+        beta: strength of the pull to the reference model, in units of 1 / velocity error (a mean over dimensions).
+    """
+
+    needs_old, clip_range = False, None
+
+    def __init__(self, *, beta: float) -> None:
+        self.beta = beta
+
+    def units(self, advantages_B: Tensor, group_size: int) -> Tensor:
+        return best_and_worst(advantages_B, group_size)
+
+    def steps(self, policy: PipelinePolicy, rollout: Rollout) -> int:
+        return policy.num_inference_steps
+
+    def loss(self, policy: PipelinePolicy, task: Task) -> tuple[Tensor, dict[str, Tensor]]:
+        """A pair shares its noise and its noise level."""
+        rows = torch.cat([task.units[:, 0], task.units[:, 1]])
+        x_0 = task.rollout.clean_BD[rows].float()
+        half = len(task.units)
+        noise = torch.randn(x_0[:half].shape, generator=task.noise).to(x_0).repeat(2, *[1] * (x_0.ndim - 1))
+        x_t = noised(x_0, noise, policy.sigma(task.step))
+        error = squared_error(policy.velocity(task.rollout, rows, x_t, task.step), noise - x_0)
+        with torch.no_grad(), policy.adapter.reference():
+            reference = squared_error(policy.velocity(task.rollout, rows, x_t, task.step), noise - x_0)
+        result = flow_dpo(error[:half], reference[:half], error[half:], reference[half:], self.beta)
+        return result.loss, result.log
+
+
+class DiffusionNFT:
+    """Negative-aware fine-tuning (arXiv 2509.16117).
+
+    Args:
+        beta: how far v+ and v- lie from the old velocity.
+        advantage_scale: advantage at which a candidate counts as certainly good.
+        kl_coefficient: of the mean squared difference of velocities to the reference model.
+    """
+
+    needs_old, clip_range = True, None
+
+    def __init__(self, *, beta: float, advantage_scale: float, kl_coefficient: float) -> None:
+        self.beta, self.advantage_scale, self.kl_coefficient = beta, advantage_scale, kl_coefficient
+
+    def units(self, advantages_B: Tensor, group_size: int) -> Tensor:
+        return candidates(advantages_B)
+
+    def steps(self, policy: PipelinePolicy, rollout: Rollout) -> int:
+        return policy.num_inference_steps
+
+    def loss(self, policy: PipelinePolicy, task: Task) -> tuple[Tensor, dict[str, Tensor]]:
+        rows = task.units.flatten()
+        x_0 = task.rollout.clean_BD[rows].float()
+        noise = torch.randn(x_0.shape, generator=task.noise).to(x_0)
+        sigma = policy.sigma(task.step)
+        x_t = noised(x_0, noise, sigma)
+        velocity = policy.velocity(task.rollout, rows, x_t, task.step)
+        with torch.no_grad(), swapped(policy.adapter.parameters(), task.old):
+            old = policy.velocity(task.rollout, rows, x_t, task.step)
+        good = optimality(task.advantages_B[rows].to(x_0), self.advantage_scale)
+        result = diffusion_nft(x_t, sigma, x_0, velocity, old, good, self.beta)
+        loss, log = result.loss, result.log
+        if self.kl_coefficient or task.measure_kl:
+            with torch.no_grad(), policy.adapter.reference():
+                reference = policy.velocity(task.rollout, rows, x_t, task.step)
+            distance = squared_error(velocity, reference).mean()
+            loss = loss + self.kl_coefficient * distance
+            log = {**log, "policy/velocity_distance": distance.detach()}
+        return loss, log
