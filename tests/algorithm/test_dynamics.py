@@ -152,7 +152,7 @@ def test_cps_has_the_moments_of_its_recursion(eta: float) -> None:
 
 @pytest.mark.parametrize(("dynamics", "eta", "exact"), [(cps, 0.7, True), (flow_sde, 0.7, False), (dance_sde, 0.7, False)])
 def test_only_cps_keeps_the_scheduled_noise_level(dynamics: Dynamics, eta: float, exact: bool) -> None:
-    """For one picture as data (at 0) the latent is nothing but noise, of standard deviation sigma, at every step of a long schedule."""
+    """For one picture as data (at 0) the latent is nothing but noise, of standard deviation sigma, at every step."""
     std, ratios = 1.0, []
     for sigma, sigma_next in itertools.pairwise(1 - i / 8 for i in range(8)):
         one = torch.tensor(1.0, dtype=torch.float64)

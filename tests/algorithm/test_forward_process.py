@@ -44,7 +44,7 @@ def test_optimality() -> None:
 
 
 def nft(velocity: float, optimal: float, beta: float = 0.5) -> tuple[float, float]:
-    """One dimension, sigma 1/2, x_0 = 1, noise = 0: x_t = 1/2, true velocity -1; the old velocity is -0.6, so x_0(old) = 0.8."""
+    """One dimension, sigma 1/2, x_0 = 1, noise 0: x_t = 1/2, true velocity -1; the old velocity is -0.6: x_0(old) = 0.8."""
     v = torch.tensor([[velocity]], dtype=torch.float64, requires_grad=True)
     x_t, x_0, old = (torch.tensor([[value]], dtype=torch.float64) for value in (0.5, 1.0, -0.6))
     loss = diffusion_nft(x_t, 0.5, x_0, v, old, torch.tensor([optimal], dtype=torch.float64), beta).loss

@@ -72,7 +72,7 @@ def recorded(std: float, shift: float, dimensions: int = 4000) -> Step:
 
 
 def test_normalised_ratio_by_hand() -> None:
-    # one dimension: x = 1, mean 0.5, old mean 0, std 2: log rho = (1 - 0.25) / 8; + 0.25 / 8; times 2 = 0.25 = (0.5 - 0) * (1 / 2)
+    # one dimension: x = 1, mean 0.5, old mean 0, std 2: log rho = (1 - 0.25) / 8; + 0.25 / 8; times 2 = 0.25 = 0.5 * (1 / 2)
     x, mean, old = (torch.tensor([[value]]) for value in (1.0, 0.5, 0.0))
     step = Step(log_prob(x, mean, 2.0), mean, 2.0, log_prob(x, old, 2.0), old, dt=0.2)
     assert log_ratio(step).item() == pytest.approx(0.09375)

@@ -232,8 +232,38 @@ def test_every_experiment_composes(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "choice", ["reward=scalar", "reward=pairwise", "judge=oracle", "judge=random", "algorithm=rpo_paper", "policy/adapter=full"]
+    "choices",
+    [
+        ["reward=scalar"],
+        ["reward=pairwise"],
+        ["judge=oracle"],
+        ["judge=random", "judge.seed=1"],
+        ["algorithm=rpo_paper", "policy/adapter=full"],
+        ["algorithm=grpo", "algorithm.group_size=3", "reward/pairing=round_robin", "judge=oracle"],
+        ["algorithm=grpo_guard", "algorithm.group_size=4", "reward/pairing=swiss", "judge=oracle", "sampler=cps"],
+        ["algorithm=flow_dpo", "judge=oracle", "sampler=ode"],
+        ["algorithm=rpo", "judge=oracle", "sampler=dance_sde", "sampler/window=random", "sampler.window.size=1"],
+    ],
+    ids=" ".join,
 )
-def test_the_groups_swap(tmp_path: Path, few_prompts: str, choice: str) -> None:
-    folder = run(tmp_path, few_prompts, choice, "data.updates=1", *(["judge.seed=1"] if choice == "judge=random" else []))
+def test_the_groups_swap(tmp_path: Path, few_prompts: str, choices: list[str]) -> None:
+    folder = run(tmp_path, few_prompts, *choices, "data.updates=1")
     assert (folder / "summary.json").is_file()
+
+
+def test_old_weights_and_averages_resume(tmp_path: Path, few_prompts: str) -> None:
+    """DiffusionNFT's slow weights and the EMA are in the checkpoint."""
+    options = ["algorithm=diffusion_nft", "algorithm.group_size=2", "sampler=ode", "judge=oracle", "callbacks=rpo_ema"]
+    options += ["module.lr_schedule.path=arr_rpo.algorithm.schedules.constant", "algorithm.old_decay.slope=0.3"]
+    options += ["callbacks.progress=null", "callbacks.checkpoint.every_seconds=0"]
+    whole = run(tmp_path / "whole", few_prompts, *options)
+    part = run(tmp_path / "part", few_prompts, *options, "data.updates=2")
+    train(resumed(str(part), ["data.updates=3"]))
+    for name, value in weights(whole).items():
+        assert torch.equal(value, weights(part)[name]), name
+    checkpoints = [torch.load(f / "checkpoints" / "last.ckpt", weights_only=True) for f in (whole, part)]
+    assert checkpoints[0]["old"]
+    for name, value in checkpoints[0]["old"].items():
+        assert torch.equal(value, checkpoints[1]["old"][name])
+    averages = [c["callbacks"]["EMA"]["average"] for c in checkpoints]
+    assert all(torch.equal(value, averages[1][name]) for name, value in averages[0].items())

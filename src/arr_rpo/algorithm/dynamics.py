@@ -1,9 +1,9 @@
 """Stochastic samplers of a flow-matching model: one denoising step as a Gaussian p(x_{t-1} | x_t) = N(mean, std^2 I).
 
 The two SDEs keep the marginals of the deterministic flow in the limit of small steps; `cps` keeps the noise level of each
-step, however long, but at a fixed eta not the marginals. Each takes x_t (B, ...), the model's velocity v = noise - x_0 (B, ...), the noise levels sigma of x_t and sigma_next of
-x_{t-1} in [0, 1] (scalars) and eta, the strength of the noise, and returns the mean (B, ...) and the standard deviation.
-With eta = 0 each is the Euler step of the ODE.
+step, however long, but at a fixed eta not the marginals. Each takes x_t (B, ...), the model's velocity v = noise - x_0
+(B, ...), the noise levels sigma of x_t and sigma_next of x_{t-1} in [0, 1] (scalars) and eta, the strength of the noise, and
+returns the mean (B, ...) and the standard deviation. With eta = 0 each is the Euler step of the ODE.
 """
 
 from __future__ import annotations

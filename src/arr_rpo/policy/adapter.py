@@ -108,7 +108,7 @@ class Lora:
         if hasattr(self._pipe, "load_lora_weights"):
             self._pipe.load_lora_weights(folder, adapter_name="default")
         else:
-            transformer.load_lora_adapter(folder, adapter_name="default", prefix=None)
+            transformer.load_lora_adapter(folder, adapter_name="default", prefix=None, use_safetensors=True)
         if {name: p.shape for name, p in self.parameters().items()} != trained:
             raise UserError(f"{folder} holds no LoRA of this run's {type(self._pipe).__name__}: its layers or its rank differ")
 

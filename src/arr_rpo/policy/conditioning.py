@@ -23,18 +23,21 @@ class PromptMemo:
     def __init__(self, encode: Callable[..., Any]) -> None:
         self._encode = encode
         self._signature = inspect.signature(encode)
-        self._known: dict[Any, tuple[Any, ...]] = {}
+        self._known: dict[Any, Any] = {}
         self._calls: dict[Any, dict[str, Any]] = {}  # the distinct ways in which the pipeline asked, for `fill`
 
     @torch.no_grad()
-    def __call__(self, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         arguments = self._signature.bind(*args, **kwargs).arguments
         arguments.update(arguments.pop("kwargs", {}))
         prompt = arguments.pop("prompt", None)
         if prompt is None:
-            return tuple(self._encode(prompt=None, **arguments))
+            return self._encode(prompt=None, **arguments)
         texts = [prompt] if isinstance(prompt, str) else list(prompt)
-        return _join([self._one(text, _row(arguments, number, len(texts))) for number, text in enumerate(texts)])
+        rows = [self._one(text, _row(arguments, number, len(texts))) for number, text in enumerate(texts)]
+        if isinstance(rows[0], tuple):
+            return _join(rows)
+        return _join([(row,) for row in rows])[0]
 
     def fill(self, texts: Sequence[str]) -> None:
         """Encodes `texts` in every way in which the pipeline has asked so far, so that its encoders can go."""
@@ -43,12 +46,11 @@ class PromptMemo:
                 for text in texts:
                     self._one(text, arguments)
 
-    def _one(self, text: str, arguments: dict[str, Any]) -> tuple[Any, ...]:
+    def _one(self, text: str, arguments: dict[str, Any]) -> Any:
         way = by_value(arguments)
         self._calls.setdefault(way, arguments)
         if (text, way) not in self._known:
-            out = self._encode(prompt=[text], **arguments)
-            self._known[text, way] = out if isinstance(out, tuple) else (out,)
+            self._known[text, way] = self._encode(prompt=[text], **arguments)
         return self._known[text, way]
 
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from arr_rpo.algorithm.gaussian import log_prob
 from arr_rpo.policy.adapter import Adapter, Full
 from arr_rpo.policy.conditioning import ImageMemo, PromptMemo
+from arr_rpo.policy.processor import pictures_only
 from arr_rpo.policy.sampler import Sampler
 from arr_rpo.policy.scheduler import PolicyScheduler, Probe, Recording
 from arr_rpo.types import Prompt, Rollout, UserError
@@ -105,8 +106,9 @@ class PipelinePolicy(nn.Module):
         self.prompts = self.pipe.encode_prompt = PromptMemo(self.pipe.encode_prompt)
         if hasattr(self.pipe, "_encode_vae_image"):
             self.pipe._encode_vae_image = ImageMemo(self.pipe._encode_vae_image)
-        self._start = StartingLatents(self.pipe.prepare_latents)
-        self.pipe.prepare_latents = self._start
+        self._start = StartingLatents(getattr(self.pipe, "prepare_latents", None))
+        if hasattr(self.pipe, "prepare_latents"):
+            self.pipe.prepare_latents = self._start
 
     def train(self, mode: bool = True) -> PipelinePolicy:
         """Stays in evaluation mode: dropout would make the replayed step another one than the recorded."""
@@ -167,8 +169,8 @@ class PipelinePolicy(nn.Module):
         parts = []
         for some in self._calls(len(candidates)):
             probe = Probe(index)
-            with self._start.set_to(latents[some].to(rollout.clean_BD.dtype)):
-                self._run(candidates[some], "latent", mode=probe, call=call)
+            with self._start.set_to(latents[some].to(rollout.clean_BD.dtype).contiguous()):  # strided ones round differently
+                self._run(candidates[some], "latent", mode=probe, call=call, **self._start.argument())
             assert probe.velocity is not None
             parts.append(probe.velocity.float())
         return torch.cat(parts)
@@ -246,16 +248,21 @@ class PipelinePolicy(nn.Module):
 class StartingLatents:
     """A pipeline's `prepare_latents`, whose latents (the result, or the first of several) can be replaced by recorded ones.
 
-    Better than the call's own `latents` argument: some pipelines want that one unpacked, but record packed ones.
+    Better than the call's own `latents` argument, which some pipelines want unpacked, though their loop has packed ones; that
+    argument serves pipelines without the method.
     """
 
-    def __init__(self, prepare: Callable[..., Any]) -> None:
+    def __init__(self, prepare: Callable[..., Any] | None) -> None:
         self._prepare = prepare
         self._latents: Tensor | None = None
 
     def set_to(self, latents: Tensor) -> StartingLatents:
         self._latents = latents
         return self
+
+    def argument(self) -> dict[str, Tensor]:
+        """For the call, where there is no `prepare_latents` to replace the result of."""
+        return {"latents": self._latents} if self._prepare is None and self._latents is not None else {}
 
     def __enter__(self) -> None:
         pass
@@ -264,6 +271,7 @@ class StartingLatents:
         self._latents = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        assert self._prepare is not None
         prepared = self._prepare(*args, **kwargs)
         if self._latents is None:
             return prepared
@@ -276,7 +284,8 @@ def load_pipeline(checkpoint: str, dtype: torch.dtype, load: Mapping[str, Any]) 
     """The pipeline of a folder or of the local hub cache, with a clear error where there is none."""
     source = str(SHAPES_POLICY) if checkpoint == "shapes" else checkpoint
     try:
-        return DiffusionPipeline.from_pretrained(source, torch_dtype=dtype, local_files_only=True, **load)
+        with pictures_only():
+            return DiffusionPipeline.from_pretrained(source, torch_dtype=dtype, local_files_only=True, **load)
     except Exception as error:
         raise UserError(
             f"policy.checkpoint={checkpoint!r}: no readable diffusers pipeline in {source} ({type(error).__name__}: {error}). "

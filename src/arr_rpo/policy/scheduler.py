@@ -61,6 +61,10 @@ class PolicyScheduler(FlowMatchEulerDiscreteScheduler):
         if isinstance(self.mode, Probe):
             self.timesteps = self.timesteps[self.mode.step_index : self.mode.step_index + 1]
 
+    def scale_model_input(self, sample: Tensor, timestep: Tensor | None = None) -> Tensor:
+        """The sample itself: some pipelines call this of any scheduler but the base class."""
+        return sample
+
     def step(
         self, model_output: Tensor, timestep: Tensor, sample: Tensor, *args: Any, return_dict: bool = True, **kwargs: Any
     ) -> Any:

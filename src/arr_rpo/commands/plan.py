@@ -1,0 +1,79 @@
+"""`python plan.py policy=<name>`: how much memory a policy takes, before a GPU is rented or anything is downloaded."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import diffusers
+import hydra
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from arr_rpo.callbacks.summary import write_json
+from arr_rpo.commands.errors import plain_errors
+from arr_rpo.policy.plan import GIB, RESERVE, Plan, make_plan
+
+
+@hydra.main(version_base="1.3", config_path="pkg://arr_rpo.configs", config_name="plan")
+@plain_errors
+def main(config: DictConfig) -> None:
+    """Prints the plan, and writes it to `json` if given."""
+    result = plan(config)
+    print(text(result, config))
+    if config.json:
+        write_json(Path(config.json), {**asdict(result), "peaks": result.peaks(), "cards": result.cards()})
+
+
+def plan(config: DictConfig) -> Plan:
+    """The plan of the config's policy."""
+    diffusers.utils.logging.set_verbosity_error()  # it warns of what is on purpose here, such as embeddings without a mask
+    policy = config.policy
+    return make_plan(
+        checkpoint=policy.checkpoint,
+        adapter=instantiate(policy.adapter),
+        dtype=policy.dtype,
+        call=OmegaConf.to_container(policy.call, resolve=True),  # type: ignore[arg-type]
+        load=OmegaConf.to_container(policy.load, resolve=True),  # type: ignore[arg-type]
+        release_text_encoders=policy.release_text_encoders,
+        minibatch_size=config.minibatch_size,
+        rollout_batch_size=config.rollout_batch_size,
+        optimizer=config.optimizer,
+        prompt_tokens=config.prompt_tokens,
+    )
+
+
+def text(plan: Plan, config: DictConfig) -> str:
+    """The plan as a table."""
+    call, peaks = config.policy.call, plan.peaks()
+    size = f"{call.height}x{call.width}" if "height" in call else "default size"
+    lines = [f"{config.policy.checkpoint}: {plan.pipeline} from {plan.source}, {size}", ""]
+    lines += [
+        f"{part.name:16} {part.class_name:36} {part.parameters / 1e6:10,.1f} M  {part.dtype:9} {_size(part.bytes)}"
+        + ("" if part.resident else "  (released)")
+        for part in plan.parts
+    ]
+    lines += [
+        "",
+        f"trainable {plan.trainable / 1e6:,.1f} M, frozen {plan.frozen / 1e6:,.1f} M parameters",
+        f"{'adapter':42} {_size(plan.adapter)}",
+        f"{'gradients':42} {_size(plan.gradients)}",
+        f"{'optimizer state (' + config.optimizer + ')':42} {_size(plan.optimizer)}",
+        f"{'always resident, these included':42} {_size(plan.resident)}",
+        "",
+        f"{'':42} {'activations':>13} {'peak':>13}",
+    ]
+    rows = [
+        (f"training, minibatch of {config.minibatch_size}", plan.working_training, peaks["training"]),
+        ("  with gradient checkpointing", plan.working_checkpointed, peaks["training_checkpointed"]),
+        (f"rollout, batch of {config.rollout_batch_size}", plan.working_rollout, peaks["rollout"]),
+    ]
+    lines += [f"{name:42} {_size(working)} {_size(peak)}" for name, working, peak in rows]
+    if not all(part.resident for part in plan.parts):
+        lines.append(f"{'start, before the release':56} {_size(peaks['start'])}")
+    fits = "; ".join(f"{card}: {word}" for card, word in plan.cards().items())
+    return "\n".join([*lines, "", f"fits, with {RESERVE / GIB:.1f} GiB to spare?  {fits}"])
+
+
+def _size(number: int) -> str:
+    return f"{number / GIB:9.2f} GiB" if number >= GIB / 100 else f"{number / 2**20:9.2f} MiB"

@@ -1,0 +1,214 @@
+"""Objectives on the embedded policy: what they leave alone, where they push, and that parts of a batch add up to the whole."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from arr_rpo.algorithm import dynamics, windows
+from arr_rpo.algorithm.losses import log_ratio, normalised_log_ratio, plain_weight
+from arr_rpo.objective.base import Objective, Task, best_and_worst, candidates
+from arr_rpo.objective.forward_process import DiffusionNFT, FlowDPO
+from arr_rpo.objective.policy_gradient import PolicyGradient
+from arr_rpo.policy.parity import check_parity, replay_floor
+from arr_rpo.policy.pipeline import PipelinePolicy
+from arr_rpo.types import Prompt, Rollout, UserError
+from tests.conftest import make_policy, make_sampler
+
+PROMPTS = (Prompt("a", "a photo of a red circle"), Prompt("b", "a photo of two blue stars"))
+ADVANTAGES = torch.tensor([1.0, -1.0, -1.0, 1.0])
+
+
+@pytest.fixture(scope="module")
+def shared() -> PipelinePolicy:
+    return make_policy()
+
+
+@pytest.fixture
+def policy(shared: PipelinePolicy) -> Iterator[PipelinePolicy]:
+    """The embedded policy, put back to its first weights after each test."""
+    first = {name: p.detach().clone() for name, p in shared.adapter.parameters().items()}
+    yield shared
+    shared.zero_grad()
+    with torch.no_grad():
+        for name, p in shared.adapter.parameters().items():
+            p.copy_(first[name])
+
+
+@pytest.fixture(scope="module")
+def rollout(shared: PipelinePolicy) -> Rollout:
+    return shared.rollout(PROMPTS, 2, seed=(1,))
+
+
+def policy_gradient(**changes: object) -> PolicyGradient:
+    arguments = {"log_ratio": log_ratio, "weight": plain_weight, "clip_range": 2e-3, "kl_coefficient": 0.0}
+    return PolicyGradient(**{**arguments, **changes})  # type: ignore[arg-type]
+
+
+def task(policy: PipelinePolicy, rollout: Rollout, units: torch.Tensor, step: int = 1, measure_kl: bool = False) -> Task:
+    old = {name: p.detach().clone() for name, p in policy.adapter.parameters().items()}
+    return Task(rollout, units, step, ADVANTAGES, old, torch.Generator().manual_seed(4), measure_kl)
+
+
+def test_units_by_hand() -> None:
+    assert candidates(torch.tensor([0.0, 2.0, -1.0, 0.0])).tolist() == [[1], [2]]
+    assert best_and_worst(torch.tensor([0.0, 2.0, -1.0, 0.0, 0.0, 0.0, 1.0, 1.0, -2.0]), 3).tolist() == [[1, 2], [6, 8]]
+
+
+@pytest.mark.parametrize("ratio", [log_ratio, normalised_log_ratio])
+def test_on_policy_the_surrogate_is_the_policy_gradient(policy: PipelinePolicy, rollout: Rollout, ratio: object) -> None:
+    objective = policy_gradient(log_ratio=ratio)
+    loss, log = objective.loss(policy, task(policy, rollout, objective.units(ADVANTAGES, 2)))
+    assert loss.item() == pytest.approx(0.0, abs=1e-6)  # the advantages add up to 0, all ratios are 1
+    assert log["policy/ratio"].item() == pytest.approx(1.0, abs=1e-6)
+    gradients = torch.autograd.grad(loss, list(policy.adapter.parameters().values()), allow_unused=True)
+    now = policy.replay(rollout, torch.arange(4), 1)
+    scale = now.std if ratio is normalised_log_ratio else 1.0
+    plain = -(ADVANTAGES * now.log_probs_B).mean() * scale
+    expected = torch.autograd.grad(plain, list(policy.adapter.parameters().values()), allow_unused=True)
+    for got, wanted in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(got, wanted, atol=1e-6, rtol=1e-4)
+
+
+def moved(policy: PipelinePolicy, size: float = 0.05) -> None:
+    with torch.no_grad():
+        for p in policy.adapter.parameters().values():
+            p.add_(torch.randn(p.shape, generator=torch.Generator().manual_seed(5)), alpha=size)
+
+
+def test_the_clip_can_bind(policy: PipelinePolicy, rollout: Rollout) -> None:
+    """In nats a dimension a range of 2e-3 binds after a small change of the weights, 0.2 does not."""
+    moved(policy)
+    narrow, wide = policy_gradient(clip_range=1e-5), policy_gradient(clip_range=0.2)
+    units = narrow.units(ADVANTAGES, 2)
+    assert narrow.loss(policy, task(policy, rollout, units))[1]["policy/clip_fraction"] > 0
+    assert wide.loss(policy, task(policy, rollout, units))[1]["policy/clip_fraction"] == 0
+
+
+def test_kl_is_added_with_its_coefficient(policy: PipelinePolicy, rollout: Rollout) -> None:
+    moved(policy)
+    units = candidates(ADVANTAGES)
+    without, log = policy_gradient().loss(policy, task(policy, rollout, units, measure_kl=True))
+    with_kl, _ = policy_gradient(kl_coefficient=3.0).loss(policy, task(policy, rollout, units))
+    assert log["policy/kl"] > 0
+    torch.testing.assert_close(with_kl - without, 3 * log["policy/kl"])
+    assert "policy/kl" not in policy_gradient().loss(policy, task(policy, rollout, units))[1]
+
+
+def test_flow_dpo_starts_at_log_two_and_learns_the_order(policy: PipelinePolicy, rollout: Rollout) -> None:
+    objective = FlowDPO(beta=100.0)
+    units = objective.units(ADVANTAGES, 2)
+    assert units.tolist() == [[0, 1], [3, 2]]
+    start, _ = objective.loss(policy, task(policy, rollout, units))
+    assert start.item() == pytest.approx(math.log(2), abs=1e-4)  # an adapter of zeros is the reference
+    assert decreases(policy, objective, rollout, units)
+    _, log = objective.loss(policy, task(policy, rollout, units))
+    assert log["policy/implicit_accuracy"] == 1.0
+
+
+def decreases(policy: PipelinePolicy, objective: Objective, rollout: Rollout, units: torch.Tensor, steps: int = 8) -> bool:
+    """Whether steps on the objective, against the first weights as the old ones, lower it."""
+    first = task(policy, rollout, units)
+    optimizer = torch.optim.AdamW(policy.adapter.parameters().values(), lr=1e-3)
+    losses = []
+    for _ in range(steps):
+        loss, _ = objective.loss(policy, first._replace(noise=torch.Generator().manual_seed(4)))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses[-1] < losses[0]
+
+
+def test_nft_pulls_to_the_good_and_pushes_from_the_bad(policy: PipelinePolicy, rollout: Rollout) -> None:
+    """The velocity error falls on the candidates with a positive advantage, and rises on the others."""
+    objective = DiffusionNFT(beta=1.0, advantage_scale=1.0, kl_coefficient=0.0)
+    units = objective.units(ADVANTAGES, 2)
+    noise = torch.randn(rollout.clean_BD.shape, generator=torch.Generator().manual_seed(4))
+    sigma, rows = policy.sigma(1), torch.arange(4)
+
+    def errors() -> torch.Tensor:
+        with torch.no_grad():
+            x_t = (1 - sigma) * rollout.clean_BD + sigma * noise
+            return ((policy.velocity(rollout, rows, x_t, 1) - (noise - rollout.clean_BD)) ** 2).flatten(1).mean(1)
+
+    before = errors()
+    assert decreases(policy, objective, rollout, units)
+    change = errors() - before
+    assert (change[ADVANTAGES > 0] < 0).all()
+    assert (change[ADVANTAGES < 0] > 0).all()
+
+
+def test_nft_measures_its_distance_from_old_and_reference(policy: PipelinePolicy, rollout: Rollout) -> None:
+    objective = DiffusionNFT(beta=1.0, advantage_scale=1.0, kl_coefficient=2.0)
+    first = task(policy, rollout, candidates(ADVANTAGES))
+    _, log = objective.loss(policy, first)
+    assert log["policy/old_deviation"].item() == log["policy/velocity_distance"].item() == 0.0
+    moved(policy)
+    plain, log = DiffusionNFT(beta=1.0, advantage_scale=1.0, kl_coefficient=0.0).loss(
+        policy, first._replace(noise=torch.Generator().manual_seed(4), measure_kl=True)
+    )
+    held, _ = objective.loss(policy, first._replace(noise=torch.Generator().manual_seed(4)))
+    assert log["policy/old_deviation"] > 0
+    torch.testing.assert_close(log["policy/old_deviation"], log["policy/velocity_distance"])
+    torch.testing.assert_close(held - plain, 2 * log["policy/velocity_distance"])
+
+
+@pytest.mark.parametrize("sampler", ["dance_sde", "cps"])
+def test_every_dynamics_replays_exactly(policy: PipelinePolicy, sampler: str) -> None:
+    policy.sampler = make_sampler(dynamics=getattr(dynamics, sampler), eta=0.5)
+    rollout = policy.rollout(PROMPTS, 2, seed=(1,))
+    assert rollout.step_indices == (0, 1, 2)
+    assert replay_floor(policy, rollout) <= 1e-6
+    policy.sampler = make_sampler()
+
+
+def test_a_window_records_its_steps_only(policy: PipelinePolicy) -> None:
+    window = make_sampler(window=lambda update, steps, draw: windows.fixed(update, steps, draw, start=1, size=1))
+    rollout = policy.rollout(PROMPTS, 2, seed=(1,), sampler=window)
+    assert rollout.step_indices == (1,)
+    assert rollout.latents_BTD.shape == (4, 2, 16, 32)
+    assert rollout.means_BTD.shape == (4, 1, 16, 32)
+    assert replay_floor(policy, rollout) <= 1e-6
+    slides = make_sampler(
+        window=lambda update, steps, draw: windows.progressive(update, steps, draw, size=1, every=1, stride=1)
+    )
+    assert [policy.rollout(PROMPTS[:1], 1, seed=(1,), update=u, sampler=slides).step_indices for u in (0, 1, 2, 3)] == [
+        (0,),
+        (1,),
+        (2,),
+        (0,),
+    ]
+
+
+def test_without_noise_a_rollout_is_what_is_deployed(policy: PipelinePolicy) -> None:
+    rollout = policy.rollout(PROMPTS, 1, seed=(1,), sampler=make_sampler(eta=0.0))
+    assert rollout.step_indices == ()
+    assert rollout.log_probs_BT.shape == (2, 0)
+    for a, b in zip(rollout.images, policy.generate(PROMPTS, seed=(1,)), strict=True):
+        assert np.array_equal(np.asarray(a), np.asarray(b))
+    with pytest.raises(UserError, match="diffusion_nft"):
+        check_parity(policy, rollout, 2e-3)
+
+
+def test_the_clean_latents_are_those_of_the_pictures(policy: PipelinePolicy, rollout: Rollout) -> None:
+    latents = policy.pipe._unpack_latents(rollout.clean_BD, 32, 32, policy.pipe.vae_scale_factor)
+    config = policy.pipe.vae.config
+    with torch.no_grad():
+        decoded = policy.pipe.vae.decode(latents / config.scaling_factor + config.shift_factor, return_dict=False)[0]
+    pictures = policy.pipe.image_processor.postprocess(decoded, output_type="pil")
+    assert all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(pictures, rollout.images, strict=True))
+
+
+def test_a_small_batch_size_changes_nothing_but_memory(policy: PipelinePolicy, rollout: Rollout) -> None:
+    policy.batch_size = 3
+    again = policy.rollout(PROMPTS, 2, seed=(1,))
+    torch.testing.assert_close(again.latents_BTD[:, 0], rollout.latents_BTD[:, 0])
+    with torch.no_grad():
+        means = policy.replay(rollout, torch.tensor([3, 1, 0, 2]), 0).mean
+    policy.batch_size = 128
+    torch.testing.assert_close(means, rollout.means_BTD[[3, 1, 0, 2], 0], atol=1e-5, rtol=1e-5)

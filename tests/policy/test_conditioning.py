@@ -1,0 +1,111 @@
+"""Prompts encoded once, and joined as the pipeline would have had them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from PIL import Image
+
+from arr_rpo.policy.conditioning import ImageMemo, PromptMemo, by_value
+from arr_rpo.types import Prompt, UserError
+from tests.conftest import make_policy
+
+
+class Encoder:
+    """Embeddings as long as the text, a mask that is left out where it is all ones, position ids, and a list."""
+
+    def __init__(self, pad_to: int | None = None) -> None:
+        self.asked: list[str] = []
+        self.pad_to = pad_to
+
+    def __call__(self, prompt, device=None, negative_prompt=None, scale: float = 1.0):  # type: ignore[no-untyped-def]
+        self.asked += prompt
+        (text,) = prompt
+        length = self.pad_to or len(text)
+        embedding = torch.full((1, length, 2), float(len(text))) * scale
+        mask = None if length == len(text) else (torch.arange(length) < len(text)).long()[None]
+        negative = torch.full((1, 2), float(len(negative_prompt[0]))) if negative_prompt else None
+        return embedding, mask, torch.zeros(length, 3), [embedding[0]], negative
+
+
+def test_each_prompt_is_encoded_once() -> None:
+    encoder = Encoder()
+    memo = PromptMemo(encoder)
+    memo(["ab", "cd", "ab"], device="cpu")
+    memo(prompt="cd", device="cpu")
+    assert encoder.asked == ["ab", "cd"]
+    memo(["ab"], device="cpu", scale=2.0)
+    assert encoder.asked == ["ab", "cd", "ab"]
+
+
+def test_equal_lengths_are_concatenated() -> None:
+    embedding, mask, positions, listed, negative = PromptMemo(Encoder())(["ab", "cd"])
+    assert embedding.shape == (2, 2, 2)
+    assert mask is None
+    assert positions.shape == (2, 3)
+    assert len(listed) == 2
+    assert negative is None
+
+
+def test_other_lengths_are_padded_and_masked() -> None:
+    embedding, mask, *_ = PromptMemo(Encoder())(["abc", "d"])
+    assert embedding[:, :, 0].tolist() == [[3, 3, 3], [1, 0, 0]]
+    assert mask.tolist() == [[True, True, True], [True, False, False]]
+
+
+def test_a_mask_of_some_is_a_mask_of_all() -> None:
+    """Padded by the pipeline to one length, and left out for the prompt that fills it."""
+    _, mask, *_ = PromptMemo(Encoder(pad_to=3))(["abc", "d"])
+    assert mask.tolist() == [[1, 1, 1], [1, 0, 0]]
+
+
+def test_negative_prompts_belong_to_their_rows() -> None:
+    *_, negative = PromptMemo(Encoder())(["ab", "cd"], negative_prompt=["x", "xyz"])
+    assert negative[:, 0].tolist() == [1, 3]
+
+
+def test_fill_asks_in_every_known_way() -> None:
+    encoder = Encoder()
+    memo = PromptMemo(encoder)
+    memo(["ab"], scale=1.0)
+    memo(["ab"], scale=2.0)
+    memo.fill(["ab", "cd"])
+    assert encoder.asked == ["ab", "ab", "cd", "cd"]
+    memo(["cd", "ab"], scale=2.0)
+    assert encoder.asked == ["ab", "ab", "cd", "cd"]
+
+
+def test_keys_are_contents() -> None:
+    red, blue = (Image.new("RGB", (2, 2), colour) for colour in ("red", "blue"))
+    assert by_value([red, 1]) == by_value([red.copy(), 1])
+    assert by_value(red) != by_value(blue)
+    assert by_value(torch.ones(2)) == by_value(torch.ones(2)) != by_value(torch.ones(1, 2))
+    assert by_value({"a": 1, "b": red}) == by_value({"b": red, "a": 1})
+
+
+def test_source_images_are_encoded_once() -> None:
+    asked = []
+
+    def encode(image: torch.Tensor, generator: object) -> torch.Tensor:
+        asked.append(image)
+        return image + 1
+
+    memo = ImageMemo(encode, size=1)
+    one, two = torch.zeros(1), torch.ones(1)
+    assert memo(image=one).item() == memo(image=one.clone()).item() == 1.0
+    assert memo(image=two).item() == 2.0
+    assert len(asked) == 2
+    memo(image=one)  # the oldest had to go
+    assert len(asked) == 3
+
+
+def test_text_encoders_go_after_caching() -> None:
+    prompts = [Prompt("a", "a photo of a red circle"), Prompt("b", "a photo of two blue stars")]
+    expected = make_policy().rollout(prompts, 1, seed=(1,)).clean_BD
+    policy = make_policy(release_text_encoders=True)
+    policy.cache_prompts(prompts)
+    assert policy.pipe.text_encoder is None
+    assert policy.pipe.text_encoder_2 is None
+    assert torch.equal(policy.rollout(prompts, 1, seed=(1,)).clean_BD, expected)
+    with pytest.raises(UserError, match="release_text_encoders"):
+        make_policy(release_text_encoders=True).cache_prompts([Prompt("c", "x", source=Image.new("RGB", (4, 4)))])

@@ -1,0 +1,217 @@
+"""The model matrix: the YAML of each model drives a tiny twin of its class through everything that training does."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler
+from hydra.utils import instantiate
+from PIL import Image
+
+from arr_rpo.algorithm.losses import log_ratio, plain_weight
+from arr_rpo.objective.base import Task
+from arr_rpo.objective.policy_gradient import PolicyGradient
+from arr_rpo.policy.parity import replay_floor
+from arr_rpo.policy.pipeline import PipelinePolicy
+from arr_rpo.policy.processor import pictures_only
+from arr_rpo.types import Prompt, Rollout
+from tests.conftest import configure
+from tests.policy import twins
+from tests.policy.twins.base import Twin
+
+pytestmark = pytest.mark.slow
+
+MATRIX: dict[str, Twin] = {}
+for found in pkgutil.iter_modules(twins.__path__):
+    MATRIX |= getattr(importlib.import_module(f"tests.policy.twins.{found.name}"), "TWINS", {})
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "policy"
+
+
+def test_every_policy_has_a_twin() -> None:
+    models = {path.stem for path in CONFIGS.glob("*.yaml")} - {"pipeline", "shapes"}
+    assert models == set(MATRIX)
+
+
+@pytest.fixture(scope="module", params=sorted(MATRIX))
+def model(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="module")
+def folder(model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp(model)
+    MATRIX[model].build(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def patched(model: str) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for target, value in MATRIX[model].patches.items():
+            patch.setattr(target, value)
+        yield
+
+
+@pytest.fixture(scope="module")
+def policy(model: str, folder: Path, patched: None) -> PipelinePolicy:
+    return make(model, folder)
+
+
+def make(model: str, folder: Path, *more: str) -> PipelinePolicy:
+    overrides = [f"policy={model}", f"policy.checkpoint={folder}", "policy.dtype=float32", "policy.num_inference_steps=4"]
+    config = configure(["experiment=t2i_rpo", "run_dir=x", *overrides, *MATRIX[model].overrides, *more])
+    policy: PipelinePolicy = instantiate(config.policy)
+    return policy
+
+
+@pytest.fixture(scope="module")
+def prompts(model: str) -> tuple[Prompt, ...]:
+    texts = ("a red circle", "two blue stars left of a cat")
+    colours = ("red", "teal")
+    return tuple(
+        Prompt(text[:5], text, source=Image.new("RGB", (32, 32), colour) if MATRIX[model].source else None)
+        for text, colour in zip(texts, colours, strict=True)
+    )
+
+
+@pytest.fixture(scope="module")
+def rollout(policy: PipelinePolicy, prompts: tuple[Prompt, ...]) -> Rollout:
+    return policy.rollout(prompts, 2, seed=(1,))
+
+
+def disturbed(policy: PipelinePolicy) -> None:
+    """A LoRA starts as zero: fill it, so that all of it matters."""
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for p in policy.adapter.parameters().values():
+            p.normal_(0, 0.1, generator=generator)
+
+
+def test_replay_is_exact(policy: PipelinePolicy, rollout: Rollout) -> None:
+    assert rollout.step_indices == (0, 1, 2)
+    assert replay_floor(policy, rollout) <= 2e-6
+    rows = torch.tensor([3, 0])
+    with torch.no_grad():
+        mean = policy.replay(rollout, rows, 1).mean
+    torch.testing.assert_close(mean, rollout.means_BTD[rows, 1], atol=1e-5, rtol=1e-5)
+
+
+def test_replay_is_exact_in_half_precision(model: str, folder: Path, patched: None, prompts: tuple[Prompt, ...]) -> None:
+    """Also with gradient checkpointing, and a backward pass through it."""
+    policy = make(model, folder, "policy.dtype=bfloat16", "policy.gradient_checkpointing=true")
+    rollout = policy.rollout(prompts, 1, seed=(1,))
+    assert replay_floor(policy, rollout) <= 1e-3
+    policy.replay(rollout, torch.arange(2), 1).log_probs_B.sum().backward()
+    assert any(p.grad is not None and p.grad.abs().max() > 0 for p in policy.adapter.parameters().values())
+
+
+def test_candidates_differ_by_prompt_and_noise(rollout: Rollout) -> None:
+    a, b, c, _ = (np.asarray(image.convert("RGB")) for image in rollout.images)
+    assert not np.array_equal(a, b)
+    assert not np.array_equal(a, c)
+    assert a.std() > 0
+
+
+def test_one_update_moves_the_adapter_and_nothing_else(policy: PipelinePolicy, rollout: Rollout) -> None:
+    frozen = {
+        f"{name}.{key}": value.clone()
+        for name, part in policy.pipe.components.items()
+        if isinstance(part, torch.nn.Module)
+        for key, value in part.state_dict().items()
+        if "lora_" not in key
+    }
+    before = {name: p.detach().clone() for name, p in policy.adapter.parameters().items()}
+    disturbed(policy)
+    start = {name: p.detach().clone() for name, p in policy.adapter.parameters().items()}
+    optimizer = torch.optim.AdamW(policy.adapter.parameters().values(), lr=1e-3)
+    objective = PolicyGradient(log_ratio=log_ratio, weight=plain_weight, clip_range=0.2, kl_coefficient=0.1)
+    advantages = torch.tensor([1.0, -1.0, -1.0, 1.0])
+    units = objective.units(advantages, 2)
+    task = Task(rollout, units, 1, advantages, {}, torch.Generator().manual_seed(0), False)
+    with torch.no_grad():
+        fresh = policy.rollout(rollout.prompts, 2, seed=(2,))
+    loss, log = objective.loss(policy, task._replace(rollout=fresh))
+    loss.backward()
+    without = [name for name, p in policy.adapter.parameters().items() if p.grad is None or not p.grad.abs().max() > 0]
+    assert not without
+    assert float(log["policy/kl"]) > 0
+    assert all(p.grad is None for name, p in policy.named_parameters() if "lora_" not in name)
+    optimizer.step()
+    moved = [name for name, p in policy.adapter.parameters().items() if not torch.equal(p, start[name])]
+    assert len(moved) == len(start)
+    for name, part in policy.pipe.components.items():
+        if isinstance(part, torch.nn.Module):
+            for key, value in part.state_dict().items():
+                assert "lora_" in key or torch.equal(value, frozen[f"{name}.{key}"]), f"{name}.{key}"
+    with torch.no_grad():
+        for name, p in policy.adapter.parameters().items():
+            p.copy_(before[name])
+    policy.zero_grad()
+
+
+def stock_pipeline(model: str, folder: Path) -> DiffusionPipeline:
+    """As a user would load it, mended by what the YAML mends."""
+    config = configure(["experiment=t2i_rpo", "run_dir=x", f"policy={model}", f"policy.checkpoint={folder}"]).policy
+    with pictures_only():
+        stock = DiffusionPipeline.from_pretrained(folder, local_files_only=True, **instantiate(config.load))
+    for mend in instantiate(config.after_load):
+        mend(stock)
+    return stock
+
+
+def stock_pictures(policy: PipelinePolicy, stock: DiffusionPipeline, prompts: tuple[Prompt, ...]) -> list[np.ndarray]:
+    """What the stock pipeline draws with the same call arguments and noise, a prompt a call."""
+    stock.set_progress_bar_config(disable=True)
+    stock.scheduler = FlowMatchEulerDiscreteScheduler.from_config(policy.scheduler.config)  # the YAML's shift
+    pictures = []
+    for prompt, noise in zip(prompts, policy.noise(len(prompts), 1, (5,), shared=False), strict=True):
+        arguments = copy.deepcopy(policy._call_arguments)
+        if prompt.source is not None:
+            arguments["image"] = prompt.source
+        out = stock(prompt=prompt.text, num_inference_steps=4, generator=noise, return_dict=False, **arguments)
+        pictures.append(np.asarray(out[0][0]))
+    return pictures
+
+
+def own_pictures(policy: PipelinePolicy, prompts: tuple[Prompt, ...]) -> list[np.ndarray]:
+    policy.batch_size = 1
+    return [np.asarray(image) for image in policy.generate(prompts, seed=(5,))]
+
+
+def test_without_noise_it_is_the_stock_pipeline(
+    model: str, policy: PipelinePolicy, folder: Path, prompts: tuple[Prompt, ...]
+) -> None:
+    stock = stock_pipeline(model, folder)
+    for ours, theirs in zip(own_pictures(policy, prompts), stock_pictures(policy, stock, prompts), strict=True):
+        assert np.array_equal(ours, theirs)
+
+
+def test_what_is_saved_loads_into_the_stock_pipeline(
+    model: str, folder: Path, patched: None, prompts: tuple[Prompt, ...], tmp_path: Path
+) -> None:
+    policy = make(model, folder)
+    base = own_pictures(policy, prompts)
+    disturbed(policy)
+    policy.adapter.save(tmp_path)
+    stock = stock_pipeline(model, folder)
+    if hasattr(stock, "load_lora_weights"):
+        stock.load_lora_weights(tmp_path)
+    else:
+        stock.transformer.load_lora_adapter(tmp_path, prefix=None, use_safetensors=True)
+    ours = own_pictures(policy, prompts)
+    assert not all(np.array_equal(a, b) for a, b in zip(ours, base, strict=True))
+    for own, theirs in zip(ours, stock_pictures(policy, stock, prompts), strict=True):
+        assert np.array_equal(own, theirs)
+    again = make(model, folder)
+    again.load_trained(tmp_path)
+    for own, reloaded in zip(ours, own_pictures(again, prompts), strict=True):
+        assert np.array_equal(own, reloaded)
