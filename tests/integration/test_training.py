@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 SMALL = [
     "experiment=t2i_rpo",
     "data.updates=3",
-    "data.prompts_per_update=4",
+    "data.candidates_per_update=8",
     "data.unseen=null",
     "callbacks.summary.kl_prompts=2",
     "policy.num_inference_steps=3",
@@ -191,6 +191,7 @@ def test_the_reference_of_full_training_is_the_first_model() -> None:
         ("reward=best", "best"),
         ("policy.checkpoint=/no/such", "/no/such"),
         ("algorithm.group_size=3", "group_size=3"),
+        ("data.candidates_per_update=7", "candidates_per_update=7"),
         ("data.train=/no/file.jsonl", "/no/file.jsonl"),
         ("resume=/no/run", "/no/run"),
         ("~rubric", "rubric"),
@@ -198,7 +199,7 @@ def test_the_reference_of_full_training_is_the_first_model() -> None:
     ],
 )
 def test_bad_input_ends_in_one_message_that_names_it(tmp_path: Path, override: str, message: str) -> None:
-    command = [sys.executable, "train.py", *SMALL, f"run_dir={tmp_path}", override]
+    command = [sys.executable, "train.py", *SMALL, f"run_dir={tmp_path}", f"hydra.run.dir={tmp_path}", override]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1
     assert message in done.stderr
@@ -239,7 +240,13 @@ def test_every_experiment_composes(path: Path) -> None:
         ["judge=oracle"],
         ["judge=random", "judge.seed=1"],
         ["algorithm=rpo_paper", "policy/adapter=full"],
-        ["algorithm=grpo", "algorithm.group_size=3", "reward/pairing=round_robin", "judge=oracle"],
+        [
+            "algorithm=grpo",
+            "algorithm.group_size=3",
+            "data.candidates_per_update=6",
+            "reward/pairing=round_robin",
+            "judge=oracle",
+        ],
         ["algorithm=grpo_guard", "algorithm.group_size=4", "reward/pairing=swiss", "judge=oracle", "sampler=cps"],
         ["algorithm=flow_dpo", "judge=oracle", "sampler=ode"],
         ["algorithm=rpo", "judge=oracle", "sampler=dance_sde", "sampler/window=random", "sampler.window.size=1"],

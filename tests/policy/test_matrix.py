@@ -158,6 +158,14 @@ def test_one_update_moves_the_adapter_and_nothing_else(policy: PipelinePolicy, r
     policy.zero_grad()
 
 
+def assert_same_picture(one: np.ndarray, other: np.ndarray) -> None:
+    """Bit for bit on most runs. A CPU's kernels round by how their inputs lie in memory (seen with Kandinsky: 6e-7 in a
+    velocity, from inputs equal to the bit), which may turn a grey value by one."""
+    difference = np.abs(one.astype(int) - other.astype(int))
+    assert difference.max() <= 1
+    assert (difference == 0).mean() > 0.98
+
+
 def stock_pipeline(model: str, folder: Path) -> DiffusionPipeline:
     """As a user would load it, mended by what the YAML mends."""
     config = configure(["experiment=t2i_rpo", "run_dir=x", f"policy={model}", f"policy.checkpoint={folder}"]).policy
@@ -192,7 +200,7 @@ def test_without_noise_it_is_the_stock_pipeline(
 ) -> None:
     stock = stock_pipeline(model, folder)
     for ours, theirs in zip(own_pictures(policy, prompts), stock_pictures(policy, stock, prompts), strict=True):
-        assert np.array_equal(ours, theirs)
+        assert_same_picture(ours, theirs)
 
 
 def test_what_is_saved_loads_into_the_stock_pipeline(
@@ -210,8 +218,8 @@ def test_what_is_saved_loads_into_the_stock_pipeline(
     ours = own_pictures(policy, prompts)
     assert not all(np.array_equal(a, b) for a, b in zip(ours, base, strict=True))
     for own, theirs in zip(ours, stock_pictures(policy, stock, prompts), strict=True):
-        assert np.array_equal(own, theirs)
+        assert_same_picture(own, theirs)
     again = make(model, folder)
     again.load_trained(tmp_path)
     for own, reloaded in zip(ours, own_pictures(again, prompts), strict=True):
-        assert np.array_equal(own, reloaded)
+        assert_same_picture(own, reloaded)

@@ -11,8 +11,9 @@ import torch
 from diffusers import FluxPipeline
 from hydra.utils import instantiate
 
+from arr_rpo.policy.loading import SHAPES_POLICY
 from arr_rpo.policy.parity import check_parity, replay_floor
-from arr_rpo.policy.pipeline import SHAPES_POLICY, PipelinePolicy
+from arr_rpo.policy.pipeline import PipelinePolicy
 from arr_rpo.types import Prompt, Rollout, UserError
 from tests.conftest import configure, make_policy, make_sampler
 

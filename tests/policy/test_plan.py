@@ -21,7 +21,8 @@ from arr_rpo.callbacks.summary import write_json
 from arr_rpo.commands.plan import plan, text
 from arr_rpo.policy.adapter import Full
 from arr_rpo.policy.live_bytes import META, LiveBytes
-from arr_rpo.policy.pipeline import PipelinePolicy, load_pipeline
+from arr_rpo.policy.loading import load_pipeline
+from arr_rpo.policy.pipeline import PipelinePolicy
 from arr_rpo.policy.plan import GIB, Plan, component, optimizer_bytes, quantized_bytes
 from arr_rpo.policy.skeleton import ARCHITECTURES, read_architecture, skeleton
 from arr_rpo.types import Prompt, UserError

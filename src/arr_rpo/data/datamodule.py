@@ -54,12 +54,30 @@ class ResumableLoader(DataLoader[Any]):
 
 
 class PromptDataModule(pl.LightningDataModule):
-    """Prompts to learn on (`train`) and to be measured on (`heldout`, `unseen`)."""
+    """Prompts to learn on (`train`) and to be measured on (`heldout`, `unseen`).
+
+    An update has `candidates_per_update` pictures, in groups of `group_size`: runs of the same number of updates draw the same
+    number of pictures, whatever their algorithm.
+    """
 
     def __init__(
-        self, *, train: str, heldout: str, unseen: str | None, prompts_per_update: int, updates: int, seed: int
+        self,
+        *,
+        train: str,
+        heldout: str,
+        unseen: str | None,
+        candidates_per_update: int,
+        group_size: int,
+        updates: int,
+        seed: int,
     ) -> None:
         super().__init__()
+        prompts_per_update, left = divmod(candidates_per_update, group_size)
+        if left or not prompts_per_update:
+            raise UserError(
+                f"data.candidates_per_update={candidates_per_update} does not divide into groups of "
+                f"algorithm.group_size={group_size}: take a multiple of it"
+            )
         self.train = read_prompts(train)
         self.heldout = read_prompts(heldout)
         self.unseen = read_prompts(unseen) if unseen else ()

@@ -12,19 +12,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from diffusers import DiffusionPipeline
 from PIL import Image
 from torch import Tensor, nn
 
 from arr_rpo.algorithm.gaussian import log_prob
 from arr_rpo.policy.adapter import Adapter, Full
 from arr_rpo.policy.conditioning import ImageMemo, PromptMemo
-from arr_rpo.policy.processor import pictures_only
+from arr_rpo.policy.loading import flow_scheduler, load_pipeline
 from arr_rpo.policy.sampler import Sampler
-from arr_rpo.policy.scheduler import PolicyScheduler, Probe, Recording
+from arr_rpo.policy.scheduler import Probe, Recording
 from arr_rpo.types import Prompt, Rollout, UserError
-
-SHAPES_POLICY = Path(__file__).parents[1] / "shapes" / "weights" / "policy"
 
 
 class ReplayedStep(NamedTuple):
@@ -278,40 +275,6 @@ class StartingLatents:
         own, rest = (prepared[0], tuple(prepared[1:])) if isinstance(prepared, tuple) else (prepared, None)
         latents = self._latents.to(own.device)
         return latents if rest is None else (latents, *rest)
-
-
-def load_pipeline(checkpoint: str, dtype: torch.dtype, load: Mapping[str, Any]) -> Any:
-    """The pipeline of a folder or of the local hub cache, with a clear error where there is none."""
-    source = str(SHAPES_POLICY) if checkpoint == "shapes" else checkpoint
-    try:
-        with pictures_only():
-            return DiffusionPipeline.from_pretrained(source, torch_dtype=dtype, local_files_only=True, **load)
-    except Exception as error:
-        raise UserError(
-            f"policy.checkpoint={checkpoint!r}: no readable diffusers pipeline in {source} ({type(error).__name__}: {error}). "
-            "Give a pipeline folder, download the checkpoint into the local cache first (`hf download ...`), "
-            "or restore the embedded weights with `git checkout -- src/arr_rpo/shapes/weights`."
-        ) from error
-
-
-def flow_scheduler(pipe: Any, overrides: Mapping[str, Any]) -> PolicyScheduler:
-    """Our scheduler with the settings of the pipeline's own.
-
-    Raises:
-        UserError: the pipeline's scheduler is not one of flow matching, or has no such setting.
-    """
-    config = pipe.scheduler.config
-    flow = "FlowMatch" in type(pipe.scheduler).__name__ or config.get("prediction_type") == "flow_prediction"
-    if not flow:
-        raise UserError(
-            f"{type(pipe).__name__} denoises with {type(pipe.scheduler).__name__}, which is not flow matching: this program "
-            "trains flow-matching pipelines (docs/models.md has a list)"
-        )
-    known = set(PolicyScheduler._get_init_keys(PolicyScheduler))
-    if unknown := sorted(set(overrides) - known):
-        raise UserError(f"policy.scheduler: unknown setting {unknown[0]!r}; known are {', '.join(sorted(known))}")
-    scheduler: PolicyScheduler = PolicyScheduler.from_config(config, **overrides)
-    return scheduler
 
 
 def generator(*seed: int) -> torch.Generator:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from arr_rpo.policy.live_bytes import META
-from arr_rpo.policy.pipeline import SHAPES_POLICY
+from arr_rpo.policy.loading import SHAPES_POLICY
 from arr_rpo.policy.scheduler import PolicyScheduler
 from arr_rpo.types import UserError
 

@@ -1,0 +1,50 @@
+"""A pipeline from a folder or from the local hub cache, and our scheduler with its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DiffusionPipeline
+
+from arr_rpo.policy.processor import pictures_only
+from arr_rpo.policy.scheduler import PolicyScheduler
+from arr_rpo.types import UserError
+
+SHAPES_POLICY = Path(__file__).parents[1] / "shapes" / "weights" / "policy"
+
+
+def load_pipeline(checkpoint: str, dtype: torch.dtype, load: Mapping[str, Any]) -> Any:
+    """The pipeline of a folder or of the local hub cache, with a clear error where there is none."""
+    source = str(SHAPES_POLICY) if checkpoint == "shapes" else checkpoint
+    try:
+        with pictures_only():
+            return DiffusionPipeline.from_pretrained(source, torch_dtype=dtype, local_files_only=True, **load)
+    except Exception as error:
+        raise UserError(
+            f"policy.checkpoint={checkpoint!r}: no readable diffusers pipeline in {source} ({type(error).__name__}: {error}). "
+            "Give a pipeline folder, download the checkpoint into the local cache first (`hf download ...`), "
+            "or restore the embedded weights with `git checkout -- src/arr_rpo/shapes/weights`."
+        ) from error
+
+
+def flow_scheduler(pipe: Any, overrides: Mapping[str, Any]) -> PolicyScheduler:
+    """Our scheduler with the settings of the pipeline's own.
+
+    Raises:
+        UserError: the pipeline's scheduler is not one of flow matching, or has no such setting.
+    """
+    config = pipe.scheduler.config
+    flow = "FlowMatch" in type(pipe.scheduler).__name__ or config.get("prediction_type") == "flow_prediction"
+    if not flow:
+        raise UserError(
+            f"{type(pipe).__name__} denoises with {type(pipe.scheduler).__name__}, which is not flow matching: this program "
+            "trains flow-matching pipelines (docs/models.md has a list)"
+        )
+    known = set(PolicyScheduler._get_init_keys(PolicyScheduler))
+    if unknown := sorted(set(overrides) - known):
+        raise UserError(f"policy.scheduler: unknown setting {unknown[0]!r}; known are {', '.join(sorted(known))}")
+    scheduler: PolicyScheduler = PolicyScheduler.from_config(config, **overrides)
+    return scheduler
