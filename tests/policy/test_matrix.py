@@ -108,6 +108,7 @@ def test_replay_is_exact(policy: PipelinePolicy, rollout: Rollout) -> None:
 def test_replay_is_exact_in_half_precision(model: str, folder: Path, patched: None, prompts: tuple[Prompt, ...]) -> None:
     """Also with gradient checkpointing, and a backward pass through it."""
     policy = make(model, folder, "policy.dtype=bfloat16", "policy.gradient_checkpointing=true")
+    assert {p.dtype for p in policy.adapter.parameters().values()} == {torch.float32}
     rollout = policy.rollout(prompts, 1, seed=(1,))
     assert replay_floor(policy, rollout) <= 1e-3
     policy.replay(rollout, torch.arange(2), 1).log_probs_B.sum().backward()

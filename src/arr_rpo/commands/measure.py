@@ -1,10 +1,13 @@
-"""`python -m arr_rpo.commands.measure`: how good the embedded policy and judge are, by the oracle, as a Markdown table.
+"""`python -m arr_rpo.commands.measure [OVERRIDE...]`: how good the embedded policy and judge are, by the oracle, as Markdown.
+
+With `policy.checkpoint=<folder>` and `judge.checkpoint=<folder>` it measures what a recipe has made.
 
 The judge is measured in each role on new drawings and on samples of the policy, on prompts that nobody was trained on.
 """
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +17,7 @@ from hydra import compose, initialize_config_module
 from hydra.utils import instantiate
 from PIL.Image import Image
 
+from arr_rpo.commands.errors import plain_errors
 from arr_rpo.data.prompts import read_prompts
 from arr_rpo.evaluation.images import measure, pictures
 from arr_rpo.judge.vlm import VLMJudge
@@ -27,9 +31,11 @@ from arr_rpo.types import Criterion, Outcome, Prompt, Rubric
 SEED = 31
 
 
-def main() -> None:
+@plain_errors
+def main(overrides: Sequence[str] = ()) -> None:
+    more = list(overrides) or sys.argv[1:]
     with initialize_config_module("arr_rpo.configs", version_base="1.3"):
-        config = compose("train", overrides=["experiment=t2i_rpo", "name=measure", "run_dir=unused"])
+        config = compose("train", overrides=["experiment=t2i_rpo", "name=measure", "run_dir=unused", *more])
     policy, judge, prompts = instantiate(config.policy), instantiate(config.judge), read_prompts("shapes/heldout")
     first, second = (pictures(policy, prompts, seed, 128) for seed in (SEED, SEED + 1))
     for name, split in (("heldout", prompts), ("unseen", read_prompts("shapes/unseen"))):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from diffusers import DiffusionPipeline
-from diffusers.training_utils import _collate_lora_metadata
+from diffusers.training_utils import _collate_lora_metadata, cast_training_params
 from peft import LoraConfig, get_peft_model_state_dict
 from torch import Tensor, nn
 
@@ -40,7 +40,7 @@ def swapped(parameters: Mapping[str, nn.Parameter], values: Mapping[str, Tensor]
 
 
 class Lora:
-    """A low-rank adapter (arXiv 2106.09685) by peft; the reference is the adapter switched off.
+    """A low-rank adapter (arXiv 2106.09685) by peft, in float32 whatever the base is; the reference is the adapter switched off.
 
     target_modules, exclude_modules: names of the transformer's layers, or how they end, as in peft's `LoraConfig`.
     """
@@ -72,6 +72,7 @@ class Lora:
         except ValueError as error:  # peft's word for "no layer has such a name"
             name = type(pipe.transformer).__name__
             raise UserError(f"policy.adapter.target_modules does not fit {name}: {error}") from error
+        cast_training_params([pipe.transformer])  # to float32: a step of 1e-4 is lost in a bfloat16 weight
 
     def parameters(self) -> dict[str, nn.Parameter]:
         return {name: p for name, p in self._pipe.transformer.named_parameters() if "lora_" in name}
@@ -114,7 +115,7 @@ class Lora:
 
 
 class Full:
-    """All weights of the transformer; the reference is a copy of the first ones, swapped in."""
+    """All weights of the transformer, in the policy's dtype; the reference is a copy of the first ones, swapped in."""
 
     def __init__(self) -> None:
         self._pipe: Any = None

@@ -123,9 +123,6 @@ def make_plan(
     with added:
         adapter.attach(pipe)
         trained = list(adapter.parameters().values())
-        if bits["transformer"] == 8:  # peft keeps a LoRA in float32 beside weights in int8, in their dtype beside others
-            for parameter in trained:
-                parameter.data = parameter.data.float()
     for parameter in trained:
         parameter.grad = torch.zeros_like(parameter)  # a step of several minibatches adds to gradients that are there
     calls = [min(rollout_batch_size, minibatch_size - first) for first in range(0, minibatch_size, rollout_batch_size)]
