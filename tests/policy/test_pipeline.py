@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from diffusers import FluxPipeline
+from diffusers import EulerDiscreteScheduler, FluxPipeline
 from hydra.utils import instantiate
 
-from arr_rpo.policy.loading import SHAPES_POLICY
+from arr_rpo.policy.adapter import Full, Lora
+from arr_rpo.policy.loading import SHAPES_POLICY, flow_scheduler
 from arr_rpo.policy.parity import check_parity, replay_floor
 from arr_rpo.policy.pipeline import PipelinePolicy
+from arr_rpo.policy.scheduler import PolicyScheduler
 from arr_rpo.types import Prompt, Rollout, UserError
 from tests.conftest import configure, make_policy, make_sampler
 
@@ -143,6 +146,56 @@ def test_saved_lora_loads_in_the_stock_pipeline_and_makes_the_same_pictures(tmp_
     assert not np.array_equal(np.asarray(fresh.generate(PROMPTS, seed=(5,))[0]), np.asarray(ours[0]))
     fresh.load_trained(tmp_path)
     assert np.array_equal(np.asarray(fresh.generate(PROMPTS, seed=(5,))[0]), np.asarray(ours[0]))
+
+
+def test_full_training_saves_a_pipeline_that_draws_the_same(tmp_path: Path) -> None:
+    policy = make_policy(adapter=Full(), scheduler={"shift": 3.0})
+    with torch.no_grad():
+        for p in policy.adapter.parameters().values():
+            p.mul_(1.02)
+    policy.adapter.save(tmp_path)
+    assert isinstance(policy.pipe.scheduler, PolicyScheduler)
+    index = json.loads((tmp_path / "model_index.json").read_text(encoding="utf-8"))
+    assert index["scheduler"] == ["diffusers", "FlowMatchEulerDiscreteScheduler"]
+    stock = FluxPipeline.from_pretrained(tmp_path, local_files_only=True)
+    stock.set_progress_bar_config(disable=True)
+    noise = policy.noise(2, 1, (5,), shared=False)
+    theirs = stock(
+        [p.text for p in PROMPTS], height=32, width=32, num_inference_steps=4, max_sequence_length=12, generator=noise
+    ).images
+    ours = policy.generate(PROMPTS, seed=(5,))
+    assert all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(ours, theirs, strict=True))
+    fresh = make_policy(adapter=Full(), scheduler={"shift": 3.0})
+    assert not np.array_equal(np.asarray(fresh.generate(PROMPTS, seed=(5,))[0]), np.asarray(ours[0]))
+    fresh.load_trained(tmp_path)
+    assert np.array_equal(np.asarray(fresh.generate(PROMPTS, seed=(5,))[0]), np.asarray(ours[0]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"scheduler": {"shfit": 3.0}}, "unknown setting 'shfit'"),
+        ({"adapter": Lora(rank=2, alpha=2, target_modules=["to_x"], exclude_modules=None, init_lora_weights=True)}, "to_x"),
+        ({"adapter": Full(), "release_text_encoders": True}, "release_text_encoders"),
+        ({"num_inference_steps": 1}, "num_inference_steps=1"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make_policy(**changes)
+
+
+def test_a_pipeline_that_is_not_flow_matching_is_refused() -> None:
+    pipe = type("OldPipeline", (), {"scheduler": EulerDiscreteScheduler()})()
+    with pytest.raises(UserError, match=r"OldPipeline denoises with EulerDiscreteScheduler, which is not flow matching"):
+        flow_scheduler(pipe, {})
+
+
+def test_a_lora_of_another_rank_is_refused(tmp_path: Path) -> None:
+    make_policy().adapter.save(tmp_path)
+    other = Lora(rank=2, alpha=8, target_modules=["to_q", "to_v"], exclude_modules=None, init_lora_weights="gaussian")
+    with pytest.raises(UserError, match="its layers or its rank differ"):
+        make_policy(adapter=other).load_trained(tmp_path)
 
 
 def test_shared_noise_starts_a_group_from_one_point() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 from diffusers.training_utils import _collate_lora_metadata, cast_training_params
 from peft import LoraConfig, get_peft_model_state_dict
 from torch import Tensor, nn
@@ -40,7 +40,7 @@ def swapped(parameters: Mapping[str, nn.Parameter], values: Mapping[str, Tensor]
 
 
 class Lora:
-    """A low-rank adapter (arXiv 2106.09685) by peft, in float32 whatever the base is; the reference is the adapter switched off.
+    """A low-rank adapter (arXiv 2106.09685) by peft, in float32 whatever the base is; switched off, it is the reference.
 
     target_modules, exclude_modules: names of the transformer's layers, or how they end, as in peft's `LoraConfig`.
     """
@@ -135,8 +135,13 @@ class Full:
             yield
 
     def save(self, folder: Path) -> None:
-        """A pipeline folder for `from_pretrained`."""
-        self._pipe.save_pretrained(folder)
+        """A pipeline folder for `from_pretrained`, with the stock scheduler, so that it loads without this package."""
+        ours = self._pipe.scheduler
+        self._pipe.scheduler = FlowMatchEulerDiscreteScheduler.from_config(ours.config)
+        try:
+            self._pipe.save_pretrained(folder)
+        finally:
+            self._pipe.scheduler = ours
 
     def load(self, folder: Path) -> None:
         """Loads the transformer of a folder that `save` wrote."""
