@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from arr_rpo.commands.table import arm, interval, main, table
+from arr_rpo.commands.table import interval, main, overrides_of, read_arms, table
 
 
 def write_run(folder: Path, seed: int, before: float, after: float) -> None:
@@ -16,7 +16,8 @@ def write_run(folder: Path, seed: int, before: float, after: float) -> None:
         "heldout_strict": {"before": before, "after": after},
         "heldout_criteria": {"before": 0.6, "after": 0.7},
         "kl": 12.34,
-        "judge": {"ties": 3, "flips": 2, "failures": 1},
+        "judge": {"calls": 640, "ties": 3, "flips": 2, "failures": 1},
+        "images": 320,
         "seconds": 90.0,
         "seed": seed,
     }
@@ -28,7 +29,7 @@ def test_rows_and_arms(tmp_path: Path) -> None:
     write_run(tmp_path / "seed=2", 2, 0.3, 0.5)
     write_run(tmp_path / "seed=1", 1, 0.3, 0.4)
     write_run(tmp_path / "judge=random,seed=1", 1, 0.3, 0.25)
-    lines = table([tmp_path]).splitlines()
+    lines = table(read_arms([tmp_path])).splitlines()
     assert "| t2i_rpo | 1 | 0.300 | 0.400 | +0.100 | 0.600 | 0.700 | 12.3 | 3 / 2 / 1 | 1.5 |" in lines
     assert lines.index(next(x for x in lines if x.startswith("| t2i_rpo | 1 |"))) < lines.index(
         next(x for x in lines if x.startswith("| t2i_rpo | 2 |"))
@@ -39,18 +40,34 @@ def test_rows_and_arms(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("folder", "name"),
+    ("folder", "overrides"),
     [
-        ("seed=3", "rpo"),
-        ("judge=random,seed=3", "rpo, judge=random"),
-        ("algorithm=rpo_paper,judge=random,seed=12", "rpo, algorithm=rpo_paper, judge=random"),
-        ("2026-11-24_08-00-00", "rpo"),
+        ("seed=3", []),
+        ("judge=random,seed=3", ["judge=random"]),
+        ("algorithm=rpo_paper,judge=random,seed=12", ["algorithm=rpo_paper", "judge=random"]),
+        ("2026-11-24_08-00-00", []),
     ],
 )
-def test_an_arm_is_the_experiment_and_the_overrides_but_the_seed(folder: str, name: str, tmp_path: Path) -> None:
-    (tmp_path / folder).mkdir()
-    (tmp_path / folder / "config.yaml").write_text("name: rpo\n", encoding="utf-8")
-    assert arm(tmp_path / folder) == name
+def test_an_arm_is_named_by_its_overrides_but_the_seed(folder: str, overrides: list[str]) -> None:
+    assert overrides_of(Path("runs") / folder) == overrides
+
+
+def test_what_all_runs_share_names_no_arm(tmp_path: Path) -> None:
+    for name in ("algorithm=rpo,judge=oracle,seed=1", "algorithm=grpo,judge=oracle,seed=1", "judge=oracle,seed=1"):
+        write_run(tmp_path / name, 1, 0.3, 0.4)
+    assert set(read_arms([tmp_path])) == {"t2i_rpo, algorithm=rpo", "t2i_rpo, algorithm=grpo", "t2i_rpo"}
+
+
+def test_csv(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path / "judge=random,seed=2", 2, 0.3, 0.5)
+    write_run(tmp_path / "seed=1", 1, 0.25, 0.5)
+    main([str(tmp_path), "--csv", str(tmp_path / "results.csv")])
+    assert (tmp_path / "results.csv").read_text(encoding="utf-8").splitlines() == [
+        "arm,seed,heldout_strict_before,heldout_strict_after,kl,images,judge_calls",
+        '"t2i_rpo, judge=random",2,0.3,0.5,12.34,320,640',
+        "t2i_rpo,1,0.25,0.5,12.34,320,640",
+    ]
+    assert "| t2i_rpo | 1 |" in capsys.readouterr().out
 
 
 def test_equal_changes_have_no_width() -> None:

@@ -1,9 +1,11 @@
-"""`python -m arr_rpo.commands.table FOLDER...`: the runs below some folders as a Markdown table, arms with their seeds."""
+"""`python -m arr_rpo.commands.table FOLDER... [--csv FILE]`: the runs below some folders as a Markdown table, arms with their
+seeds, and as a row a run for other programs."""
 
 from __future__ import annotations
 
+import argparse
+import csv
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,16 +16,26 @@ from scipy import stats
 from arr_rpo.commands.errors import plain_errors
 from arr_rpo.types import UserError
 
+Arms = dict[str, list[dict[str, Any]]]
+
 
 @plain_errors
-def main(folders: Sequence[str] = ()) -> None:
-    print(table([Path(folder) for folder in folders or sys.argv[1:]]))
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m arr_rpo.commands.table", description=__doc__)
+    parser.add_argument("folders", nargs="+", type=Path, help="folders of runs, or of sweeps")
+    parser.add_argument("--csv", type=Path, help="a file for the runs, a row each")
+    options = parser.parse_args(arguments)
+    arms = read_arms(options.folders)
+    print(table(arms))
+    if options.csv:
+        write_csv(arms, options.csv)
 
 
-def table(folders: Sequence[Path]) -> str:
-    """A row a run, then a row an arm: the mean change over its seeds with a 95% t interval.
+def read_arms(folders: Sequence[Path]) -> Arms:
+    """Arm -> the summaries of its runs, by seed.
 
-    An arm is a run's experiment and the overrides that a multirun put into the name of its folder, without the seed.
+    An arm is a run's experiment and the overrides that a multirun put into the name of its folder, without the seed and without
+    those that all runs share.
 
     Raises:
         UserError: no finished run is found.
@@ -31,27 +43,34 @@ def table(folders: Sequence[Path]) -> str:
     paths = sorted(path for folder in folders for path in folder.rglob("summary.json"))
     if not paths:
         raise UserError(f"no summary.json below {', '.join(map(str, folders)) or 'no folder'}: give folders of finished runs")
-    arms: dict[str, list[dict[str, Any]]] = {}
-    for path in paths:
-        arms.setdefault(arm(path.parent), []).append(json.loads(path.read_text(encoding="utf-8")))
+    overrides = {path: overrides_of(path.parent) for path in paths}
+    shared = set.intersection(*(set(some) for some in overrides.values())) if len(paths) > 1 else set()
+    arms: Arms = {}
+    for path, some in overrides.items():
+        name = str(OmegaConf.load(path.parent / "config.yaml").name)
+        arm = ", ".join([name, *(override for override in some if override not in shared)])
+        arms.setdefault(arm, []).append(json.loads(path.read_text(encoding="utf-8")))
+    return {arm: sorted(runs, key=lambda run: int(run["seed"])) for arm, runs in arms.items()}
+
+
+def overrides_of(folder: Path) -> list[str]:
+    """Folder "judge=random,seed=2" -> ["judge=random"]."""
+    return [part for part in folder.name.split(",") if "=" in part and not part.startswith("seed=")]
+
+
+def table(arms: Arms) -> str:
+    """A row a run, then a row an arm: the mean change over its seeds with a 95% t interval."""
     lines = [
         "| arm | seed | strict before | after | change | criteria before | after | KL | tied / flipped / failed | minutes |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, runs in arms.items():
-        lines += [row(name, run) for run in sorted(runs, key=lambda run: int(run["seed"]))]
+        lines += [row(name, run) for run in runs]
     lines += ["", "| arm | seeds | strict, mean change | 95% interval |", "|---|---|---|---|"]
     for name, runs in arms.items():
         changes = [run["heldout_strict"]["after"] - run["heldout_strict"]["before"] for run in runs]
         lines.append(f"| {name} | {len(runs)} | {sum(changes) / len(changes):+.3f} | {interval(changes)} |")
     return "\n".join(lines)
-
-
-def arm(folder: Path) -> str:
-    """Folder "judge=random,seed=2" of the experiment t2i_rpo -> "t2i_rpo, judge=random"."""
-    name = str(OmegaConf.load(folder / "config.yaml").name)
-    overrides = [part for part in folder.name.split(",") if "=" in part and not part.startswith("seed=")]
-    return ", ".join([name, *overrides])
 
 
 def row(name: str, run: dict[str, Any]) -> str:
@@ -62,6 +81,17 @@ def row(name: str, run: dict[str, Any]) -> str:
         f"| {criteria['before']:.3f} | {criteria['after']:.3f} | {run['kl']:.1f} "
         f"| {judge['ties']} / {judge['flips']} / {judge['failures']} | {run['seconds'] / 60:.1f} |"
     )
+
+
+def write_csv(arms: Arms, path: Path) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["arm", "seed", "heldout_strict_before", "heldout_strict_after", "kl", "images", "judge_calls"])
+        for name, runs in arms.items():
+            for run in runs:
+                strict = run["heldout_strict"]
+                calls = run["judge"]["calls"]
+                writer.writerow([name, run["seed"], strict["before"], strict["after"], run["kl"], run["images"], calls])
 
 
 def interval(changes: Sequence[float]) -> str:

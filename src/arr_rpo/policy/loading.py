@@ -25,8 +25,9 @@ def load_pipeline(checkpoint: str, dtype: torch.dtype, load: Mapping[str, Any]) 
     except Exception as error:
         raise UserError(
             f"policy.checkpoint={checkpoint!r}: no readable diffusers pipeline in {source} ({type(error).__name__}: {error}). "
-            "Give a pipeline folder, download the checkpoint into the local cache first (`hf download ...`), "
-            "or restore the embedded weights with `git checkout -- src/arr_rpo/shapes/weights`."
+            "Give a pipeline folder, download the checkpoint into the local cache first (`hf download ...`), take "
+            "policy/load=plain where there is no GPU, or restore the embedded weights with "
+            "`git checkout -- src/arr_rpo/shapes/weights`."
         ) from error
 
 
