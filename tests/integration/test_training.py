@@ -22,6 +22,8 @@ from arr_rpo.module import RPOModule
 from arr_rpo.policy.adapter import Full
 from arr_rpo.types import Outcome, Prompt, Rewards, UserError, Verdict
 from tests.conftest import configure, make_policy
+from tests.policy.twins.sd3 import TWINS as SD35
+from tests.policy.twins.sd3 import sd35_medium
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -256,6 +258,17 @@ def test_every_experiment_composes(path: Path) -> None:
 def test_the_groups_swap(tmp_path: Path, few_prompts: str, choices: list[str]) -> None:
     folder = run(tmp_path, few_prompts, *choices, "data.updates=1")
     assert (folder / "summary.json").is_file()
+
+
+def test_another_pipeline_trains_and_is_measured_again(tmp_path: Path, few_prompts: str) -> None:
+    """Stable Diffusion 3.5, whose tiny twin draws noise: true guidance, three text encoders, which are released."""
+    sd35_medium(tmp_path / "twin")
+    twin = ["policy=sd35_medium", f"policy.checkpoint={tmp_path / 'twin'}", *SD35["sd35_medium"].overrides]
+    options = ["judge=random", "judge.seed=1", "policy.dtype=float32", "policy.release_text_encoders=true"]
+    folder = run(tmp_path, few_prompts, *twin, *options, "policy.gradient_checkpointing=true", "data.updates=2")
+    assert json.loads((folder / "summary.json").read_text(encoding="utf-8"))["replay_floor"] <= 2e-6
+    result = evaluate(OmegaConf.create({"run": str(folder), "batch_size": 8}))
+    assert result["heldout"]["prompts"] > 0
 
 
 def test_old_weights_and_averages_resume(tmp_path: Path, few_prompts: str) -> None:

@@ -198,6 +198,15 @@ def test_a_lora_of_another_rank_is_refused(tmp_path: Path) -> None:
         make_policy(adapter=other).load_trained(tmp_path)
 
 
+def test_all_components_move_together() -> None:
+    """To a GPU, say; here to the device that holds nothing."""
+    policy = make_policy().to("meta")
+    parts = {name: part for name, part in policy.pipe.components.items() if isinstance(part, torch.nn.Module)}
+    assert set(parts) == {"transformer", "vae", "text_encoder", "text_encoder_2"}
+    assert {p.device.type for part in parts.values() for p in part.parameters()} == {"meta"}
+    assert not any(name.startswith(("vae", "text_encoder")) for name, _ in policy.named_parameters())
+
+
 def test_shared_noise_starts_a_group_from_one_point() -> None:
     rollout = make_policy(sampler=make_sampler(shared_noise=True)).rollout(PROMPTS, 2, seed=(1,))
     start = rollout.latents_BTD[:, 0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 
@@ -26,3 +27,7 @@ class LastCheckpoint(pl.Callback):
         if last or time.monotonic() - self._last >= self.every_seconds:
             trainer.save_checkpoint(self.path, weights_only=False)  # Lightning's word for "with the optimizer"
             self._last = time.monotonic()
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Forgets that the batch was the last one: else a finished run that is resumed with more updates would do nothing."""
+        checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"] = False

@@ -111,6 +111,14 @@ class PipelinePolicy(nn.Module):
         """Stays in evaluation mode: dropout would make the replayed step another one than the recorded."""
         return super().train(False)
 
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> PipelinePolicy:
+        """Moves the frozen components along: they are no submodules, so that nothing trains or saves them."""
+        for part in self.pipe.components.values():
+            if isinstance(part, nn.Module) and part is not self.transformer:
+                part._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
+
     @torch.no_grad()
     def rollout(
         self,
