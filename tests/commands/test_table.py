@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from arr_rpo.commands.table import interval, main, overrides_of, read_arms, table
+from arr_rpo.commands.table import interval, main, overrides_of, paired, read_arms, table
+from arr_rpo.types import UserError
 
 
 def write_run(folder: Path, seed: int, before: float, after: float) -> None:
@@ -56,6 +57,18 @@ def test_what_all_runs_share_names_no_arm(tmp_path: Path) -> None:
     for name in ("algorithm=rpo,judge=oracle,seed=1", "algorithm=grpo,judge=oracle,seed=1", "judge=oracle,seed=1"):
         write_run(tmp_path / name, 1, 0.3, 0.4)
     assert set(read_arms([tmp_path])) == {"t2i_rpo, algorithm=rpo", "t2i_rpo, algorithm=grpo", "t2i_rpo"}
+
+
+def test_differences_are_paired_by_seed(tmp_path: Path) -> None:
+    for seed, change, other in ((1, 0.1, 0.15), (2, 0.3, 0.45)):
+        write_run(tmp_path / f"algorithm=rpo,seed={seed}", seed, 0.2, 0.2 + change)
+        write_run(tmp_path / f"algorithm=grpo,seed={seed}", seed, 0.2, 0.2 + other)
+    write_run(tmp_path / "algorithm=grpo,seed=3", 3, 0.2, 0.9)  # without a partner
+    # Differences 0.05 and 0.15: mean 0.1, standard error 0.05, t 12.706.
+    got = paired(read_arms([tmp_path]), "t2i_rpo, algorithm=rpo")
+    assert got.splitlines()[2:] == ["| t2i_rpo, algorithm=grpo | 2 | +0.100 | -0.535 to +0.735 |"]
+    with pytest.raises(UserError, match="no such arm"):
+        paired(read_arms([tmp_path]), "rpo")
 
 
 def test_csv(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,6 +25,7 @@ ADVANTAGES = torch.tensor([1.0, -1.0, -1.0, 1.0])
 
 @pytest.fixture(scope="module")
 def shared() -> PipelinePolicy:
+    torch.manual_seed(0)  # of the LoRA's first weights
     return make_policy()
 
 
@@ -82,11 +83,15 @@ def moved(policy: PipelinePolicy, size: float = 0.05) -> None:
 
 def test_the_clip_can_bind(policy: PipelinePolicy, rollout: Rollout) -> None:
     """In nats a dimension a range of 2e-3 binds after a small change of the weights, 0.2 does not."""
-    moved(policy)
-    narrow, wide = policy_gradient(clip_range=1e-5), policy_gradient(clip_range=0.2)
-    units = narrow.units(ADVANTAGES, 2)
-    assert narrow.loss(policy, task(policy, rollout, units))[1]["policy/clip_fraction"] > 0
-    assert wide.loss(policy, task(policy, rollout, units))[1]["policy/clip_fraction"] == 0
+    moved(policy, 0.2)
+    with torch.no_grad():
+        change = policy.replay(rollout, torch.arange(4), 1).log_probs_B - rollout.log_probs_BT[:, 1]
+    assert (change.abs() > 2e-3).all()
+    wanted = task(policy, rollout, candidates(ADVANTAGES))._replace(advantages_B=change.sign())  # each has gone far enough
+    assert policy_gradient().loss(policy, wanted)[1]["policy/clip_fraction"] == 1
+    assert policy_gradient(clip_range=0.2).loss(policy, wanted)[1]["policy/clip_fraction"] == 0
+    against = wanted._replace(advantages_B=-change.sign())  # each has gone the wrong way: nothing may hold it back
+    assert policy_gradient().loss(policy, against)[1]["policy/clip_fraction"] == 0
 
 
 def test_kl_is_added_with_its_coefficient(policy: PipelinePolicy, rollout: Rollout) -> None:

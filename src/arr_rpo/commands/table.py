@@ -24,9 +24,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m arr_rpo.commands.table", description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, help="folders of runs, or of sweeps")
     parser.add_argument("--csv", type=Path, help="a file for the runs, a row each")
+    parser.add_argument("--against", metavar="ARM", help="also every other arm's change minus this one's, paired by seed")
     options = parser.parse_args(arguments)
     arms = read_arms(options.folders)
     print(table(arms))
+    if options.against:
+        print("\n" + paired(arms, options.against))
     if options.csv:
         write_csv(arms, options.csv)
 
@@ -68,9 +71,33 @@ def table(arms: Arms) -> str:
         lines += [row(name, run) for run in runs]
     lines += ["", "| arm | seeds | strict, mean change | 95% interval |", "|---|---|---|---|"]
     for name, runs in arms.items():
-        changes = [run["heldout_strict"]["after"] - run["heldout_strict"]["before"] for run in runs]
+        changes = list(changes_of(runs).values())
         lines.append(f"| {name} | {len(runs)} | {sum(changes) / len(changes):+.3f} | {interval(changes)} |")
     return "\n".join(lines)
+
+
+def paired(arms: Arms, baseline: str) -> str:
+    """A row an arm: the mean over shared seeds of its change minus that of `baseline`, with a 95% t interval.
+
+    Raises:
+        UserError: there is no such arm.
+    """
+    if baseline not in arms:
+        raise UserError(f"--against {baseline!r}: no such arm; there are {', '.join(map(repr, arms))}")
+    own = changes_of(arms[baseline])
+    lines = [f"| arm | seeds | strict, mean change minus that of {baseline} | 95% interval |", "|---|---|---|---|"]
+    for name, runs in arms.items():
+        others = changes_of(runs)
+        differences = [others[seed] - own[seed] for seed in sorted(set(others) & set(own))]
+        if name != baseline and differences:
+            mean = sum(differences) / len(differences)
+            lines.append(f"| {name} | {len(differences)} | {mean:+.3f} | {interval(differences)} |")
+    return "\n".join(lines)
+
+
+def changes_of(runs: Sequence[dict[str, Any]]) -> dict[int, float]:
+    """Seed -> change of the held-out strict accuracy."""
+    return {int(run["seed"]): run["heldout_strict"]["after"] - run["heldout_strict"]["before"] for run in runs}
 
 
 def row(name: str, run: dict[str, Any]) -> str:
