@@ -1,8 +1,8 @@
 """Standard deviation of the latent over the scheduled noise level, after each stochastic step, for one picture as data.
 
 With one picture at 0 the latent is noise and nothing else, so a sampler that keeps to the schedule has a latent of standard
-deviation sigma
-at every step. The exact velocity is x / sigma and every step is linear: the numbers are exact, nothing is sampled.
+deviation sigma at every step. The exact velocity is x / sigma and every step is linear: the numbers are exact, nothing is
+sampled.
 
     python experiments/algorithms/noise_levels.py   # prints the table and writes noise_levels.png beside this file
 """

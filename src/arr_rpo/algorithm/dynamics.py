@@ -32,7 +32,7 @@ def flow_sde(sample: Tensor, velocity: Tensor, sigma: Tensor, sigma_next: Tensor
 
 
 def dance_sde(sample: Tensor, velocity: Tensor, sigma: Tensor, sigma_next: Tensor, eta: float) -> tuple[Tensor, float]:
-    """DanceGRPO (arXiv 2505.07818, eq. 9): the same reverse SDE with a constant diffusion s = eta."""
+    """DanceGRPO (arXiv 2505.07818): the same reverse SDE with a constant diffusion s = eta."""
     return _reverse_sde(sample, velocity, sigma, sigma_next, eta)
 
 

@@ -34,7 +34,7 @@ def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
 def flow_dpo(
     winner_error_B: Tensor, winner_reference_B: Tensor, loser_error_B: Tensor, loser_reference_B: Tensor, beta: float
 ) -> ForwardLoss:
-    """Flow-DPO (arXiv 2501.13918, eq. 7; Diffusion-DPO, arXiv 2311.12908, for a flow): the winner's velocity error must fall
+    """Flow-DPO (arXiv 2501.13918; Diffusion-DPO, arXiv 2311.12908, for a flow): the winner's velocity error must fall
     more, against the reference model's, than the loser's.
 
         L = -mean log sigmoid(-beta/2 [(e_w - e_w,ref) - (e_l - e_l,ref)])
@@ -49,14 +49,14 @@ def flow_dpo(
 
 
 def optimality(advantages_B: Tensor, scale: float) -> Tensor:
-    """(B,) probability that a candidate is a good one: r = 1/2 + clip(A / scale, -1, 1) / 2 (arXiv 2509.16117, eq. 9)."""
+    """(B,) probability that a candidate is a good one: r = 1/2 + clip(A / scale, -1, 1) / 2 (arXiv 2509.16117)."""
     return 0.5 + 0.5 * (advantages_B / scale).clamp(-1, 1)
 
 
 def diffusion_nft(
     x_t: Tensor, sigma: float, x_0: Tensor, velocity: Tensor, old_velocity: Tensor, optimality_B: Tensor, beta: float
 ) -> ForwardLoss:
-    """DiffusionNFT (arXiv 2509.16117, eq. 5): a positive and an implicit negative policy, both made of one network.
+    """DiffusionNFT (arXiv 2509.16117): a positive and an implicit negative policy, both made of one network.
 
         v+ = (1 - beta) v_old + beta v,    v- = (1 + beta) v_old - beta v
         L = mean [r |x_0(v+) - x_0|^2 + (1 - r) |x_0(v-) - x_0|^2] / beta,    x_0(v) = x_t - sigma v

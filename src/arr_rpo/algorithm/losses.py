@@ -42,8 +42,8 @@ def normalised_log_ratio(step: Step) -> Tensor:
     over dimensions.
 
     With x = mean_old + std * noise this is the mean of (mean - mean_old) * noise: it has no negative bias and, unlike log
-    rho, a
-    scale that does not depend on the step's std, so that one clip range means the same at every step. In units of the latent.
+    rho, a scale that does not depend on the step's std, so that one clip range means the same at every step. In units of
+    the latent.
     """
     bias = ((step.mean.float() - step.old_mean.float()) ** 2).flatten(1).mean(1) / (2 * step.std**2)
     return step.std * (log_ratio(step) + bias)
@@ -63,8 +63,7 @@ def clipped_surrogate(log_ratio_B: Tensor, advantages_B: Tensor, clip_range: flo
     """PPO's objective (arXiv 1707.06347, eq. 7) for one denoising step: -mean min(rho A, clip(rho, 1-eps, 1+eps) A).
 
     log_ratio_B: (B,) in the units of one of the functions above. With log-probabilities in nats a dimension rho stays close
-        to 1: a
-    `clip_range` of 2e-3 binds where the usual 0.2 never would.
+    to 1: a `clip_range` of 2e-3 binds where the usual 0.2 never would.
     """
     ratio = torch.exp(log_ratio_B)
     clipped = ratio.clamp(1 - clip_range, 1 + clip_range)

@@ -16,8 +16,8 @@ class PromptMemo:
     """A pipeline's `encode_prompt`: each prompt is encoded once, alone; a batch is looked up and joined.
 
     The joined outputs are those of the pipeline for the batch: tensors of one prompt (first dimension 1) are concatenated,
-        with zeros
-    at the end where lengths differ; the output after a padded one is its mask (pipelines leave it out where all of it is 1).
+    with zeros at the end where lengths differ; the output after a padded one is its mask (pipelines leave it out where all of
+    it is 1).
     """
 
     def __init__(self, encode: Callable[..., Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import (
@@ -116,11 +117,16 @@ def qwen_image(folder: Path) -> None:
 
 def qwen_image_edit_plus(folder: Path) -> None:
     """Saves a tiny `QwenImageEditPlusPipeline` to `folder`."""
+    save_editing(QwenImageEditPlusPipeline, folder)
+
+
+def save_editing(pipeline: Any, folder: Path) -> None:
+    """Saves a tiny `pipeline`, one of the two that edit."""
     torch.manual_seed(0)
     tokens = tokenizer()
     pictures = Qwen2VLImageProcessorPil(patch_size=4, size={"shortest_edge": 8 * 8, "longest_edge": 64 * 64})
     with pictures_only():
-        QwenImageEditPlusPipeline(
+        pipeline(
             scheduler=scheduler(),
             vae=autoencoder(),
             text_encoder=text_encoder(tokens),

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from diffusers import QwenImageEditPipeline
-from transformers import Qwen2VLImageProcessorPil, Qwen2VLProcessor
 
-from arr_rpo.policy.processor import pictures_only
 from tests.policy.twins.base import Twin
-from tests.policy.twins.qwen import OVERRIDES, autoencoder, scheduler, text_encoder, tokenizer, transformer
+from tests.policy.twins.qwen import OVERRIDES, save_editing
 
 
 def small(target_area: int, ratio: float) -> tuple[int, int, None]:
@@ -20,18 +17,7 @@ def small(target_area: int, ratio: float) -> tuple[int, int, None]:
 
 def qwen_image_edit(folder: Path) -> None:
     """Saves a tiny `QwenImageEditPipeline` to `folder`."""
-    torch.manual_seed(0)
-    tokens = tokenizer()
-    pictures = Qwen2VLImageProcessorPil(patch_size=4, size={"shortest_edge": 8 * 8, "longest_edge": 64 * 64})
-    with pictures_only():
-        QwenImageEditPipeline(
-            scheduler=scheduler(),
-            vae=autoencoder(),
-            text_encoder=text_encoder(tokens),
-            tokenizer=tokens,
-            processor=Qwen2VLProcessor(pictures, tokens),
-            transformer=transformer(),
-        ).save_pretrained(folder)
+    save_editing(QwenImageEditPipeline, folder)
 
 
 TWINS = {
