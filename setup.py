@@ -2,4 +2,4 @@
 
 from setuptools import find_packages, setup
 
-setup(packages=[*find_packages("src", include=["arr_rpo", "arr_rpo.*"]), "arr_rpo.configs"])
+setup(packages=[*find_packages("src", include=["arr_rpo", "arr_rpo.*"]), "arr_rpo.configs", "arr_rpo.configs.report"])

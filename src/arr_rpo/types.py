@@ -25,13 +25,19 @@ class UserError(Exception):
 class Prompt:
     """What an image is asked for. `metadata` follows GenEval (`tag`, `include`, `exclude`).
 
-    source: the picture to edit, where `text` is an instruction.
+    source: the picture to edit, where `text` is an instruction. references: further pictures that it speaks of, for pipelines
+        that take several ("put the hat of picture 2 on the dog").
     """
 
     id: str
     text: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
     source: Image | None = None
+    references: tuple[Image, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.references and self.source is None:
+            raise ValueError(f"prompt {self.id!r} has references, and no source that they are for")
 
 
 @dataclass(frozen=True)

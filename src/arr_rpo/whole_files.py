@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import tempfile
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,13 @@ def write_text(path: Path, text: str) -> None:
         OSError: it cannot be written; what stood at `path` before stands there still.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = None
+    beside = path.with_name(f"{path.name[:80]}.{uuid.uuid4().hex}.part")  # opened as any file is, so that others may read it
     try:
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, suffix=".part", delete=False) as file:
-            beside = Path(file.name)
+        with beside.open("x", encoding="utf-8") as file:
             file.write(text)
         beside.replace(path)
     except OSError:
-        if beside is not None:
-            beside.unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
         raise
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from PIL import Image
 
-from arr_rpo.callbacks.image_grid import LINE, MARGIN, PICTURE, grid
+from arr_rpo.callbacks.image_grid import LINE, MARGIN, PICTURE, _apart, grid
+from arr_rpo.types import Prompt
 from tests.callbacks.test_verdict_log import GRADED, PAIRED, rollout
 
 COLUMNS = (MARGIN + PICTURE // 2, MARGIN + PICTURE + MARGIN + PICTURE // 2)
@@ -52,3 +55,26 @@ def test_the_last_of_an_odd_group_stands_alone_and_the_higher_grade_is_marked() 
 @pytest.mark.parametrize("pairs", [1, 2])
 def test_no_more_pairs_than_asked_for(pairs: int) -> None:
     assert grid(rollout(4, 2), PAIRED, pairs=pairs).height == pairs * (PICTURE + LINE + 2 * MARGIN)
+
+
+def test_an_edit_shows_its_source_first() -> None:
+    edits = dataclasses.replace(
+        rollout(4, 2), prompts=tuple(Prompt(f"id{i}", f"p{i}", source=Image.new("RGB", (9, 5), (222, 0, 0))) for i in range(4))
+    )
+    sheet = grid(edits, PAIRED, pairs=1)
+    middles = [MARGIN + i * (PICTURE + MARGIN) + PICTURE // 2 for i in range(3)]
+    assert [sheet.getpixel((x, MARGIN + LINE + PICTURE // 2))[0] for x in middles] == [222, 0, 40]
+    assert sheet.width == grid(rollout(4, 2), PAIRED, pairs=1).width + PICTURE + MARGIN
+
+
+def test_rows_with_and_without_a_source_share_a_sheet() -> None:
+    some = rollout(4, 2)
+    mixed = (some.prompts[0], dataclasses.replace(some.prompts[1], source=some.images[0]), *some.prompts[2:])
+    sheet = grid(dataclasses.replace(some, prompts=mixed), PAIRED, pairs=2)
+    assert shown(sheet, 0, sheet.height // 2) == [0, 40]
+    assert shown(sheet, 1, sheet.height // 2) == [0, 80]  # the source, then A
+
+
+def test_criteria_of_a_kind_stand_together() -> None:
+    checks = [("preservation", "p1"), ("instruction", "i1"), ("preservation", "p2")]
+    assert _apart(checks) == ["preservation:", "p1", "p2", "instruction:", "i1"]

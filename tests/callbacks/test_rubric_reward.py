@@ -77,6 +77,20 @@ def test_verdicts_are_counted_by_outcome(tmp_path: Path) -> None:
     assert (restored.outcomes, restored.images) == (callback.outcomes, 16)
 
 
+def test_what_was_judged_after_the_checkpoint_is_not_logged_twice(tmp_path: Path) -> None:
+    callback = seat(tmp_path, Reward(PAIRED))
+    callback(rollout(4, 2))
+    saved = callback.state_dict()
+    as_saved = callback.path.read_bytes()
+    callback(rollout(4, 2))
+    assert len(callback.path.read_bytes()) == 2 * len(as_saved)
+    restored = seat(tmp_path, Reward(PAIRED))
+    restored.load_state_dict(saved)
+    assert restored.path.read_bytes() == as_saved
+    restored(rollout(4, 2))
+    assert restored.path.read_bytes() == callback.path.read_bytes() == 2 * as_saved
+
+
 def test_rubrics_are_asked_for_only_where_they_are_read_and_their_cost_counts(tmp_path: Path) -> None:
     reads, does_not = Reward(graded(0.1, 0.2, 0.3, 0.4), uses_rubric=True), Reward(graded(0.1, 0.2, 0.3, 0.4))
     source, made = Source(), rollout(2, 2)
@@ -84,11 +98,11 @@ def test_rubrics_are_asked_for_only_where_they_are_read_and_their_cost_counts(tm
     callback(made)
     assert source.asked == [(made.prompts, JUDGE)]
     assert (reads.judge, reads.rubrics) == (JUDGE, [RUBRIC, None])
-    assert callback.cost == Cost(4 + 2, 30)
+    assert (callback.cost, callback.writing) == (Cost(4, 0), Cost(2, 30))
     callback = seat(tmp_path, does_not, Source())
     callback(made)
     assert does_not.rubrics == [None, None]
-    assert callback.cost == Cost(4, 0)
+    assert (callback.cost, callback.writing) == (Cost(4, 0), Cost())
 
 
 def test_a_reward_that_reads_a_rubric_needs_one(tmp_path: Path) -> None:

@@ -70,6 +70,19 @@ def test_rates_of_grades() -> None:
     }
 
 
+def test_instruction_and_preservation_have_a_curve_each() -> None:
+    """Over several questions of one name, by hand: (0.9 + 0.1) / 2 and (0.8 + 0.6 + 0.4 + 0.0) / 4."""
+    checks = (
+        CriterionCheck("instruction", "is there a red star in the upper left?", 0.9, 0.1),
+        CriterionCheck("preservation", "is there a blue star in the lower left?", 0.8, 0.6),
+        CriterionCheck("preservation", "are there exactly two objects in total?", 0.4, 0.0),
+    )
+    rewards = Rewards(torch.zeros(2), torch.tensor([True, True]), (Verdict(Outcome.A, 0.9, None, checks),), ((0, 1),))
+    got = rates(rewards)
+    assert got["criterion/instruction"] == pytest.approx(0.5)
+    assert got["criterion/preservation"] == pytest.approx(0.45)
+
+
 def test_failures_and_their_reasons() -> None:
     assert (failures(PAIRED), failure_rate(PAIRED), reasons(PAIRED)) == (1, 0.25, ["no answer"])
     assert (failures(GRADED), failure_rate(GRADED), reasons(GRADED)) == (2, 0.5, ["cut off", "mumbled"])
@@ -89,6 +102,7 @@ def test_a_record_a_verdict() -> None:
         "p_a": 0.9,
         "p_a_by_order": (1.0, 0.8),
         "checks": [["is it red?", 0.75, 0.25]],
+        "names": ["color"],
         "reason": "",
     }
     assert (last["prompt"], last["outcome"], last["p_a"], last["reason"]) == ("p3", "failed", None, "no answer")
@@ -101,6 +115,7 @@ def test_a_record_a_grade_where_there_is_no_verdict() -> None:
         ("p0", 0, 0.5), ("p0", 1, None), ("p1", 0, 1.0), ("p1", 1, None),
     ]  # fmt: skip
     assert got[0]["checks"] == [["is it red?", 0.25], ["is it round?", 0.75]]
+    assert got[0]["names"] == ["color", "shape"]
     assert got[0]["rubric"] is None
     assert got[3]["rubric"]
     assert [r["reason"] for r in got] == ["", "mumbled", "it is well drawn", "cut off"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from arr_rpo.commands.table import interval, main, overrides_of, paired, read_arms, table
+from arr_rpo.commands.table import interval, main, paired, read_arms, table
 from arr_rpo.types import UserError
 
 
@@ -40,19 +40,6 @@ def test_rows_and_arms(tmp_path: Path) -> None:
     assert "| t2i_rpo, judge=random | 1 | -0.050 | one seed |" in lines
 
 
-@pytest.mark.parametrize(
-    ("folder", "overrides"),
-    [
-        ("seed=3", []),
-        ("judge=random,seed=3", ["judge=random"]),
-        ("algorithm=rpo_paper,judge=random,seed=12", ["algorithm=rpo_paper", "judge=random"]),
-        ("2026-11-24_08-00-00", []),
-    ],
-)
-def test_an_arm_is_named_by_its_overrides_but_the_seed(folder: str, overrides: list[str]) -> None:
-    assert overrides_of(Path("runs") / folder) == overrides
-
-
 def test_what_all_runs_share_names_no_arm(tmp_path: Path) -> None:
     for name in ("algorithm=rpo,judge=oracle,seed=1", "algorithm=grpo,judge=oracle,seed=1", "judge=oracle,seed=1"):
         write_run(tmp_path / name, 1, 0.3, 0.4)
@@ -69,6 +56,19 @@ def test_differences_are_paired_by_seed(tmp_path: Path) -> None:
     assert got.splitlines()[2:] == ["| t2i_rpo, algorithm=grpo | 2 | +0.100 | -0.535 to +0.735 |"]
     with pytest.raises(UserError, match="no such arm"):
         paired(read_arms([tmp_path]), "rpo")
+
+
+def test_the_arms_of_a_study_have_its_names(tmp_path: Path) -> None:
+    for arm, seed in (("scalar", 1), ("rubric", 1), ("rubric", 2)):
+        write_run(tmp_path / f"arm={arm},seed={seed}", seed, 0.3, 0.4)
+    assert {arm: len(runs) for arm, runs in read_arms([tmp_path]).items()} == {"rubric": 2, "scalar": 1}
+
+
+def test_a_run_without_a_config_is_named(tmp_path: Path) -> None:
+    write_run(tmp_path / "seed=1", 1, 0.3, 0.4)
+    (tmp_path / "seed=1" / "config.yaml").unlink()
+    with pytest.raises(UserError, match=r"seed=1: no config\.yaml"):
+        read_arms([tmp_path])
 
 
 def test_csv(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -83,20 +83,20 @@ def test_keys_are_contents() -> None:
     assert by_value({"a": 1, "b": red}) == by_value({"b": red, "a": 1})
 
 
-def test_source_images_are_encoded_once() -> None:
+def test_source_images_are_encoded_once_whatever_batch_they_come_in() -> None:
     asked = []
 
     def encode(image: torch.Tensor, generator: object) -> torch.Tensor:
-        asked.append(image)
+        asked.append(image.item())
         return image + 1
 
-    memo = ImageMemo(encode, size=1)
-    one, two = torch.zeros(1), torch.ones(1)
-    assert memo(image=one).item() == memo(image=one.clone()).item() == 1.0
-    assert memo(image=two).item() == 2.0
-    assert len(asked) == 2
-    memo(image=one)  # the oldest had to go
-    assert len(asked) == 3
+    memo = ImageMemo(encode, size=2)
+    assert memo(image=torch.tensor([[0.0], [5.0]])).tolist() == [[1.0], [6.0]]
+    assert memo(image=torch.tensor([[5.0], [0.0], [5.0]])).tolist() == [[6.0], [1.0], [6.0]]
+    assert asked == [0.0, 5.0]
+    memo(image=torch.tensor([[7.0]]))
+    memo(image=torch.tensor([[0.0]]))  # the oldest had to go
+    assert asked == [0.0, 5.0, 7.0, 0.0]
 
 
 def test_text_encoders_go_after_caching() -> None:

@@ -10,6 +10,8 @@ import pytest
 from PIL.Image import Image
 
 from arr_rpo.data.prompts import read_prompts
+from arr_rpo.shapes.edits import edit_questions, from_metadata
+from arr_rpo.shapes.oracle import detect
 from arr_rpo.shapes.preferences import ShapesPreferences, label
 from arr_rpo.shapes.scene import draw, place
 from arr_rpo.types import Outcome, Prompt, UserError
@@ -78,6 +80,23 @@ def test_pairs_of_one_prompt() -> None:
     assert [p.a.tobytes() for p in pairs[:3]] == [p.a.tobytes() for p in ShapesPreferences.for_prompt(RED_CIRCLE, 3, seed=1)]
     with pytest.raises(UserError, match="no GenEval metadata"):
         ShapesPreferences.for_prompt(Prompt("x", "a cat"), 1, seed=1)
+
+
+def test_pairs_of_edits() -> None:
+    pairs = shapes(split="shapes/edit_unseen", pairs_per_prompt=1, ties="drop")
+    some = list(pairs.open(range(40)))
+    assert {p.subset for p in some} == {"recolour", "replace", "add", "remove", "move"}
+    for pair in some:
+        source, edit = from_metadata(pair.prompt.metadata)
+        assert pair.prompt.source is not None
+        assert pair.prompt.source.tobytes() == draw(source).tobytes()
+        better, worse = (pair.a, pair.b) if pair.better is Outcome.A else (pair.b, pair.a)
+        met = [[q.answer(detect(image)) for _, q in edit_questions(edit, source)] for image in (better, worse)]
+        assert sum(met[0]) > sum(met[1])
+    unchanged = ShapesPreferences.truth(pair.prompt, "is the edit made as told?", pair.prompt.source)
+    assert unchanged is False
+    assert ShapesPreferences.truth(pair.prompt, "is every other object still there?", pair.prompt.source) is True
+    assert ShapesPreferences.truth(pair.prompt, "is every object of the prompt there?", pair.prompt.source) is None
 
 
 class Painter:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arr_rpo.shapes.questions import Question, parse, questions_of
+from arr_rpo.shapes.questions import Question, cell_of, parse, questions_of
 from arr_rpo.shapes.scene import Thing
 from arr_rpo.shapes.vocabulary import COLOURS, NUMBERS, RELATIONS, SHAPES
 
@@ -16,11 +16,14 @@ shapes = st.sampled_from(SHAPES)
 colors = st.none() | st.sampled_from(list(COLOURS))
 counts = st.sampled_from(list(NUMBERS))
 relations = st.sampled_from(RELATIONS)
+cells = st.integers(0, 3)
 QUESTIONS = st.one_of(
     st.builds(Question, st.just("existence"), shapes, colors),
     st.builds(Question, st.just("counting"), shapes, colors, counts),
     st.builds(Question, st.just("position"), shapes, colors, st.just(1), relations, shapes, colors),
     st.builds(Question, st.just("total"), count=counts),
+    st.builds(Question, st.just("place"), shapes, colors, cell=cells),
+    st.builds(Question, st.just("empty"), cell=cells),
 )
 
 RED_CIRCLE = Thing("red", "circle", 8.0, 8.0, 5.5)
@@ -53,6 +56,9 @@ def test_different_questions_have_different_wordings(a: Question, b: Question) -
         ),
         (Question("total", count=1), "is there exactly one object in total?"),
         (Question("total", count=4), "are there exactly four objects in total?"),
+        (Question("place", "star", "red", cell=1), "is there a red star upper right?"),
+        (Question("place", "star", cell=2), "is there a star lower left?"),
+        (Question("empty", cell=3), "is there nothing lower right?"),
     ],
 )
 def test_wordings(question: Question, wording: str) -> None:
@@ -72,6 +78,9 @@ def test_wordings(question: Question, wording: str) -> None:
         "is there a red circle? is there a star?",
         "are there exactly one object in total?",
         "is there exactly two objects in total?",
+        "is there a red circle upper?",
+        "is there a red circle in the upper left?",
+        "is there nothing?",
     ],
 )
 def test_unknown_wordings_are_refused_by_name(text: str) -> None:
@@ -99,6 +108,13 @@ def test_unknown_wordings_are_refused_by_name(text: str) -> None:
         ("is the blue square left of the blue star?", False),
         ("are there exactly three objects in total?", True),
         ("are there exactly two objects in total?", False),
+        ("is there a red circle upper left?", True),
+        ("is there a red circle upper right?", True),
+        ("is there a red circle lower left?", False),
+        ("is there a circle lower right?", False),
+        ("is there a star lower right?", True),
+        ("is there nothing lower left?", True),
+        ("is there nothing upper left?", False),
     ],
 )
 def test_answers(wording: str, truth: bool) -> None:
@@ -110,6 +126,12 @@ def test_position_needs_a_margin_of_six_pixels(gap: float, truth: bool) -> None:
     a, b = Thing("red", "circle", 10.0, 10.0, 5.0), Thing("blue", "star", 10.0 + gap, 10.0, 5.0)
     assert parse("is the red circle left of the blue star?").answer((a, b)) is truth
     assert parse("is the blue star right of the red circle?").answer((a, b)) is truth
+
+
+def test_a_cell_begins_where_another_ends() -> None:
+    """In the middle, at 16 pixels, a centre belongs to the left and the upper cell."""
+    at = [cell_of(Thing("red", "circle", x, y, 5.5)) for y in (16.0, 16.1) for x in (16.0, 16.1)]
+    assert at == [0, 1, 2, 3]
 
 
 def test_an_empty_picture_answers_no() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import FluxPipeline
+from diffusers import FluxKontextPipeline, FluxPipeline
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
 
@@ -27,21 +27,28 @@ POLICY = [
     "module.text_batch_size=8",
     "module.flow_batch_size=8",
 ]
+EDIT_POLICY = [
+    "experiment=shapes_edit_policy",
+    "module.start_from=src/arr_rpo/shapes/weights/policy",
+    "module.pairs=16",
+    "module.text_steps=3",
+    "module.flow_steps=3",
+    "module.text_batch_size=8",
+    "module.flow_batch_size=8",
+]
 JUDGE = [
     "experiment=shapes_judge",
     "module.policy_dir=src/arr_rpo/shapes/weights/policy",
     "module.text_steps=2",
     "module.caption_steps=2",
     "module.steps=2",
-    "module.practice_steps=2",
-    "module.practice_pictures=0.5",
     "module.drawn_groups=12",
     "module.sampled_groups=6",
+    "module.edit_groups=4",
+    "module.pictured=0.5",
     "module.caption_batch_size=4",
     "module.single_batch_size=2",
     "module.pair_batch_size=6",
-    "module.practice_single_batch_size=2",
-    "module.practice_pair_batch_size=4",
     "module.writing_batch_size=2",
 ]
 
@@ -57,7 +64,7 @@ def _stop() -> int:
 
 def test_tokens_have_the_same_numbers_each_time() -> None:
     """Else a resumed recipe would find its embeddings permuted. Fresh processes hash differently; so do fresh trainers."""
-    first, second = clip_tokenizer(), clip_tokenizer()
+    first, second = clip_tokenizer(words()), clip_tokenizer(words())
     assert first.get_vocab() == second.get_vocab()
     assert all(len(first(word, add_special_tokens=False).input_ids) == 1 for word in words())
     assert build_processor().tokenizer.get_vocab() == build_processor().tokenizer.get_vocab()
@@ -67,6 +74,7 @@ def test_tokens_have_the_same_numbers_each_time() -> None:
     ("recipe", "weights", "stop_after"),
     [
         (POLICY, "policy/transformer/diffusion_pytorch_model.safetensors", 8),
+        (EDIT_POLICY, "policy/transformer/diffusion_pytorch_model.safetensors", 5),
         (JUDGE, "judge/model.safetensors", 7),
     ],
 )
@@ -81,7 +89,8 @@ def test_a_recipe_writes_its_folder_and_resumes_to_the_same_weights(
     whole, resumed = (load_file(tmp_path / name / weights) for name in ("whole", "stopped"))
     assert whole.keys() == resumed.keys()
     assert all(torch.equal(whole[key], resumed[key]) for key in whole)
-    if recipe is POLICY:
-        assert FluxPipeline.from_pretrained(tmp_path / "whole" / "policy", local_files_only=True).transformer is not None
+    if recipe is not JUDGE:
+        pipeline = FluxPipeline if recipe is POLICY else FluxKontextPipeline
+        assert pipeline.from_pretrained(tmp_path / "whole" / "policy", local_files_only=True).transformer is not None
     else:
         assert AutoModelForImageTextToText.from_pretrained(tmp_path / "whole" / "judge").config.model_type == "qwen3_vl"

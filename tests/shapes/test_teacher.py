@@ -14,6 +14,7 @@ from arr_rpo.judge.vlm import VLMJudge
 from arr_rpo.judge.wording import render
 from arr_rpo.rubric.parse import parse_rubric
 from arr_rpo.shapes import general
+from arr_rpo.shapes.edits import Edit, mistaken_edit, random_edit, to_metadata
 from arr_rpo.shapes.judge_data import Conversation, Group, Picture, collate, name_things
 from arr_rpo.shapes.judge_parts import build_processor
 from arr_rpo.shapes.questions import parse, questions_of
@@ -68,14 +69,14 @@ def test_a_pair_is_laid_out_as_the_judge_will_ask(teacher: Teacher, roles: VLMJu
 
 @pytest.mark.parametrize(("pair", "letter"), [(PAIR, "A"), (PAIR[::-1], "B")])
 def test_the_picture_of_the_prompt_is_better(teacher: Teacher, pair: list[Picture], letter: str) -> None:
-    assert said(teacher._compare(METADATA, pair, np.random.default_rng(0)), teacher)[-1] == letter
+    assert said(teacher._compare(Group(METADATA, tuple(pair)), pair, np.random.default_rng(0)), teacher)[-1] == letter
 
 
 def test_rubric_replies_are_true(teacher: Teacher) -> None:
     """In 200 lessons, every answer of a reply, its tally and its verdict, against the questions parsed back from the text."""
     own = shown_themes = 0
     for seed in range(200):
-        turns = said(teacher._compare_by_rubric(METADATA, PAIR, np.random.default_rng(seed)), teacher)
+        turns = said(teacher._compare_by_rubric(GROUP, PAIR, np.random.default_rng(seed)), teacher)
         reply = json.loads(turns[-1])
         questions = list(reply["criteria"])
         read(verdict(questions), turns[-1])  # is a reply to the form that the judge will be given
@@ -99,10 +100,10 @@ def truth(question: str, scene: object) -> bool:
 
 def test_writers_explain_a_preference(teacher: Teacher) -> None:
     rng = np.random.default_rng(0)
-    turns = said(teacher._write_pair(METADATA, PAIR, 0, rng), teacher)
+    turns = said(teacher._write_pair(GROUP, PAIR, 0, rng), teacher)
     assert [c.question for c in parse_rubric(turns[-1], {}).criteria] == OWN  # the stars meet neither
     assert "image A is better." in turns[-2]
-    turns = said(teacher._write_general(METADATA, PAIR[::-1], 1, rng), teacher)
+    turns = said(teacher._write_general(GROUP, PAIR[::-1], 1, rng), teacher)
     assert {c.name for c in parse_rubric(turns[-1], {}).criteria} == {"objects", "colors", "numbers", "extras", "overall"}
     assert "image B is better." in turns[-2]
 
@@ -110,16 +111,16 @@ def test_writers_explain_a_preference(teacher: Teacher) -> None:
 def test_a_plan_is_neutral_and_names_what_differs(teacher: Teacher) -> None:
     both = [Picture(CIRCLE), Picture((*CIRCLE, *STARS))]
     for pair in (both, both[::-1]):
-        reply = said(teacher._plan(METADATA, pair, np.random.default_rng(0)), teacher)[-1]
+        reply = said(teacher._plan(GROUP, pair, np.random.default_rng(0)), teacher)[-1]
         assert [c.question for c in parse_rubric(reply, {}).criteria] == ["is there exactly one object in total?"]
-    same = said(teacher._plan(METADATA, [PAIR[0], PAIR[0]], np.random.default_rng(0)), teacher)[-1]
+    same = said(teacher._plan(GROUP, [PAIR[0], PAIR[0]], np.random.default_rng(0)), teacher)[-1]
     assert [c.question for c in parse_rubric(same, {}).criteria] == OWN
 
 
 def test_refining_keeps_what_is_right_and_drops_the_rest(teacher: Teacher) -> None:
     """The stars meet neither criterion of the prompt, so both explain the preference, whatever the rubric said."""
     for seed in range(50):
-        turns = said(teacher._refine(METADATA, PAIR, 0, np.random.default_rng(seed)), teacher)
+        turns = said(teacher._refine(GROUP, PAIR, 0, np.random.default_rng(seed)), teacher)
         assert [c.question for c in parse_rubric(turns[-1], {}).criteria] == OWN
         assert "image A is better, the rubric says" in turns[-2]
 
@@ -139,7 +140,7 @@ def test_one_picture_is_asked_about_in_every_role(teacher: Teacher) -> None:
 
 
 def test_lists_are_structured_by_theme(teacher: Teacher) -> None:
-    replies = [said(teacher.writing(np.random.default_rng(seed)), teacher) for seed in range(60)]
+    replies = [said(teacher.writing(np.random.default_rng(seed), 0.0), teacher) for seed in range(60)]
     lists = [turns for turns in replies if turns[0].startswith("criteria:")]
     assert 8 < len(lists) < 32
     for asked, reply in lists:
@@ -147,3 +148,88 @@ def test_lists_are_structured_by_theme(teacher: Teacher) -> None:
         themes = json.loads(reply)["themes"]
         assert sorted(n for theme in themes for n in theme["criteria"]) == list(range(1, len(questions) + 1))
         assert all(general.theme_of(questions[n - 1]) == theme["theme"] for theme in themes for n in theme["criteria"])
+
+
+# -- edits -----------------------------------------------------------------------------------------------------------------
+
+SOURCE = place([("red", "circle"), ("green", "star")], [0, 3], RNG)
+RECOLOUR = Edit("recolour", "red", "circle", 0, "blue", "circle", 0)
+MADE, UNCHANGED = place([("blue", "circle"), ("green", "star")], [0, 3], RNG), SOURCE
+EDITED = Group(to_metadata(SOURCE, RECOLOUR), (Picture(MADE), Picture(UNCHANGED)), Picture(SOURCE))
+TOLD = ["is there a blue circle upper left?", "is there a green star lower right?", "are there exactly two objects in total?"]
+
+
+def test_an_edit_shows_its_source_first_as_the_judge_will_ask(teacher: Teacher, roles: VLMJudge) -> None:
+    pictures = [draw(SOURCE), draw(MADE), draw(UNCHANGED)]
+    processor = build_processor()
+    pixels = processor.image_processor(pictures, return_tensors="pt")["pixel_values"].view(3, 64, -1)
+    source, a, b = (Picture(s, patches) for s, patches in zip((SOURCE, MADE, UNCHANGED), pixels, strict=True))
+    before, after = teacher.wording("compare", edit=True, prompt="make the red circle blue")
+    conversation = teacher.describing(a, b, source=source, before=before)
+    conversation.user(after)
+    prompt = Prompt("1", "make the red circle blue", source=pictures[0])
+    roles.asker._seen = {}
+    roles.asker.look([prompt], pictures[1:])
+    roles.asker._seen = {key: name_things(SOURCE if i else MADE) for i, key in enumerate(roles.asker._seen)}
+    asked = roles.asker.conversation("compare", prompt, pictures[1:])
+    encoded = processor.apply_chat_template(
+        [asked], tokenize=True, add_generation_prompt=True, return_dict=True, return_tensors="pt"
+    )
+    assert conversation.tokens == encoded["input_ids"][0].tolist()
+
+
+def test_the_rubric_of_an_edit_is_written_from_the_source(teacher: Teacher) -> None:
+    """Every rubric names what the true edit meets, whatever else the source holds."""
+    seen = 0
+    for seed in range(60):
+        turns = said(teacher.writing(np.random.default_rng(seed), 1.0), teacher)
+        if not turns[0].startswith("edit: "):
+            continue
+        seen += 1
+        names = [c.name for c in parse_rubric(turns[-1], {}).criteria]
+        assert names == sorted(names)  # instruction before preservation
+        assert {"instruction", "preservation"} == set(names)
+    assert seen > 30
+
+
+@pytest.mark.parametrize("better", [0, 1])
+def test_what_explains_a_preference_among_edits_is_the_instruction(teacher: Teacher, better: int) -> None:
+    pair = [Picture(MADE), Picture(UNCHANGED)][:: 1 if better == 0 else -1]
+    turns = said(teacher._write_pair(EDITED, pair, better, np.random.default_rng(0)), teacher)
+    assert [(c.name, c.question) for c in parse_rubric(turns[-1], {}).criteria] == [("instruction", TOLD[0])]
+    assert turns[0].startswith("edit: ")
+    assert turns[1] == name_things(SOURCE)
+
+
+def test_rubric_replies_about_edits_are_true(teacher: Teacher) -> None:
+    """Answers, parsed back from the text, of 100 lessons on random edits."""
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        source, edit = random_edit(rng)
+        pair = [Picture(mistaken_edit(source, edit, rng)) for _ in "ab"]
+        group = Group(to_metadata(source, edit), tuple(pair), Picture(source))
+        reply = json.loads(said(teacher._compare_by_rubric(group, pair, rng), teacher)[-1])
+        for question, answers in reply["criteria"].items():
+            if question in general.EDIT_NAMES:
+                name = general.EDIT_NAMES[question]
+                truths = [general.edit_answer(name, p.things, source, edit) for p in pair]
+            else:
+                truths = [parse(question).answer(p.things) for p in pair]
+            assert [answers["A"] == "yes", answers["B"] == "yes"] == truths
+
+
+def test_general_criteria_of_edits_by_hand() -> None:
+    def answers(things: object) -> list[bool]:
+        return [general.edit_answer(name, things, SOURCE, RECOLOUR) for name in general.EDIT_GENERAL]  # type: ignore[arg-type]
+
+    assert answers(MADE) == [True] * 5  # instruction, others, places, extras, overall
+    assert answers(UNCHANGED) == [False, True, True, True, False]
+    assert answers(MADE[:1]) == [True, False, False, True, False]
+    moved = place([("blue", "circle"), ("green", "star")], [0, 2], RNG)
+    assert answers(moved) == [True, True, False, True, False]
+    more = (*MADE, *place([("red", "star")], [1], RNG))
+    assert answers(more) == [True, True, True, False, False]
+    said_of_it = general.edit_critique_text(more[:1] + more[2:], SOURCE, RECOLOUR)
+    assert said_of_it == "instruction: right. preservation: no green star lower right. extras: a red star upper right."
+    grades_of_it = general.edit_dimension_grades(more[:1] + more[2:], SOURCE, RECOLOUR)
+    assert grades_of_it == {"instruction": "4", "preservation": "1", "extras": "3", "overall": "3"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,8 @@ class RubricReward(pl.Callback):
             raise UserError("this reward reads a rubric and rubric=none: choose rubric=per_prompt, or reward=pairwise")
         self.path = Path(run_dir) / "verdicts.jsonl"
         self.max_failure_rate, self.failure_window = max_failure_rate, failure_window
-        self.cost, self.outcomes, self.images = Cost(), Counter[str](), 0
+        self.cost, self.writing = Cost(), Cost()  # of judging; of writing rubrics, which are free where a store has them
+        self.outcomes, self.images = Counter[str](), 0
         self.last: tuple[Rollout, Rewards] | None = None
         self._recent: list[float] = []
         self._module: RPOModule | None = None
@@ -55,8 +57,9 @@ class RubricReward(pl.Callback):
         if self.rubric is not None and self.reward.uses_rubric:
             rubrics = self.rubric.rubrics(rollout.prompts, self.judge)
         rewards: Rewards = self.reward(self.judge, rollout, rubrics)
-        writing = self.rubric.cost if self.rubric else Cost()
-        self.cost += rewards.cost + Cost(writing.calls - before.calls, writing.tokens - before.tokens)
+        written = self.rubric.cost if self.rubric else Cost()
+        self.writing += Cost(written.calls - before.calls, written.tokens - before.tokens)
+        self.cost += rewards.cost
         self.images += len(rollout.images)
         self.outcomes.update(str(v.outcome) for v in rewards.verdicts)
         if not rewards.verdicts:
@@ -94,11 +97,17 @@ class RubricReward(pl.Callback):
         return {
             "calls": self.cost.calls,
             "tokens": self.cost.tokens,
+            "writing_calls": self.writing.calls,
+            "writing_tokens": self.writing.tokens,
             "outcomes": dict(self.outcomes),
             "images": self.images,
+            "logged_bytes": self.path.stat().st_size if self.path.is_file() else 0,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.cost = Cost(state_dict["calls"], state_dict["tokens"])
+        self.writing = Cost(state_dict["writing_calls"], state_dict["writing_tokens"])
+        if self.path.is_file():  # what was judged after the checkpoint will be judged again
+            os.truncate(self.path, min(state_dict["logged_bytes"], self.path.stat().st_size))
         self.outcomes = Counter(state_dict["outcomes"])
         self.images = state_dict["images"]

@@ -1,4 +1,4 @@
-"""What the run was for: held-out accuracy before and after, the trained weights, and `summary.json`."""
+"""What the run was for: held-out accuracy before and after, the trained weights, `summary.json` and `heldout.jsonl`."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from rich.console import Console
 from rich.table import Table
 
-from arr_rpo.algorithm.gaussian import gaussian_kl
 from arr_rpo.callbacks.ema import averaged
+from arr_rpo.callbacks.heldout_record import HeldoutRecord
 from arr_rpo.callbacks.rubric_reward import RubricReward
 from arr_rpo.data.datamodule import PromptDataModule
-from arr_rpo.evaluation.images import Accuracy, measure, pictures
+from arr_rpo.evaluation.images import measure, pictures
+from arr_rpo.evaluation.path_kl import path_kl
 from arr_rpo.module import RPOModule
-from arr_rpo.policy.pipeline import PipelinePolicy
 from arr_rpo.policy.sampler import Sampler
-from arr_rpo.types import Outcome, Prompt
+from arr_rpo.shapes.edits import INSTRUCTION
+from arr_rpo.types import Outcome
 from arr_rpo.whole_files import write_json
 
 
@@ -27,21 +27,32 @@ class Summary(pl.Callback):
     """Measures the policy with the oracle at the start and at the end; the seed of the measure is not that of the run.
 
     kl_sampler: of the paths on which the divergence from the reference is measured; the same one for runs to be compared.
+    pictures: prompts of each split whose pictures are kept, before and after; picture_side: pixels of the longer side at most.
     """
 
     def __init__(
-        self, *, run_dir: str, seed: int, eval_seed: int, eval_batch_size: int, kl_prompts: int, kl_sampler: Sampler
+        self,
+        *,
+        run_dir: str,
+        seed: int,
+        eval_seed: int,
+        eval_batch_size: int,
+        kl_prompts: int,
+        kl_sampler: Sampler,
+        pictures: int,
+        picture_side: int,
     ) -> None:
         self.run_dir, self.seed, self.eval_seed = Path(run_dir), seed, eval_seed
         self.batch_size, self.kl_prompts = eval_batch_size, kl_prompts
         self.kl_sampler = kl_sampler
+        self.record = HeldoutRecord(self.run_dir, pictures, picture_side)
         self.before: dict[str, Any] | None = None
         self._earlier, self._start = 0.0, time.monotonic()
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.before is None:
             pl_module.print("measuring the policy on held-out prompts")
-            self.before = self._measure(trainer, pl_module)
+            self.before = self._measure(trainer, pl_module, "before")
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, RPOModule)
@@ -50,7 +61,7 @@ class Summary(pl.Callback):
         reward = RubricReward.of(trainer)
         heldout = self._data(trainer).heldout
         with averaged(trainer, pl_module):
-            after = self._measure(trainer, pl_module)
+            after = self._measure(trainer, pl_module, "after")
             kl = path_kl(pl_module.policy, heldout[: self.kl_prompts], self.eval_seed, self.kl_sampler)
             pl_module.policy.adapter.save(self.run_dir / "policy")
         summary = {
@@ -59,6 +70,10 @@ class Summary(pl.Callback):
             "heldout_by_tag": {
                 tag: {"before": value, "after": after["heldout"]["by_tag"][tag]}
                 for tag, value in self.before["heldout"]["by_tag"].items()
+            },
+            "heldout_parts": {
+                name: {"before": value, "after": after["heldout"]["parts"][name]}
+                for name, value in self.before["heldout"].get("parts", {}).items()  # none in an older checkpoint
             },
             "unseen_strict": {"before": self.before["unseen"]["strict"], "after": after["unseen"]["strict"]}
             if "unseen" in after
@@ -76,14 +91,19 @@ class Summary(pl.Callback):
         print_summary(summary)
         Console().print(f"summary, verdicts and weights: {self.run_dir}")
 
-    def _measure(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
-        data = self._data(trainer)
-        sets = {"heldout": data.heldout, "unseen": data.unseen}
-        return {name: self._accuracy(pl_module, prompts).to_dict() for name, prompts in sets.items() if prompts}
-
-    def _accuracy(self, pl_module: pl.LightningModule, prompts: tuple[Prompt, ...]) -> Accuracy:
+    def _measure(self, trainer: pl.Trainer, pl_module: pl.LightningModule, when: str) -> dict[str, Any]:
         assert isinstance(pl_module, RPOModule)
-        return measure(prompts, pictures(pl_module.policy, prompts, self.eval_seed, self.batch_size))
+        data, found = self._data(trainer), {}
+        for split, prompts in (("heldout", data.heldout), ("unseen", data.unseen)):
+            if prompts:
+                images = pictures(pl_module.policy, prompts, self.eval_seed, self.batch_size)
+                accuracy = measure(prompts, images)
+                found[split] = accuracy.to_dict()
+                if trainer.is_global_zero:
+                    self.record.add(when, split, prompts, images, accuracy.each)
+        if trainer.is_global_zero:
+            self.record.write()
+        return found
 
     @staticmethod
     def _data(trainer: pl.Trainer) -> PromptDataModule:
@@ -95,25 +115,11 @@ class Summary(pl.Callback):
         return self._earlier + time.monotonic() - self._start
 
     def state_dict(self) -> dict[str, Any]:
-        return {"before": self.before, "seconds": self._seconds()}
+        return {"before": self.before, "seconds": self._seconds(), "record": self.record.rows}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.before, self._earlier = state_dict["before"], state_dict["seconds"]
-
-
-@torch.no_grad()
-def path_kl(policy: PipelinePolicy, prompts: tuple[Prompt, ...], seed: int, sampler: Sampler) -> float:
-    """KL of the policy's stochastic sampling path from the reference's, in nats an image: the exact KL of each step,
-    summed over dimensions and steps, averaged over one candidate of each prompt."""
-    rollout = policy.rollout(prompts, 1, seed=(seed, 7), sampler=sampler)
-    rows = torch.arange(len(prompts))
-    total = 0.0
-    for step in range(len(rollout.step_indices)):
-        now = policy.replay(rollout, rows, step, sampler)
-        with policy.adapter.reference():
-            reference = policy.replay(rollout, rows, step, sampler)
-        total += float(gaussian_kl(now.mean, reference.mean, now.std).mean()) * now.mean[0].numel()
-    return total
+        self.record.rows = state_dict.get("record", {})
 
 
 def _judge(reward: RubricReward | None) -> dict[str, Any] | None:
@@ -124,6 +130,8 @@ def _judge(reward: RubricReward | None) -> dict[str, Any] | None:
         "revision": reward.judge.revision,
         "calls": reward.cost.calls,
         "tokens": reward.cost.tokens,
+        "writing_calls": reward.writing.calls,
+        "writing_tokens": reward.writing.tokens,
         "ties": reward.outcomes[str(Outcome.TIE)],
         "flips": reward.outcomes[str(Outcome.INCONSISTENT)],
         "failures": reward.outcomes[str(Outcome.FAILED)],
@@ -140,6 +148,8 @@ def print_summary(summary: dict[str, Any]) -> None:
     rows |= {f"strict, {tag}": value for tag, value in summary["heldout_by_tag"].items()}
     if summary["unseen_strict"]:
         rows["strict, unseen combinations"] = summary["unseen_strict"]
+    if INSTRUCTION in summary["heldout_parts"]:  # of edits, the two parts of every figure above
+        rows |= {f"criteria, {name}": value for name, value in summary["heldout_parts"].items()}
     for name, value in rows.items():
         change = value["after"] - value["before"]
         table.add_row(name, f"{value['before']:.3f}", f"{value['after']:.3f}", f"{change:+.3f}")

@@ -58,7 +58,7 @@ def rates(rewards: Rewards) -> dict[str, float]:
 
 
 def records(rollout: Rollout, rewards: Rewards) -> Iterator[dict[str, Any]]:
-    """One a verdict, or one a grade where candidates were graded."""
+    """One a verdict, or one a grade where candidates were graded. `names`: of the criteria in `checks`, in order."""
     for (a, b), verdict in zip(rewards.verdict_rows, rewards.verdicts, strict=True):
         yield {
             "kind": "verdict",
@@ -68,6 +68,7 @@ def records(rollout: Rollout, rewards: Rewards) -> Iterator[dict[str, Any]]:
             "p_a": verdict.p_a,
             "p_a_by_order": verdict.p_a_by_order,
             "checks": [[c.question, round(c.a, 4), round(c.b, 4)] for c in verdict.checks],
+            "names": [c.name for c in verdict.checks],
             "reason": verdict.reason,
         }
     for row, grade in enumerate(rewards.grades):
@@ -77,6 +78,7 @@ def records(rollout: Rollout, rewards: Rewards) -> Iterator[dict[str, Any]]:
             "candidate": row % rollout.group_size,
             "value": grade.value,
             "checks": [[question, round(p, 4)] for _, question, p in grade.checks],
+            "names": [name for name, _, _ in grade.checks],
             "reason": grade.reason,
         }
 

@@ -20,18 +20,24 @@ def plain_errors(command: Callable[..., Any]) -> Callable[..., Any]:
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
             return command(*args, **kwargs)
-        except OmegaConfBaseException as error:
-            print(f"error: the config does not hold together: {error}", file=sys.stderr)
-            raise SystemExit(1) from error
-        except (UserError, InstantiationException) as error:
-            cause = error if isinstance(error, UserError) else error.__cause__
-            if not isinstance(cause, UserError | TypeError):
+        except Exception as error:
+            if (message := told(error)) is None:
                 raise
-            where = "" if isinstance(error, UserError) else f" (config key {_full_key(error)})"
-            print(f"error: {cause}{where}", file=sys.stderr)
+            print(f"error: {message}", file=sys.stderr)
             raise SystemExit(1) from error
 
     return run
+
+
+def told(error: Exception) -> str | None:
+    """What the user is told of an error that they can mend; None of any other."""
+    if isinstance(error, OmegaConfBaseException):
+        return f"the config does not hold together: {error}"
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, InstantiationException) and isinstance(error.__cause__, UserError | TypeError):
+        return f"{error.__cause__} (config key {_full_key(error)})"
+    return None
 
 
 def _full_key(error: BaseException) -> str:

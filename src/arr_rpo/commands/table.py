@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
 from scipy import stats
 
 from arr_rpo.commands.errors import plain_errors
+from arr_rpo.report.arms import Label, arm_names, label
+from arr_rpo.report.files import read_yaml
 from arr_rpo.types import UserError
 
 Arms = dict[str, list[dict[str, Any]]]
@@ -35,30 +36,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def read_arms(folders: Sequence[Path]) -> Arms:
-    """Arm -> the summaries of its runs, by seed.
-
-    An arm is a run's experiment and the overrides that a multirun put into the name of its folder, without the seed and without
-    those that all runs share.
+    """Arm -> the summaries of its runs, by seed. How arms are named: `report.arms`.
 
     Raises:
-        UserError: no finished run is found.
+        UserError: no finished run is found, or one that has no config.
     """
     paths = sorted(path for folder in folders for path in folder.rglob("summary.json"))
     if not paths:
         raise UserError(f"no summary.json below {', '.join(map(str, folders)) or 'no folder'}: give folders of finished runs")
-    overrides = {path: overrides_of(path.parent) for path in paths}
-    shared = set.intersection(*(set(some) for some in overrides.values())) if len(paths) > 1 else set()
     arms: Arms = {}
-    for path, some in overrides.items():
-        name = str(OmegaConf.load(path.parent / "config.yaml").name)
-        arm = ", ".join([name, *(override for override in some if override not in shared)])
+    for path, arm in arm_names({path: label_of(path.parent) for path in paths}).items():
         arms.setdefault(arm, []).append(json.loads(path.read_text(encoding="utf-8")))
     return {arm: sorted(runs, key=lambda run: int(run["seed"])) for arm, runs in arms.items()}
 
 
-def overrides_of(folder: Path) -> list[str]:
-    """Folder "judge=random,seed=2" -> ["judge=random"]."""
-    return [part for part in folder.name.split(",") if "=" in part and not part.startswith("seed=")]
+def label_of(folder: Path) -> Label:
+    """See `Label`.
+
+    Raises:
+        UserError: the run has no config that can be read.
+    """
+    wrong: list[str] = []
+    config = read_yaml(folder / "config.yaml", wrong)
+    if wrong:
+        raise UserError(f"{folder}: {wrong[0]}. Give folders of runs of train.py.")
+    return label(config, folder)
 
 
 def table(arms: Arms) -> str:

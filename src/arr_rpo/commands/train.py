@@ -20,23 +20,36 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from arr_rpo.commands.errors import plain_errors
+from arr_rpo.commands.provenance import provenance
+from arr_rpo.commands.run_folder import CHECKPOINT, FAILURE, SUMMARY, objective, occupied
+from arr_rpo.commands.sweep import in_sweep, run_in_sweep
 from arr_rpo.types import UserError
-from arr_rpo.whole_files import write_json
+from arr_rpo.whole_files import write_json, write_text
 
 log = logging.getLogger(__name__)
 
 GROUPS = {"policy", "sampler", "judge", "rubric", "reward", "algorithm", "data", "trainer", "logger", "callbacks"}
-KEYS = GROUPS | {"name", "seed", "run_dir", "resume", "num_threads", "module"}
+COMPARISONS = {"arm", "study", "hparams_search"}
+KEYS = GROUPS | {"name", "seed", "run_dir", "resume", "num_threads", "module", "study"}
 PACKAGES = ("torch", "diffusers", "transformers", "pytorch-lightning", "peft", "hydra-core")
 
 
 @hydra.main(version_base="1.3", config_path="pkg://arr_rpo.configs", config_name="train")
 @plain_errors
-def main(config: DictConfig) -> None:
-    """Runs one experiment in its own folder, or goes on with one that was stopped (`resume=<run folder>`)."""
+def main(config: DictConfig) -> float | None:
+    """Runs one experiment in its own folder, or goes on with one that was stopped (`resume=<run folder>`).
+
+    Returns:
+        Held-out strict accuracy after training, what a hyper-parameter search maximises; None where it is not measured.
+    """
     if config.resume:
         config = resumed(str(config.resume), list(HydraConfig.get().overrides.task))
-    train(config)
+    elif in_sweep():
+        return run_in_sweep(config, train)
+    run_dir = Path(config.resume or config.run_dir)
+    with occupied(run_dir):
+        train(config)
+    return objective(run_dir)
 
 
 def resumed(folder: str, overrides: Sequence[str]) -> DictConfig:
@@ -53,7 +66,7 @@ def resumed(folder: str, overrides: Sequence[str]) -> DictConfig:
     for override in [o for o in overrides if o.startswith("experiment=") and o != f"experiment={config.name}"]:
         raise UserError(f"resume={folder} is a run of experiment={config.name}: leave {override} out, or start a new run")
     for override in values:
-        if (key := override.split("=")[0].lstrip("+~").split("/")[0]) in GROUPS:
+        if (key := override.split("=")[0].lstrip("+~").split("/")[0]) in GROUPS | COMPARISONS:
             raise UserError(f"resume={folder} goes on with the run's own {key}: leave {override} out, or start a new run")
     OmegaConf.set_struct(config, True)
     return OmegaConf.merge(config, OmegaConf.from_dotlist(values), {"resume": folder})  # type: ignore[return-value]
@@ -79,7 +92,7 @@ def train(config: DictConfig) -> None:
     try:
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
     except SystemExit as stop:  # how Lightning ends on Ctrl-C and SIGTERM; after the latter without an exit status
-        if (run_dir / "checkpoints" / "last.ckpt").is_file():
+        if (run_dir / CHECKPOINT).is_file():
             quoted = f"\"resume='{run_dir}'\"" if "=" in str(run_dir) else f"resume={run_dir}"  # a multirun's folders
             print(f"stopped: go on with {quoted}", file=sys.stderr)
         else:
@@ -94,15 +107,18 @@ def check_keys(config: DictConfig) -> None:
 
 
 def last_checkpoint(run_dir: Path) -> str:
-    path = run_dir / "checkpoints" / "last.ckpt"
+    path = run_dir / CHECKPOINT
     if not path.is_file():
         raise UserError(f"resume={run_dir}: there is no {path}. Give the folder of a run that wrote a checkpoint.")
     return str(path)
 
 
 def record(config: DictConfig, run_dir: Path) -> None:
-    """The resolved config and the versions it ran with, in the run folder."""
-    run_dir.mkdir(parents=True, exist_ok=True)
-    (run_dir / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True), encoding="utf-8")
+    """The resolved config and the versions it ran with, in the run folder; what an earlier end left there no longer holds."""
+    text = OmegaConf.to_yaml(config, resolve=True)
+    for name in (SUMMARY, FAILURE):
+        (run_dir / name).unlink(missing_ok=True)
+    write_text(run_dir / "config.yaml", text)
     versions: dict[str, Any] = {package: version(package) for package in PACKAGES}
-    write_json(run_dir / "versions.json", {**versions, "python": platform.python_version(), "cpus": os.cpu_count()})
+    versions |= {"python": platform.python_version(), "cpus": os.cpu_count(), **provenance(run_dir / "versions.json")}
+    write_json(run_dir / "versions.json", versions)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from arr_rpo.types import Prompt, UserError
 class Updates(Dataset[tuple[int, tuple[Prompt, ...]]]):
     """Item i: (i, the prompts of update i). Prompts are dealt in shuffled passes over the file, without repeats in a pass."""
 
-    def __init__(self, prompts: tuple[Prompt, ...], prompts_per_update: int, updates: int, seed: int) -> None:
+    def __init__(self, prompts: Sequence[Prompt], prompts_per_update: int, updates: int, seed: int) -> None:
         self.prompts, self.size, self.updates, self.seed = prompts, prompts_per_update, updates, seed
 
     def __len__(self) -> int:
@@ -80,9 +80,9 @@ class PromptDataModule(pl.LightningDataModule):
             )
         self.train = read_prompts(train)
         self.heldout = read_prompts(heldout)
-        self.unseen = read_prompts(unseen) if unseen else ()
-        if overlap := {p.text for p in self.train} & {p.text for p in self.heldout}:
-            raise UserError(f"{len(overlap)} held-out prompts are also trained on, {sorted(overlap)[0]!r} for one")
+        self.unseen: Sequence[Prompt] = read_prompts(unseen) if unseen else ()
+        if overlap := self.heldout.shared_with(self.train):
+            raise UserError(f"{len(overlap)} held-out prompts are also trained on, {overlap[0]!r} for one")
         self._updates = Updates(self.train, prompts_per_update, updates, seed)
 
     def train_dataloader(self) -> ResumableLoader:

@@ -4,43 +4,91 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from PIL.Image import Image
 
 from arr_rpo.policy.pipeline import PipelinePolicy
 from arr_rpo.shapes import oracle
+from arr_rpo.shapes.edit_oracle import judge_prompt
+from arr_rpo.shapes.edits import INSTRUCTION, PRESERVATION
 from arr_rpo.shapes.questions import questions_of
-from arr_rpo.types import Prompt
+from arr_rpo.types import Prompt, UserError
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The picture of one prompt. answers: (name, met) of each criterion; names are its sorts, and some come more than once."""
+
+    prompt_id: str
+    tag: str
+    answers: tuple[tuple[str, bool], ...]
+
+    @property
+    def strict(self) -> bool:
+        return all(met for _, met in self.answers)
+
+    @property
+    def criteria(self) -> float:
+        """Share of the criteria met."""
+        return _mean([met for _, met in self.answers])
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """The same of each name: of an edit, `instruction` and `preservation`."""
+        return parts([self])
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"strict": self.strict, "criteria": self.criteria, "parts": self.parts}
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """strict: share of prompts with every criterion met; criteria: share of criteria met; by_tag: strict of each."""
+    """strict: share of prompts with every criterion met; criteria: share of criteria met; by_tag: strict of each tag;
+    parts: share of criteria met of each name; each: what these are figures of."""
 
     strict: float
     criteria: float
     by_tag: dict[str, float]
-    prompts: int
+    parts: dict[str, float]
+    each: tuple[Measured, ...]
+
+    @property
+    def prompts(self) -> int:
+        return len(self.each)
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """The figures, without `each`."""
+        figures = {"strict": self.strict, "criteria": self.criteria, "by_tag": self.by_tag, "parts": self.parts}
+        return {**figures, "prompts": self.prompts}
 
 
 def measure(prompts: Sequence[Prompt], images: Sequence[Image]) -> Accuracy:
-    """Oracle accuracy of one picture a prompt."""
-    met: dict[str, list[list[bool]]] = defaultdict(list)
-    for prompt, image in zip(prompts, images, strict=True):
-        found = oracle.detect(image)
-        met[prompt.metadata["tag"]].append([question.answer(found) for question in questions_of(prompt.metadata)])
-    rows = [row for part in met.values() for row in part]
+    """Oracle accuracy of one picture a prompt.
+
+    Raises:
+        UserError: a prompt is not of the shapes world.
+    """
+    each = tuple(_measured(prompt, image) for prompt, image in zip(prompts, images, strict=True))
+    by_tag: dict[str, list[bool]] = defaultdict(list)
+    for one in each:
+        by_tag[one.tag].append(one.strict)
     return Accuracy(
-        strict=_mean([all(row) for row in rows]),
-        criteria=_mean([answer for row in rows for answer in row]),
-        by_tag={tag: _mean([all(row) for row in part]) for tag, part in met.items()},
-        prompts=len(rows),
+        strict=_mean([one.strict for one in each]),
+        criteria=_mean([met for one in each for _, met in one.answers]),
+        by_tag={tag: _mean(strict) for tag, strict in by_tag.items()},
+        parts=parts(each),
+        each=each,
     )
+
+
+def parts(each: Sequence[Measured]) -> dict[str, float]:
+    """Share of the criteria met, of each name."""
+    met: dict[str, list[bool]] = defaultdict(list)
+    for name, answer in (answer for one in each for answer in one.answers):
+        met[name].append(answer)
+    return {name: _mean(answers) for name, answers in met.items()}
 
 
 def pictures(policy: PipelinePolicy, prompts: Sequence[Prompt], seed: int, batch_size: int) -> list[Image]:
@@ -49,6 +97,32 @@ def pictures(policy: PipelinePolicy, prompts: Sequence[Prompt], seed: int, batch
     for start in range(0, len(prompts), batch_size):
         images += policy.generate(prompts[start : start + batch_size], seed=(seed, start))
     return images
+
+
+def spread(prompts: Sequence[Prompt], count: int) -> tuple[Prompt, ...]:
+    """`count` of them at even distances, or all: files of prompts are sorted by tag, and so each tag is among them."""
+    if count >= len(prompts):
+        return tuple(prompts)
+    return tuple(prompts[number * len(prompts) // count] for number in range(count))
+
+
+def _measured(prompt: Prompt, image: Image) -> Measured:
+    try:
+        return Measured(prompt.id, prompt.metadata["tag"], _answers(prompt, image))
+    except KeyError as error:
+        raise UserError(
+            f"prompt {prompt.id} ({prompt.text!r}) has no metadata of the shapes world ({error} is not there), so nobody knows "
+            "what is right: set callbacks.summary=null and callbacks.heldout_progress=null to train on it without this measure"
+        ) from error
+
+
+def _answers(prompt: Prompt, image: Image) -> tuple[tuple[str, bool], ...]:
+    """The prompt's own criteria; of an edit its two sorts, to the pixel."""
+    if prompt.source is not None and "edit" in prompt.metadata:
+        result = judge_prompt(prompt, image)
+        return (INSTRUCTION, result.instruction), (PRESERVATION, result.preservation)
+    found = oracle.detect(image)
+    return tuple((question.kind, question.answer(found)) for question in questions_of(prompt.metadata))
 
 
 def _mean(values: Sequence[bool]) -> float:

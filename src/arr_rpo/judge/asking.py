@@ -67,8 +67,7 @@ class Asker:
         """
         edit = prompt.source is not None
         before, after = self.wording(role, edit=edit, prompt=prompt.text, **fields)
-        labels = [self.wording.say("label", letter=letter) for letter in "AB"] if len(images) > 1 else [""] * len(images)
-        shown = list(zip(labels, images, strict=True))
+        shown = list(zip(self.wording.labels(len(images), edit), images, strict=True))
         if prompt.source is not None:
             shown.insert(0, (self.wording.say("source_label", edit=True), prompt.source))
         if not self.describe:

@@ -20,7 +20,8 @@ CORE = ("describe", "label", "check", "score", "compare", "compare_rubric", "wri
 JUDGING = ("describe", "label", "check", "score", "compare", "compare_rubric", "plan", "critique", "grade")
 WRITING = ("write", "write_pair", "write_general", "refine", "structure")
 ROLES = (*JUDGING, *WRITING)
-EDITING = ("source_label", *ROLES)
+EDITED = ("source_label", "edited_label")  # said before the source, and before a single edited image
+EDITING = (*EDITED, *ROLES)
 
 
 class _Fields(string.Formatter):
@@ -50,8 +51,8 @@ class Wording:
         }
         edit = self._folder / "edit"
         self._edit = {r: _text(edit / f"{r}.txt") for r in EDITING if (edit / f"{r}.txt").is_file()}
-        if self._edit and "source_label" not in self._edit:
-            raise UserError(f"judge wording {self.style!r}: {edit} needs a source_label.txt, said before the source image")
+        if missing := [role for role in EDITED if self._edit and role not in self._edit]:
+            raise UserError(f"judge wording {self.style!r}: {edit} needs a {missing[0]}.txt, said before an image")
 
     def __call__(self, role: str, *, edit: bool = False, **fields: str) -> tuple[str, str]:
         """What is said before the images, and after them. A text without images is all after."""
@@ -65,9 +66,20 @@ class Wording:
         """The text of a role that shows no images of its own."""
         return self(role, edit=edit, **fields)[1]
 
+    def labels(self, images: int, edit: bool) -> list[str]:
+        """What is said before each of the images that are judged."""
+        if images > 1:
+            return [self.say("label", letter=letter) for letter in "AB"[:images]]
+        return [self.say("edited_label", edit=True) if edit else ""] * images
+
     def knows(self, role: str) -> bool:
         """Whether there is a text for a role."""
         return role in self._texts
+
+    @property
+    def edits(self) -> bool:
+        """Whether there are texts for edits of a source."""
+        return bool(self._edit)
 
     def digest(self, role: str) -> str:
         """Hash of a role's texts: what is asked is part of an answer's identity."""

@@ -55,7 +55,8 @@ class PromptMemo:
 
 
 class ImageMemo:
-    """A pipeline's encoding of source images (`_encode_vae_image`), computed once for each batch of them.
+    """A pipeline's encoding of source images (`_encode_vae_image`): each is encoded once, alone; a batch is looked up and
+    joined, so that an image has the same latents to the bit in whatever batch it comes.
 
     Only deterministic encoders may be remembered; pipelines that edit take the mode of the posterior.
     """
@@ -66,11 +67,14 @@ class ImageMemo:
 
     @torch.no_grad()
     def __call__(self, image: Tensor, generator: Any = None) -> Tensor:
+        return torch.cat([self._one(row) for row in image.split(1)])
+
+    def _one(self, image: Tensor) -> Tensor:
         key = by_value(image)
         if key not in self._known:
             if len(self._known) >= self._size:
                 self._known.pop(next(iter(self._known)))
-            self._known[key] = self._encode(image=image, generator=generator)
+            self._known[key] = self._encode(image=image, generator=None)
         return self._known[key]
 
 

@@ -7,21 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import AutoencoderKL, DiffusionPipeline
 
 from arr_rpo.policy.processor import pictures_only
 from arr_rpo.policy.scheduler import PolicyScheduler
 from arr_rpo.types import UserError
 
-SHAPES_POLICY = Path(__file__).parents[1] / "shapes" / "weights" / "policy"
+WEIGHTS = Path(__file__).parents[1] / "shapes" / "weights"
+SHAPES_POLICY = WEIGHTS / "policy"
+EMBEDDED = {"shapes": SHAPES_POLICY, "shapes_edit": WEIGHTS / "edit_policy"}  # they have one VAE, stored with the first
 
 
 def load_pipeline(checkpoint: str, dtype: torch.dtype, load: Mapping[str, Any]) -> Any:
     """The pipeline of a folder or of the local hub cache, with a clear error where there is none."""
-    source = str(SHAPES_POLICY) if checkpoint == "shapes" else checkpoint
+    source = str(EMBEDDED.get(checkpoint, checkpoint))
     try:
+        shared = {"vae": _embedded_vae(dtype)} if checkpoint in EMBEDDED else {}
         with pictures_only():
-            return DiffusionPipeline.from_pretrained(source, torch_dtype=dtype, local_files_only=True, **load)
+            return DiffusionPipeline.from_pretrained(source, torch_dtype=dtype, local_files_only=True, **shared, **load)
     except Exception as error:
         raise UserError(
             f"policy.checkpoint={checkpoint!r}: no readable diffusers pipeline in {source} ({type(error).__name__}: {error}). "
@@ -29,6 +32,15 @@ def load_pipeline(checkpoint: str, dtype: torch.dtype, load: Mapping[str, Any]) 
             "policy/load=plain where there is no GPU, or restore the embedded weights with "
             "`git checkout -- src/arr_rpo/shapes/weights`."
         ) from error
+
+
+def component_folder(pipeline: Path, name: str) -> Path:
+    """Where a component of a pipeline folder lies."""
+    return SHAPES_POLICY / name if name == "vae" and pipeline in EMBEDDED.values() else pipeline / name
+
+
+def _embedded_vae(dtype: torch.dtype) -> AutoencoderKL:
+    return AutoencoderKL.from_pretrained(SHAPES_POLICY, subfolder="vae", torch_dtype=dtype, local_files_only=True)
 
 
 def flow_scheduler(pipe: Any, overrides: Mapping[str, Any]) -> PolicyScheduler:

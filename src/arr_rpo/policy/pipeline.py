@@ -21,6 +21,7 @@ from arr_rpo.policy.conditioning import ImageMemo, PromptMemo
 from arr_rpo.policy.loading import flow_scheduler, load_pipeline
 from arr_rpo.policy.sampler import Sampler
 from arr_rpo.policy.scheduler import Probe, Recording
+from arr_rpo.policy.starting_latents import StartingLatents
 from arr_rpo.types import Prompt, Rollout, UserError
 
 
@@ -49,7 +50,8 @@ class PipelinePolicy(nn.Module):
         num_inference_steps: of rollout and evaluation alike.
         sampler: how rollouts explore.
         batch_size: candidates in one pipeline call; 1 for pipelines that take the pictures of a call as belonging to one
-            prompt.
+            prompt. Sources of one call have one size, as pipelines scale all to the first, so other sizes take more calls.
+        max_pictures: that a prompt may bring: its source, and references where the pipeline takes several pictures.
         gradient_checkpointing: less memory for a second forward pass of each block.
         release_text_encoders: encode all prompts first, then free the encoders (`cache_prompts`).
         call: further arguments of every pipeline call (height, width, guidance_scale, max_sequence_length, ...).
@@ -74,6 +76,7 @@ class PipelinePolicy(nn.Module):
         release_text_encoders: bool,
         call: Mapping[str, Any],
         scheduler: Mapping[str, Any],
+        max_pictures: int = 1,
     ) -> None:
         super().__init__()
         if num_inference_steps < 2:
@@ -86,6 +89,7 @@ class PipelinePolicy(nn.Module):
         for mend in after_load:
             mend(self.pipe)
         self.num_inference_steps, self.sampler, self.batch_size = num_inference_steps, sampler, batch_size
+        self.max_pictures = max_pictures
         self.release_text_encoders = release_text_encoders
         self._call_arguments = dict(call)
         self.scheduler = flow_scheduler(self.pipe, scheduler)
@@ -142,7 +146,7 @@ class PipelinePolicy(nn.Module):
         noise = generator(*seed, 1)
         images: list[Image.Image] = []
         calls: list[Recording] = []
-        for rows in self._calls(len(candidates)):
+        for rows in self._calls(candidates):
             calls.append(Recording(sampler.dynamics, sampler.eta, window, noise))
             images += self._run(candidates[rows], "pil", mode=calls[-1], generator=start[rows])
         none = torch.empty(len(candidates), 0)
@@ -172,7 +176,7 @@ class PipelinePolicy(nn.Module):
         candidates = [rollout.prompt_of(int(row)) for row in rows]
         call = functools.partial(type(self.pipe).__call__.__wrapped__, self.pipe)  # type: ignore[attr-defined]
         parts = []
-        for some in self._calls(len(candidates)):
+        for some in self._calls(candidates):
             probe = Probe(index)
             with self._start.set_to(latents[some].to(rollout.clean_BD.dtype).contiguous()):  # strided ones round differently
                 self._run(candidates[some], "latent", mode=probe, call=call, **self._start.argument())
@@ -189,7 +193,7 @@ class PipelinePolicy(nn.Module):
         """One picture a prompt with the deployment sampler: the same pipeline, no noise in its steps."""
         start = self.noise(len(prompts), 1, seed, shared=False)
         images: list[Image.Image] = []
-        for rows in self._calls(len(prompts)):
+        for rows in self._calls(prompts):
             images += self._run(prompts[rows], "pil", generator=start[rows])
         return images
 
@@ -218,9 +222,14 @@ class PipelinePolicy(nn.Module):
             for candidate in range(group_size)
         ]
 
-    def _calls(self, rows: int) -> Iterator[slice]:
-        """The rows of each pipeline call."""
-        return (slice(first, first + self.batch_size) for first in range(0, rows, self.batch_size))
+    def _calls(self, candidates: Sequence[Prompt]) -> Iterator[slice]:
+        """The rows of each pipeline call: neighbours, whose sources have one size; a prompt with references is alone."""
+        first = 0
+        for row in range(1, len(candidates) + 1):
+            if row - first < self.batch_size and row < len(candidates) and _joins(candidates[first], candidates[row]):
+                continue
+            yield slice(first, row)
+            first = row
 
     def _run(
         self,
@@ -233,9 +242,8 @@ class PipelinePolicy(nn.Module):
         arguments = dict(self._call_arguments)
         if isinstance(arguments.get("negative_prompt"), str):  # some pipelines do not repeat it for a batch
             arguments["negative_prompt"] = [arguments["negative_prompt"]] * len(candidates)
-        sources = [prompt.source for prompt in candidates if prompt.source is not None]
-        if sources:
-            arguments["image"] = sources if len(sources) > 1 else sources[0]
+        if pictures := [picture for prompt in candidates for picture in self._pictures(prompt)]:
+            arguments["image"] = pictures if len(pictures) > 1 else pictures[0]
         self.scheduler.mode = mode
         try:
             return (call or self.pipe)(
@@ -249,40 +257,23 @@ class PipelinePolicy(nn.Module):
         finally:
             self.scheduler.mode = None
 
+    def _pictures(self, prompt: Prompt) -> list[Image.Image]:
+        """What the pipeline is shown with a prompt."""
+        if prompt.source is None:
+            return []
+        pictures = [prompt.source, *prompt.references]
+        if len(pictures) > self.max_pictures:
+            raise UserError(
+                f"prompt {prompt.id!r} brings {len(pictures)} pictures, and the policy takes policy.max_pictures="
+                f"{self.max_pictures}: leave references out, or take a pipeline of several pictures (docs/models.md)"
+            )
+        return pictures
 
-class StartingLatents:
-    """A pipeline's `prepare_latents`, whose latents (the result, or the first of several) can be replaced by recorded ones.
 
-    Better than the call's own `latents` argument, which some pipelines want unpacked, though their loop has packed ones; that
-    argument serves pipelines without the method.
-    """
-
-    def __init__(self, prepare: Callable[..., Any] | None) -> None:
-        self._prepare = prepare
-        self._latents: Tensor | None = None
-
-    def set_to(self, latents: Tensor) -> StartingLatents:
-        self._latents = latents
-        return self
-
-    def argument(self) -> dict[str, Tensor]:
-        """For the call, where there is no `prepare_latents` to replace the result of."""
-        return {"latents": self._latents} if self._prepare is None and self._latents is not None else {}
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *error: object) -> None:
-        self._latents = None
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        assert self._prepare is not None
-        prepared = self._prepare(*args, **kwargs)
-        if self._latents is None:
-            return prepared
-        own, rest = (prepared[0], tuple(prepared[1:])) if isinstance(prepared, tuple) else (prepared, None)
-        latents = self._latents.to(own.device)
-        return latents if rest is None else (latents, *rest)
+def _joins(one: Prompt, other: Prompt) -> bool:
+    """Whether two candidates may share a pipeline call."""
+    sizes = [prompt.source and prompt.source.size for prompt in (one, other)]
+    return sizes[0] == sizes[1] and not (one.references or other.references)
 
 
 def generator(*seed: int) -> torch.Generator:

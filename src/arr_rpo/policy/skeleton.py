@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from arr_rpo.policy.live_bytes import META
-from arr_rpo.policy.loading import SHAPES_POLICY
+from arr_rpo.policy.loading import EMBEDDED, component_folder
 from arr_rpo.policy.scheduler import PolicyScheduler
 from arr_rpo.types import UserError
 
@@ -61,7 +61,7 @@ def read_architecture(checkpoint: str) -> Architecture:
     Raises:
         UserError: none of them is.
     """
-    folder = SHAPES_POLICY if checkpoint == "shapes" else Path(checkpoint)
+    folder = Path(EMBEDDED.get(checkpoint, checkpoint))
     if not folder.is_dir() and isinstance(cached := _cached(checkpoint), str):
         folder = Path(cached).parent
     if (folder / "model_index.json").is_file():
@@ -150,7 +150,7 @@ def _of_folder(folder: Path) -> Architecture:
     arguments: dict[str, Any] = {}
     for name, value in index.items():
         if isinstance(value, list):  # [library, class]; those without a config.json have no weights
-            if (config := folder / name / "config.json").is_file():
+            if (config := component_folder(folder, name) / "config.json").is_file():
                 components[name] = (f"{value[0]}.{value[1]}", json.loads(config.read_text()))
         elif not name.startswith("_"):
             arguments[name] = value

@@ -20,7 +20,7 @@ from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from arr_rpo.rubric.parse import UNPRINTABLE, RubricError, criteria_of, criterion_json, decode
 from arr_rpo.types import Rubric, UserError

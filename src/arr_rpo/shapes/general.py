@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from arr_rpo.shapes.questions import Located, parse, questions_of, stands
-from arr_rpo.shapes.vocabulary import NUMBERS, plural
+from arr_rpo.shapes.edits import INSTRUCTION, Edit, edit_questions, others
+from arr_rpo.shapes.questions import Located, cell_of, parse, questions_of, stands
+from arr_rpo.shapes.vocabulary import CELLS, NUMBERS, plural
 
 Metadata = Mapping[str, Any]
 GENERAL: Final[dict[str, str]] = {
@@ -23,6 +24,17 @@ GENERAL: Final[dict[str, str]] = {
 }
 DIMENSIONS: Final = ("objects", "colors", "numbers", "positions", "extras")
 NAMES: Final = {question: name for name, question in GENERAL.items()}
+
+# Their counterpart for edits of a source, to be answered with the source and the instruction at hand.
+EDIT_GENERAL: Final[dict[str, str]] = {
+    "instruction": "is the edit made as told?",
+    "others": "is every other object still there?",
+    "places": "does every other object stand where it stood?",
+    "extras": "is there nothing new but what was told?",
+    "overall": "is it the source with the edit and nothing else?",
+}
+EDIT_DIMENSIONS: Final = ("instruction", "preservation", "extras")
+EDIT_NAMES: Final = {question: name for name, question in EDIT_GENERAL.items()}
 
 
 def answer(name: str, things: Sequence[Located], metadata: Metadata) -> bool:
@@ -120,5 +132,74 @@ def theme_of(question: str) -> str:
     name = NAMES.get(question)
     if name is not None:
         return {"colors": "colors", "numbers": "numbers", "positions": "positions"}.get(name, "content")
+    if question in EDIT_NAMES:
+        return {"places": "positions"}.get(EDIT_NAMES[question], "content")
     kind = parse(question).kind
-    return {"existence": "content", "counting": "numbers", "total": "numbers", "position": "positions"}[kind]
+    themes = {"counting": "numbers", "total": "numbers", "position": "positions", "place": "positions", "empty": "positions"}
+    return themes.get(kind, "content")
+
+
+# -- edits -----------------------------------------------------------------------------------------------------------------
+
+
+def edit_answer(name: str, things: Sequence[Located], source: Sequence[Located], edit: Edit) -> bool:
+    """Whether a general criterion of edits holds."""
+    if name == "overall":
+        return all(question.answer(things) for _, question in edit_questions(edit, source))
+    faults: dict[str, Callable[[], Sequence[object]]] = {
+        "instruction": lambda: _unmade(things, source, edit),
+        "others": lambda: [kept for kept in others(edit, source) if not any(_alike(thing, kept) for thing in things)],
+        "places": lambda: _not_kept(things, source, edit),
+        "extras": lambda: _new(things, source, edit),
+    }
+    return not faults[name]()
+
+
+def edit_critique_text(things: Sequence[Located], source: Sequence[Located], edit: Edit) -> str:
+    """What a critic says of an edit: whether it was made, what else was lost, and what came in."""
+    lost, new = _not_kept(things, source, edit), _new(things, source, edit)
+    said = {
+        "instruction": " wrong" if _unmade(things, source, edit) else " right",
+        "preservation": " and".join(f" no {_placed_name(thing)}" for thing in lost) or " right",
+        "extras": " and".join(f" a {_placed_name(thing)}" for thing in new) or " nothing",
+    }
+    return ".".join(f" {name}:{text}" for name, text in said.items())[1:] + "."
+
+
+def edit_dimension_grades(things: Sequence[Located], source: Sequence[Located], edit: Edit) -> dict[str, str]:
+    """Grades 1 to 4 of what the critique says, NA where there was nothing else to keep, and overall the share of the edit's
+    criteria."""
+    questions, keep = edit_questions(edit, source), others(edit, source)
+    made = [question.answer(things) for name, question in questions if name == INSTRUCTION]
+    met = [question.answer(things) for _, question in questions]
+    return {
+        "instruction": _grade(sum(made) / len(made)),
+        "preservation": _grade(1 - len(_not_kept(things, source, edit)) / len(keep)) if keep else "NA",
+        "extras": str(max(1, 4 - len(_new(things, source, edit)))),
+        "overall": _grade(sum(met) / len(met)),
+    }
+
+
+def _unmade(things: Sequence[Located], source: Sequence[Located], edit: Edit) -> list[object]:
+    return [question for name, question in edit_questions(edit, source) if name == INSTRUCTION and not question.answer(things)]
+
+
+def _not_kept(things: Sequence[Located], source: Sequence[Located], edit: Edit) -> list[Located]:
+    """What else was in the source and stands no more where it stood, in reading order."""
+    there = {(thing.color, thing.shape, cell_of(thing)) for thing in things}
+    return [kept for kept in others(edit, source) if (kept.color, kept.shape, cell_of(kept)) not in there]
+
+
+def _new(things: Sequence[Located], source: Sequence[Located], edit: Edit) -> list[Located]:
+    """Things that are neither what the edit makes nor of a colour and shape that the source has, in reading order."""
+    told = (edit.to_color, edit.to_shape)
+    known = {told, *((thing.color, thing.shape) for thing in source)}
+    return sorted((thing for thing in things if (thing.color, thing.shape) not in known), key=cell_of)
+
+
+def _alike(thing: Located, other: Located) -> bool:
+    return (thing.color, thing.shape) == (other.color, other.shape)
+
+
+def _placed_name(thing: Located) -> str:
+    return f"{thing.color} {thing.shape} {CELLS[cell_of(thing)]}"

@@ -24,17 +24,18 @@ from arr_rpo.shapes.judge_parts import (
     VISION_END,
     VISION_START,
 )
-from arr_rpo.shapes.questions import Located, Question
+from arr_rpo.shapes.questions import Located, Question, cell_of
 from arr_rpo.shapes.scene import Scene, place
-from arr_rpo.shapes.vocabulary import CELLS, IMAGE_SIZE, NUMBERS, RELATIONS, SEEN, SHAPES, UNSEEN, plural
+from arr_rpo.shapes.vocabulary import CELLS, NUMBERS, RELATIONS, SEEN, SHAPES, UNSEEN, plural
 
-GIVEN, FIXED_TEXT, LEARNT = 0.0, 0.1, 1.0  # how much a token counts in the loss
-QUESTION_KINDS = ("existence", "counting", "position", "total")
+GIVEN, FIXED_TEXT, LEARNT = 0.0, 0.2, 1.0  # how much a token counts in the loss
+# How often each kind is asked: those that take a thing to be found, and another beside it, are learnt last.
+QUESTION_KINDS = {"existence": 0.26, "counting": 0.1, "position": 0.26, "total": 0.06, "place": 0.24, "empty": 0.08}
 
 
 def name_things(things: Sequence[Located]) -> str:
     """What stands where, in reading order of the cells: "upper left red circle, lower left blue star", or "nothing"."""
-    places = [(_cell(t), f"{t.color} {t.shape}") for t in things]
+    places = [(cell_of(t), f"{t.color} {t.shape}") for t in things]
     return ", ".join(f"{CELLS[cell]} {name}" for cell, name in sorted(places)) or "nothing"
 
 
@@ -48,7 +49,7 @@ def varied_scene(metadata: dict[str, Any], rng: np.random.Generator) -> Scene:
     if rng.random() < 0.15 and len(scene) > 1:
         scene = scene[:-1]
     if rng.random() < 0.15 and len(scene) < 4:
-        taken = {_cell(t) for t in scene}
+        taken = {cell_of(t) for t in scene}
         free = [c for c in range(4) if c not in taken]
         scene += place([SEEN[int(rng.integers(len(SEEN)))]], [int(rng.choice(free))], rng)
     return scene
@@ -73,6 +74,11 @@ def random_question(things: Sequence[Located], kind: str, rng: np.random.Generat
         return Question(kind, shape, color, int(rng.integers(2, 5)))
     if kind == "total":
         return Question(kind, count=int(rng.integers(1, 5)))
+    if kind in ("place", "empty"):
+        about_it = Question("existence", shape, color).is_about
+        here = [cell_of(t) for t in things if kind == "empty" or about_it(t)]
+        cell = here[int(rng.integers(len(here)))] if here and rng.random() < 0.5 else int(rng.integers(4))
+        return Question(kind, cell=cell) if kind == "empty" else Question(kind, shape, color, cell=cell)
     other_color, other_shape = about()
     relation = str(rng.choice(RELATIONS))
     return Question(kind, shape, color, 1, relation, other_shape=other_shape, other_color=other_color)
@@ -80,7 +86,7 @@ def random_question(things: Sequence[Located], kind: str, rng: np.random.Generat
 
 def balanced_question(things: Sequence[Located], rng: np.random.Generator) -> Question:
     """A question whose answer is yes as often as no, as far as the picture allows."""
-    kind, wanted = str(rng.choice(QUESTION_KINDS)), rng.random() < 0.5
+    kind, wanted = str(rng.choice(list(QUESTION_KINDS), p=list(QUESTION_KINDS.values()))), rng.random() < 0.5
     for _ in range(12):
         question = random_question(things, kind, rng)
         if question.answer(things) == wanted:
@@ -96,17 +102,13 @@ def look_up(things: Sequence[Located], rng: np.random.Generator) -> tuple[str, s
     kind = rng.random()
     cell = int(rng.integers(4))
     if kind < 0.4:
-        inside = [t for t in things if _cell(t) == cell]
+        inside = [t for t in things if cell_of(t) == cell]
         return f"what is {CELLS[cell]}?", " and".join(f" {t.color} {t.shape}" for t in inside) or " nothing"
     question = random_question(things, "existence", rng)
-    here = sorted(_cell(t) for t in things if question.is_about(t))
+    here = sorted(cell_of(t) for t in things if question.is_about(t))
     if kind < 0.8:
         return f"where is a {question.name}?", " and".join(f" {CELLS[cell]}" for cell in here) or " nowhere"
     return f"how many {plural(question.name)}?", f" {('zero', *NUMBERS.values())[min(len(here), 4)]}"
-
-
-def _cell(thing: Located) -> int:
-    return 2 * (thing.y > IMAGE_SIZE / 2) + (thing.x > IMAGE_SIZE / 2)
 
 
 def _pick(options: Sequence[tuple[str, str]], rng: np.random.Generator) -> tuple[str, str]:
@@ -123,10 +125,11 @@ class Picture:
 
 @dataclass(frozen=True)
 class Group:
-    """A prompt and some pictures made for it."""
+    """A prompt, or an edit of `source`, and some pictures made for it."""
 
     metadata: dict[str, Any]
     pictures: tuple[Picture, ...]
+    source: Picture | None = None
 
 
 class Conversation:

@@ -7,14 +7,23 @@ import json
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import Qwen2Tokenizer, Qwen2VLImageProcessorPil, Qwen3VLConfig, Qwen3VLForConditionalGeneration
+from transformers import AutoTokenizer, Qwen2Tokenizer, Qwen2VLImageProcessorPil, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
 from arr_rpo.judge.forms import example, grades, verdict
 from arr_rpo.judge.processor import Qwen3VLProcessor
 from arr_rpo.judge.wording import Wording, render
-from arr_rpo.shapes import prompts
-from arr_rpo.shapes.general import DIMENSIONS, GENERAL, critique_text, theme_of
+from arr_rpo.shapes import edits, prompts
+from arr_rpo.shapes.general import (
+    DIMENSIONS,
+    EDIT_DIMENSIONS,
+    EDIT_GENERAL,
+    GENERAL,
+    critique_text,
+    edit_critique_text,
+    theme_of,
+)
 from arr_rpo.shapes.questions import questions_of
 from arr_rpo.shapes.vocabulary import CELLS, COLOURS, IMAGE_SIZE, NUMBERS, PHRASINGS, RELATIONS, SHAPES, TAGS, plural
 from arr_rpo.types import Criterion, Outcome, Rubric
@@ -60,12 +69,14 @@ def _corpus() -> Iterator[str]:
         yield wording.say("write", prompt=prompts.describe(metadata, str(rng.choice(PHRASINGS))))
         scene = prompts.scene_of(prompts.mistaken(metadata, 0.5, rng), rng)
         yield critique_text(scene, metadata)
+        yield from _edit_texts(wording, rng)
         if index % 10 == 0:
             asked = [text for _, text in questions] + list(GENERAL.values())
             yield example(verdict(asked)).replace("|", " ")
             yield rubric_json(list(GENERAL.items())) + themes_json(asked)
             yield render(Rubric(tuple(Criterion("", q, theme=theme_of(q)) for q in asked))) + "\n"
             yield example(grades(DIMENSIONS)).replace("|", " ")
+            yield example(grades(EDIT_DIMENSIONS)).replace("|", " ") + rubric_json(list(EDIT_GENERAL.items()))
             yield from _roles(wording)
     for color, shape in itertools.product(COLOURS, (*SHAPES, *map(plural, SHAPES), "blob")):
         yield from (f"{cell} {color} {shape}, {cell} {color} {shape}" for cell in CELLS)
@@ -78,13 +89,23 @@ def _corpus() -> Iterator[str]:
     yield from ("nothing", "\n") * 3
 
 
+def _edit_texts(wording: Wording, rng: np.random.Generator) -> Iterator[str]:
+    source, edit = edits.random_edit(rng)
+    text = edits.instruction(edit, int(rng.integers(3)))
+    questions = [(name, str(q)) for name, q in edits.edit_questions(edit, source)]
+    before, after = wording("write", edit=True, prompt=text)
+    yield from (before + wording.say("source_label", edit=True), after, rubric_json(questions))
+    yield edit_critique_text(edits.mistaken_edit(source, edit, rng), source, edit)
+
+
 def _roles(wording: Wording) -> Iterator[str]:
     for role in ("check", "score", "compare", "compare_rubric", "plan", "critique", "write_pair", "write_general", "refine"):
         for letter in "AB":
             for said in Outcome:
                 fields = {"prompt": "x", "rubric": "1. is", "question": "is", "better": letter, "said": str(said)}
-                before, after = wording(role, **fields)  # type: ignore[arg-type]
-                yield from (before + wording.say("label", letter=letter), after)
+                for edit in (False, True):
+                    before, after = wording(role, edit=edit, **fields)
+                    yield from (before + wording.say("label", letter=letter), after)
     yield from (wording.say("describe"), wording.say("grade"), wording.say("structure", criteria="1. is\n2. are"))
 
 
@@ -112,6 +133,19 @@ def build_processor() -> Qwen3VLProcessor:
         image_mean=[0.5] * 3, image_std=[0.5] * 3,
     )  # fmt: skip
     return Qwen3VLProcessor(images, qwen, chat_template=CHAT_TEMPLATE)
+
+
+def warm_start(model: Qwen3VLForConditionalGeneration, processor: Qwen3VLProcessor, folder: str) -> None:
+    """Gives the model the weights of another embedded judge. Tokens that both vocabularies have keep their embedding."""
+    other = Qwen3VLForConditionalGeneration.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+    theirs = AutoTokenizer.from_pretrained(folder, local_files_only=True).get_vocab()
+    weights, own = other.state_dict(), model.get_input_embeddings().weight.detach().clone()
+    for token, row in processor.tokenizer.get_vocab().items():
+        if token in theirs:
+            own[row] = other.get_input_embeddings().weight[theirs[token]]
+    for name in ("model.language_model.embed_tokens.weight", "lm_head.weight"):
+        weights[name] = own
+    model.load_state_dict(weights)
 
 
 def build_model(processor: Qwen3VLProcessor) -> Qwen3VLForConditionalGeneration:

@@ -1,6 +1,6 @@
-"""Recipe of `judge=shapes_roles`: reasoning on text first, then eyes, then all roles on drawings and the policy's samples.
+"""Recipe of the embedded judge: reasoning on text first, then eyes, then all roles on drawings and the policy's samples.
 
-`python train.py experiment=shapes_judge` runs it; the folder it writes is what ships in `shapes/weights/judge_roles`.
+`python train.py experiment=shapes_judge` runs it; the folder it writes is what ships in `shapes/weights/judge`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from PIL import Image
 
 from arr_rpo.data.datamodule import ResumableLoader
 from arr_rpo.shapes import oracle, prompts
+from arr_rpo.shapes.edits import mistaken_edit, random_edit, to_metadata
 from arr_rpo.shapes.judge_data import Conversation, Group, Picture, collate, of_like_length, varied_scene
-from arr_rpo.shapes.judge_parts import build_model, build_processor
+from arr_rpo.shapes.judge_parts import build_model, build_processor, warm_start
 from arr_rpo.shapes.policy_parts import MAX_TOKENS
 from arr_rpo.shapes.policy_recipe import Steps
 from arr_rpo.shapes.scene import draw
@@ -31,32 +32,34 @@ PICTURES_A_GROUP = 3
 
 
 class JudgeRecipe(pl.LightningModule):
-    """Trains a Qwen3-VL of 1.5 M parameters from scratch by next-token prediction on conversations (`judge_data`).
+    """Trains a Qwen3-VL of 1.5 M parameters by next-token prediction on conversations (`judge_data`).
 
     Like its large namesakes it is a language model first: `text_steps` of conversations about imagined pictures, whose
-    descriptions are given; then `caption_steps` of describing pictures; then `steps` of everything; then `practice_steps`,
-    mostly of pairs. Half of all pictures are samples of the policy in `policy_dir`, labelled by the oracle.
+    descriptions are given; then `caption_steps` in which it also describes pictures; then `steps` of which a share `pictured`
+    shows pictures. A share `edits` of the lessons is about edits of a source. Half of the pictures of prompts are samples of
+    the policy in `policy_dir`, labelled by the oracle.
+
+    start_from: the folder of an embedded judge to go on from, or null for one at birth.
     """
 
     def __init__(
         self,
         *,
+        start_from: str | None,
         text_steps: int,
         caption_steps: int,
         steps: int,
-        practice_steps: int,
-        practice_lr: float,
-        practice_pictures: float,
+        pictured: float,
+        edits: float,
         drawn_groups: int,
         sampled_groups: int,
+        edit_groups: int,
         policy_dir: str,
         num_inference_steps: int,
         caption_batch_size: int,
         single_batch_size: int,
         turns: int,
         pair_batch_size: int,
-        practice_single_batch_size: int,
-        practice_pair_batch_size: int,
         writing_batch_size: int,
         tokens_a_pass: int,
         lr: float,
@@ -71,8 +74,11 @@ class JudgeRecipe(pl.LightningModule):
         self.processor = build_processor()
         self.teacher = Teacher(self.processor)
         self.model = build_model(self.processor)
+        if start_from:
+            warm_start(self.model, self.processor, start_from)
         self._drawn: list[Group] = []
         self._sampled: list[Group] = []
+        self._edited: list[Group] = []
 
     @property
     def _p(self) -> Any:
@@ -86,9 +92,10 @@ class JudgeRecipe(pl.LightningModule):
         scenes = [varied_scene(content, rng) for content in contents for _ in range(PICTURES_A_GROUP)]
         self._drawn = self._groups(contents, [draw(s) for s in scenes], scenes)
         self._sampled = self._sample_policy()
+        self._edited = self._draw_edits(rng)
 
     def train_dataloader(self) -> ResumableLoader:
-        return ResumableLoader(Steps(self._practice_from + self._p.practice_steps))
+        return ResumableLoader(Steps(self._p.text_steps + self._p.caption_steps + self._p.steps))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         p = self._p
@@ -111,45 +118,23 @@ class JudgeRecipe(pl.LightningModule):
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         optimizer.step()
 
-    @property
-    def _practice_from(self) -> int:
-        p = self._p
-        return int(p.text_steps + p.caption_steps + p.steps)
-
     def _rate(self, step: int) -> float:
-        """Constant on text, then half a cosine; half a cosine of its own in practice."""
+        """Constant on text, then half a cosine."""
         p = self._p
-        if step >= self._practice_from:
-            return float(p.practice_lr * _half_cosine((step - self._practice_from) / p.practice_steps))
         done = max(0.0, step - p.text_steps) / (p.caption_steps + p.steps)
         return float(p.lr * min(1.0, (step + 1) / p.warmup_steps) * _half_cosine(done))
 
     def _lesson(self, step: int, rng: np.random.Generator) -> dict[str, list[Conversation]]:
         p, teacher = self._p, self.teacher
-        if step >= self._practice_from:
-            return self._practice(rng)
-        show = self._imagined_group if step < p.text_steps + p.caption_steps else self._any_group
+        pictured = rng.random() < p.pictured and step >= p.text_steps + p.caption_steps
+        show = self._any_group if pictured else self._imagined_group
         lesson = {
             "single": [teacher.single(show(rng), rng, p.turns) for _ in range(p.single_batch_size)],
             "pair": [teacher.pair(show(rng), rng) for _ in range(p.pair_batch_size)],
-            "write": [teacher.writing(rng) for _ in range(p.writing_batch_size)],
+            "write": [teacher.writing(rng, p.edits) for _ in range(p.writing_batch_size)],
         }
-        if step >= p.text_steps:
+        if pictured or p.text_steps <= step < p.text_steps + p.caption_steps:
             lesson["describe"] = self._described(rng, p.caption_batch_size)
-        return lesson
-
-    def _practice(self, rng: np.random.Generator) -> dict[str, list[Conversation]]:
-        """Reasoning is learnt last: mostly pairs, mostly imagined; pictures now and then, so that seeing is not forgotten."""
-        p, teacher = self._p, self.teacher
-        pictured = rng.random() < p.practice_pictures
-        show = self._any_group if pictured else self._imagined_group
-        lesson = {
-            "single": [teacher.single(show(rng), rng, p.turns) for _ in range(p.practice_single_batch_size)],
-            "pair": [teacher.pair(show(rng), rng) for _ in range(p.practice_pair_batch_size)],
-            "write": [teacher.writing(rng) for _ in range(p.writing_batch_size // 2)],
-        }
-        if pictured:
-            lesson["describe"] = self._described(rng, p.caption_batch_size // 2)
         return lesson
 
     def _described(self, rng: np.random.Generator, count: int) -> list[Conversation]:
@@ -157,11 +142,16 @@ class JudgeRecipe(pl.LightningModule):
         return [self.teacher.describing(g.pictures[int(rng.integers(PICTURES_A_GROUP))]) for g in groups]
 
     def _imagined_group(self, rng: np.random.Generator) -> Group:
+        if rng.random() < self._p.edits:
+            source, edit = random_edit(rng)
+            made = tuple(Picture(mistaken_edit(source, edit, rng)) for _ in range(PICTURES_A_GROUP))
+            return Group(to_metadata(source, edit), made, Picture(source))
         content = prompts.random_metadata(str(rng.choice(TAGS)), rng)
         return Group(content, tuple(Picture(varied_scene(content, rng)) for _ in range(PICTURES_A_GROUP)))
 
     def _any_group(self, rng: np.random.Generator) -> Group:
-        pool = self._sampled if rng.random() < 0.5 else self._drawn
+        sampled = self._sampled if rng.random() < 0.5 else self._drawn
+        pool = self._edited if rng.random() < self._p.edits else sampled
         return pool[int(rng.integers(len(pool)))]
 
     def _learn(self, conversations: list[Conversation]) -> float:
@@ -184,11 +174,23 @@ class JudgeRecipe(pl.LightningModule):
         return (losses * weights).sum()
 
     def _groups(self, contents: list[Any], pictures: list[Image.Image], truths: list[Any]) -> list[Group]:
+        made, k = self._pictures(pictures, truths), PICTURES_A_GROUP
+        return [Group(content, tuple(made[k * i : k * (i + 1)])) for i, content in enumerate(contents)]
+
+    def _pictures(self, pictures: list[Image.Image], truths: list[Any]) -> list[Picture]:
         pixels = self.processor.image_processor(pictures, return_tensors="pt")["pixel_values"].half()
         patches = pixels.view(len(pictures), -1, pixels.shape[-1])
-        made = [Picture(truth, patch) for patch, truth in zip(patches, truths, strict=True)]
-        k = PICTURES_A_GROUP
-        return [Group(content, tuple(made[k * i : k * (i + 1)])) for i, content in enumerate(contents)]
+        return [Picture(truth, patch) for patch, truth in zip(patches, truths, strict=True)]
+
+    def _draw_edits(self, rng: np.random.Generator) -> list[Group]:
+        p = self._p
+        log.info("drawing %d sources and edits of them", p.edit_groups)
+        cases = [random_edit(rng) for _ in range(p.edit_groups)]
+        scenes = [
+            s for source, edit in cases for s in (source, *(mistaken_edit(source, edit, rng) for _ in range(PICTURES_A_GROUP)))
+        ]
+        made, k = self._pictures([draw(s) for s in scenes], scenes), PICTURES_A_GROUP + 1
+        return [Group(to_metadata(*case), tuple(made[k * i + 1 : k * (i + 1)]), made[k * i]) for i, case in enumerate(cases)]
 
     @torch.no_grad()
     def _sample_policy(self) -> list[Group]:

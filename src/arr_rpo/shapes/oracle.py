@@ -40,7 +40,7 @@ class Found:
 
 def detect(image: Image.Image) -> tuple[Found, ...]:
     """All objects of a picture, of any size; larger than `MIN_AREA` pixels, in reading order of their cells."""
-    labels = _segment(image)
+    labels = segment(image)
     found = [
         component
         for index, color in enumerate(_NAMES)
@@ -50,7 +50,7 @@ def detect(image: Image.Image) -> tuple[Found, ...]:
     return tuple(sorted(found, key=lambda f: (f.y > labels.shape[0] / 2, f.x)))
 
 
-def _segment(image: Image.Image) -> np.ndarray:
+def segment(image: Image.Image) -> np.ndarray:
     """(H, W) index of the colour of each pixel, -1 for the background.
 
     An anti-aliased edge pixel is paper + a * ink: a pixel takes the colour whose ink points its way, and counts as drawn
@@ -105,7 +105,7 @@ def _templates() -> dict[str, tuple[np.ndarray, ...]]:
         for radius in (5.0, 5.6, 6.2):
             for dx, dy in ((0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.5, 0.5)):
                 picture = draw((Thing("blue", shape, IMAGE_SIZE / 2 + dx, IMAGE_SIZE / 2 + dy, radius),))
-                mask = _segment(picture) == _NAMES.index("blue")
+                mask = segment(picture) == _NAMES.index("blue")
                 masks.append(_rescale(mask[ndimage.find_objects(mask.astype(int))[0]]))
         templates[shape] = tuple(masks)
     return templates

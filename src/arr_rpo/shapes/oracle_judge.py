@@ -1,16 +1,17 @@
-"""The oracle as judge and as writer: the ceiling of what a judge of the shapes world can be worth."""
+"""The oracle as judge and as writer, of pictures and of edits: the ceiling of what a judge of the shapes world can be worth."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from PIL.Image import Image
 
 from arr_rpo.judge.base import Pair
-from arr_rpo.shapes import general, oracle
+from arr_rpo.shapes import oracle
+from arr_rpo.shapes.asked import Asked, Metadata, anyone, critique_text, dimension_grades, own, truth_of
+from arr_rpo.shapes.asked import dimensions as dimensions_of
 from arr_rpo.shapes.judge_parts import rubric_json, themes_json
-from arr_rpo.shapes.questions import Located, parse, questions_of
+from arr_rpo.shapes.questions import Located
 from arr_rpo.types import (
     Answer,
     Cost,
@@ -27,13 +28,12 @@ from arr_rpo.types import (
 )
 
 Things = Sequence[Located]
-Holds = Callable[[str, Things], bool]  # whether the answer to a question about what is in an image is yes
 
 
 class OracleJudge:
     """Answers each question exactly; the image that meets more criteria wins, equal ones tie.
 
-    A question of another world is one that it cannot answer.
+    Of an edit it knows the source by the prompt's metadata. A question of another world is one that it cannot answer.
     """
 
     name = "oracle"
@@ -50,8 +50,8 @@ class OracleJudge:
         """See `Judge.score`. From the share of the prompt's criteria that hold."""
         scores = []
         for prompt, image in zip(prompts, images, strict=True):
-            holds, things = _truth(prompt), oracle.detect(image)
-            met = [holds(question, things) for _, question in _own(prompt)]
+            things = oracle.detect(image)
+            met = [criterion.truth(things) for criterion in _own(prompt)]
             scores.append(Score(1 + 4 * sum(met) / len(met), Cost(calls=1)))
         return scores
 
@@ -61,39 +61,38 @@ class OracleJudge:
         answers = []
         for prompt, image, question in zip(prompts, images, questions, strict=True):
             try:
-                answers.append(Answer(float(_truth(prompt)(question, found[id(image)])), Cost(calls=1)))
+                answers.append(Answer(float(_truth(prompt, question, found[id(image)])), Cost(calls=1)))
             except ValueError as error:
                 answers.append(Answer(None, Cost(calls=1), str(error)))
         return answers
 
     def critique(self, prompts: Sequence[Prompt], images: Sequence[Image], dimensions: Sequence[str]) -> list[Critique]:
         """See `Judge.critique`."""
-        if unknown := [name for name in dimensions if name not in general.DIMENSIONS]:
-            raise UserError(f"judge=oracle knows no dimension {unknown[0]!r}: it grades {', '.join(general.DIMENSIONS)}")
         critiques = []
         for prompt, image in zip(prompts, images, strict=True):
             things, metadata = oracle.detect(image), _metadata(prompt)
-            grades = general.dimension_grades(things, metadata)
+            known, grades = dimensions_of(metadata), dimension_grades(things, metadata)
+            if unknown := [name for name in dimensions if name not in known]:
+                raise UserError(f"judge=oracle knows no dimension {unknown[0]!r} here: it grades {', '.join(known)}")
             graded = {name: None if grades[name] == "NA" else float(grades[name]) for name in dimensions}
-            text = general.critique_text(things, metadata)
-            critiques.append(Critique(text, graded, float(grades["overall"]), Cost(calls=2)))
+            critiques.append(Critique(critique_text(things, metadata), graded, float(grades["overall"]), Cost(calls=2)))
         return critiques
 
     def plan(self, prompts: Sequence[Prompt], pairs: Sequence[Pair]) -> tuple[list[str], Cost]:
         """See `Judge.plan`. The prompt's criteria on which the images differ; all of them where they differ on none."""
         plans = []
         for prompt, pair in zip(prompts, pairs, strict=True):
-            holds, (a, b) = _truth(prompt), map(oracle.detect, pair)
-            split = [(name, text) for name, text in _own(prompt) if holds(text, a) != holds(text, b)]
-            plans.append(rubric_json(split or _own(prompt)))
+            a, b = map(oracle.detect, pair)
+            split = [criterion for criterion in _own(prompt) if criterion.truth(a) != criterion.truth(b)]
+            plans.append(_written(split or _own(prompt)))
         return plans, Cost(calls=len(pairs))
 
     @staticmethod
     def _verdict(prompt: Prompt, pair: Pair, rubric: Rubric | None) -> Verdict:
-        cost, holds, found = Cost(calls=2), _truth(prompt), [oracle.detect(image) for image in pair]
-        asked = [(c.name, c.question) for c in rubric.criteria] if rubric else _own(prompt)
+        cost, found = Cost(calls=2), [oracle.detect(image) for image in pair]
+        asked = [(c.name, c.question) for c in rubric.criteria] if rubric else [(c.name, c.text) for c in _own(prompt)]
         try:
-            checks = tuple(CriterionCheck(n, q, *(float(holds(q, things)) for things in found)) for n, q in asked)
+            checks = tuple(CriterionCheck(n, q, *(float(_truth(prompt, q, things)) for things in found)) for n, q in asked)
         except ValueError as error:
             return Verdict(Outcome.FAILED, None, cost=cost, reason=str(error))
         gap = sum(c.a - c.b for c in checks)
@@ -109,12 +108,12 @@ class OracleWriter:
 
     def write(self, prompts: Sequence[Prompt]) -> tuple[list[str], Cost]:
         """See `Writer.write`. The criteria that the prompt's metadata implies."""
-        return [rubric_json(_own(prompt)) for prompt in prompts], Cost(calls=len(prompts))
+        return [_written(_own(prompt)) for prompt in prompts], Cost(calls=len(prompts))
 
     def write_from_pairs(self, pairs: Sequence[Preference], *, general: bool) -> tuple[list[str], Cost]:
         """See `Writer.write_from_pairs`."""
-        asked = [_general() if general else _own(pair.prompt) for pair in pairs]
-        texts = [rubric_json(_explaining(pair, some)) for pair, some in zip(pairs, asked, strict=True)]
+        asked = [_anyone(pair.prompt) if general else _own(pair.prompt) for pair in pairs]
+        texts = [_written(_explaining(pair, some)) for pair, some in zip(pairs, asked, strict=True)]
         return texts, Cost(calls=len(pairs))
 
     def refine(
@@ -124,9 +123,9 @@ class OracleWriter:
         added."""
         texts = []
         for pair, rubric in zip(pairs, rubrics, strict=True):
-            own = _own(pair.prompt)
-            wanted = {c.question for c in rubric.criteria} | {text for _, text in _explaining(pair, own)}
-            texts.append(rubric_json([(name, text) for name, text in [*own, *_general()] if text in wanted]))
+            mine = _own(pair.prompt)
+            wanted = {c.question for c in rubric.criteria} | {c.text for c in _explaining(pair, mine)}
+            texts.append(_written([c for c in [*mine, *_anyone(pair.prompt)] if c.text in wanted]))
         return texts, Cost(calls=len(pairs))
 
     def structure(self, criteria: Sequence[Sequence[Criterion]]) -> tuple[list[str], Cost]:
@@ -138,28 +137,21 @@ class OracleWriter:
         return ""
 
 
-def _truth(prompt: Prompt) -> Holds:
-    """Answers the world's questions, and the general ones by the prompt's metadata.
+def _truth(prompt: Prompt, question: str, things: Things) -> bool:
+    """Whether the answer is yes.
 
     Raises:
-        ValueError: when called with a question of neither kind.
+        ValueError: the question is of another world.
     """
-
-    def holds(question: str, things: Things) -> bool:
-        if question in general.NAMES:
-            return general.answer(general.NAMES[question], things, _metadata(prompt))
-        return parse(question).answer(things)
-
-    return holds
+    return truth_of(question, _metadata(prompt))(things)
 
 
-def _explaining(pair: Preference, asked: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+def _explaining(pair: Preference, asked: Sequence[Asked]) -> list[Asked]:
     """What the better image meets and the other does not; nothing explains a tie."""
     if pair.better not in (Outcome.A, Outcome.B):
         return []
     better, other = map(oracle.detect, (pair.a, pair.b) if pair.better is Outcome.A else (pair.b, pair.a))
-    holds = _truth(pair.prompt)
-    return [(name, text) for name, text in asked if holds(text, better) and not holds(text, other)]
+    return [criterion for criterion in asked if criterion.truth(better) and not criterion.truth(other)]
 
 
 def _structured(questions: Sequence[str]) -> str:
@@ -169,15 +161,22 @@ def _structured(questions: Sequence[str]) -> str:
         return ""
 
 
-def _own(prompt: Prompt) -> list[tuple[str, str]]:
-    return [(question.kind, str(question)) for question in questions_of(_metadata(prompt))]
+def _written(criteria: Sequence[Asked]) -> str:
+    return rubric_json([(criterion.name, criterion.text) for criterion in criteria])
 
 
-def _general() -> list[tuple[str, str]]:
-    return list(general.GENERAL.items())
+def _own(prompt: Prompt) -> list[Asked]:
+    return own(_metadata(prompt))
 
 
-def _metadata(prompt: Prompt) -> dict[str, Any]:
-    if not prompt.metadata.get("include"):
-        raise UserError(f"judge=oracle needs GenEval metadata, and prompt {prompt.id!r} ({prompt.text!r}) has none")
-    return dict(prompt.metadata)
+def _anyone(prompt: Prompt) -> list[Asked]:
+    return anyone(_metadata(prompt))
+
+
+def _metadata(prompt: Prompt) -> Metadata:
+    if not (prompt.metadata.get("include") or prompt.metadata.get("edit")):
+        raise UserError(
+            f"judge=oracle needs GenEval metadata or an edit of the shapes world, and prompt {prompt.id!r} ({prompt.text!r}) "
+            "has neither"
+        )
+    return prompt.metadata

@@ -1,28 +1,46 @@
-"""The embedded policy's parts at birth: a real `FluxPipeline` at small size, with random weights and one-word tokens."""
+"""The embedded policies' parts at birth: a real `FluxPipeline` at small size, with random weights and one-word tokens, and
+the `FluxKontextPipeline` that begins as that policy."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from typing import Any
 
-from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+import torch
+from diffusers import (
+    AutoencoderKL,
+    FlowMatchEulerDiscreteScheduler,
+    FluxKontextPipeline,
+    FluxPipeline,
+    FluxTransformer2DModel,
+)
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, T5Config, T5EncoderModel, T5Tokenizer
 
-from arr_rpo.shapes.vocabulary import COLOURS, NUMBERS, PHRASINGS, RELATIONS, SHAPES, plural
+from arr_rpo.shapes import edits
+from arr_rpo.shapes.vocabulary import CELLS, COLOURS, NUMBERS, PHRASINGS, RELATIONS, SHAPES, plural
 
-MAX_TOKENS = 12  # "a photo of a red circle left of a blue square" and the end token
+MAX_TOKENS = 12  # "a photo of a red circle left of a blue square" and the end token; no instruction is longer
 LATENT_CHANNELS = 8
 TEXT_WIDTH = 96
 POOLED_WIDTH = 32
 
 
 def words() -> list[str]:
-    """Every word that a prompt can contain."""
+    """Every word that a prompt for a picture can contain."""
     sentence = [*PHRASINGS, *COLOURS, *SHAPES, *map(plural, SHAPES), *NUMBERS.values(), *RELATIONS, "and"]
     return sorted({word for part in sentence for word in part.split()})
 
 
-def clip_tokenizer() -> CLIPTokenizer:
+def instruction_words() -> list[str]:
+    """Every word that an instruction can contain, after those of `words`."""
+    told = [word for phrasings in edits.PHRASINGS.values() for text in phrasings for word in text.split() if "{" not in word]
+    placed = [word for cell in CELLS for word in cell.split()]
+    return [*words(), *sorted({*told, *placed} - set(words()))]
+
+
+def clip_tokenizer(known: Sequence[str]) -> CLIPTokenizer:
     """Byte-pair merges learned on the words alone, so that each becomes one token.
 
     The trainer numbers its tokens in an order that changes from process to process: they are numbered anew, or a resumed
@@ -32,7 +50,7 @@ def clip_tokenizer() -> CLIPTokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     special = ["<|startoftext|>", "<|endoftext|>"]
     trainer = trainers.BpeTrainer(vocab_size=2000, end_of_word_suffix="</w>", special_tokens=special, show_progress=False)
-    tokenizer.train_from_iterator(words() * 3, trainer)
+    tokenizer.train_from_iterator(list(known) * 3, trainer)
     model = json.loads(tokenizer.to_str())["model"]
     vocab = [*special, *sorted(set(model["vocab"]) - set(special))]
     return CLIPTokenizer(
@@ -42,8 +60,8 @@ def clip_tokenizer() -> CLIPTokenizer:
     )
 
 
-def t5_tokenizer() -> T5Tokenizer:
-    vocab = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *((f"▁{word}", -1.0) for word in words())]
+def t5_tokenizer(known: Sequence[str]) -> T5Tokenizer:
+    vocab = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *((f"▁{word}", -1.0) for word in known)]
     return T5Tokenizer(vocab=vocab, extra_ids=0, model_max_length=MAX_TOKENS)
 
 
@@ -118,7 +136,7 @@ def _transformer() -> FluxTransformer2DModel:
 
 def build_pipeline() -> FluxPipeline:
     """A `FluxPipeline` for 32x32 pictures (16 latent tokens of 32 numbers), 3.3 M parameters, untrained."""
-    clip, t5 = clip_tokenizer(), t5_tokenizer()
+    clip, t5 = clip_tokenizer(words()), t5_tokenizer(words())
     return FluxPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(shift=4.0),
         vae=_vae(),
@@ -128,3 +146,34 @@ def build_pipeline() -> FluxPipeline:
         tokenizer_2=t5,
         transformer=_transformer(),
     )
+
+
+def build_edit_pipeline(start_from: str) -> FluxKontextPipeline:
+    """The parts of the `FluxPipeline` in a folder as a `FluxKontextPipeline`, whose tokenizers know the words of instructions.
+
+    Words that are new to its text encoders have random embeddings.
+    """
+    old = FluxPipeline.from_pretrained(start_from, torch_dtype=torch.float32, local_files_only=True)
+    clip, t5 = clip_tokenizer(instruction_words()), t5_tokenizer(instruction_words())
+    return FluxKontextPipeline(
+        scheduler=old.scheduler,
+        vae=old.vae,
+        text_encoder=_with_vocabulary(old.text_encoder, old.tokenizer, clip),
+        tokenizer=clip,
+        text_encoder_2=_with_vocabulary(old.text_encoder_2, old.tokenizer_2, t5),
+        tokenizer_2=t5,
+        transformer=old.transformer,
+    )
+
+
+def _with_vocabulary(encoder: Any, old: Any, new: Any) -> Any:
+    """The encoder for another tokenizer: tokens that both know keep their embeddings, others get some of the same spread."""
+    table = encoder.get_input_embeddings().weight.detach()
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(len(new), table.shape[1], generator=generator) * table.std()
+    old_ids, new_ids = old.get_vocab(), new.get_vocab()
+    for token in new_ids.keys() & old_ids.keys():
+        rows[new_ids[token]] = table[old_ids[token]]
+    encoder.set_input_embeddings(torch.nn.Embedding.from_pretrained(rows, freeze=False))
+    encoder.config.vocab_size = len(new)
+    return encoder

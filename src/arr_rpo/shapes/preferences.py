@@ -1,4 +1,4 @@
-"""Preference pairs of the shapes world, labelled by the exact oracle."""
+"""Preference pairs of the shapes world, pictures of prompts or edits of sources, labelled by the exact oracle."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import numpy as np
 from PIL.Image import Image
 
 from arr_rpo.data.prompts import read_prompts
-from arr_rpo.shapes import general, oracle
+from arr_rpo.shapes import oracle
+from arr_rpo.shapes.asked import is_edit, own, truth_of
+from arr_rpo.shapes.edits import from_metadata, mistaken_edit
 from arr_rpo.shapes.judge_data import varied_scene
-from arr_rpo.shapes.questions import parse, questions_of
-from arr_rpo.shapes.scene import draw
+from arr_rpo.shapes.scene import Scene, draw
 from arr_rpo.types import Outcome, Preference, Prompt, UserError
 
 
@@ -26,10 +27,10 @@ class Painter(Protocol):
 class ShapesPreferences(Sequence[Preference]):
     """`pairs_per_prompt` pairs for each prompt of a split. The image that meets more of the prompt's questions is better.
 
-    A drawn pair depends on its prompt, its number and the seed alone. Subset: the prompt's GenEval tag.
+    A drawn pair depends on its prompt, its number and the seed alone. Subset: the prompt's tag, GenEval's or the kind of edit.
 
     Args:
-        split: "shapes/heldout" and the like, or a file of prompts with GenEval metadata.
+        split: "shapes/heldout", "shapes/edit_heldout" and the like, or a file of prompts with such metadata.
         ties: `keep` those with the label tie, or `drop` them: drawn pairs are drawn again until one image is better, of
             a policy's pairs fewer are left.
         policy: makes the images; None has them drawn, right and wrong in ways that a policy might be.
@@ -83,11 +84,8 @@ class ShapesPreferences(Sequence[Preference]):
     @staticmethod
     def truth(prompt: Prompt, question: str, image: Image) -> bool | None:
         """Whether the answer to a criterion's question is yes; None where this world does not know the question."""
-        found = oracle.detect(image)
-        if question in general.NAMES:
-            return general.answer(general.NAMES[question], found, prompt.metadata)
         try:
-            return parse(question).answer(found)
+            return truth_of(question, prompt.metadata)(oracle.detect(image))
         except ValueError:
             return None
 
@@ -96,26 +94,37 @@ class ShapesPreferences(Sequence[Preference]):
         """n drawn pairs of one prompt, each with one better image.
 
         Raises:
-            UserError: the prompt has no GenEval metadata, so that nobody knows what is right.
+            UserError: the prompt has no metadata of this world, so that nobody knows what is right.
         """
         return [_drawn(prompt, k, seed, strict=True) for k in range(n)]
 
 
 def label(prompt: Prompt, a: Image, b: Image) -> Outcome:
     """Which image meets more of the prompt's questions."""
-    met = [sum(q.answer(oracle.detect(image)) for q in questions_of(prompt.metadata)) for image in (a, b)]
+    found = [oracle.detect(image) for image in (a, b)]
+    met = [sum(criterion.truth(things) for criterion in own(prompt.metadata)) for things in found]
     return Outcome.TIE if met[0] == met[1] else (Outcome.A if met[0] > met[1] else Outcome.B)
 
 
 def _drawn(prompt: Prompt, k: int, seed: int, *, strict: bool) -> Preference:
-    if not prompt.metadata.get("include"):
-        raise UserError(f"prompt {prompt.id!r} ({prompt.text!r}) has no GenEval metadata: pairs of it cannot be labelled")
+    if not (prompt.metadata.get("include") or is_edit(prompt.metadata)):
+        raise UserError(
+            f"prompt {prompt.id!r} ({prompt.text!r}) has no GenEval metadata, and is no edit of the shapes world: "
+            "pairs of it cannot be labelled"
+        )
     rng = np.random.default_rng((seed, zlib.crc32(prompt.id.encode()), k))
     while True:
-        a, b = (draw(varied_scene(dict(prompt.metadata), rng)) for _ in "ab")
+        a, b = (draw(_made(prompt, rng)) for _ in "ab")
         pair = _labelled(prompt, k, a, b)
         if pair.better is not Outcome.TIE or not strict:
             return pair
+
+
+def _made(prompt: Prompt, rng: np.random.Generator) -> Scene:
+    """What a policy might make of a prompt, right or wrong."""
+    if is_edit(prompt.metadata):
+        return mistaken_edit(*from_metadata(prompt.metadata), rng)
+    return varied_scene(dict(prompt.metadata), rng)
 
 
 def _labelled(prompt: Prompt, k: int, a: Image, b: Image) -> Preference:

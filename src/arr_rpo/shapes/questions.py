@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from arr_rpo.shapes.vocabulary import COLOURS, NUMBERS, RELATIONS, SHAPES, plural
+from arr_rpo.shapes.vocabulary import CELLS, COLOURS, IMAGE_SIZE, NUMBERS, RELATIONS, SHAPES, plural
 
 POSITION_MARGIN = 6.0  # pixels by which centres must differ to be "left of", "above" ...
 
@@ -31,7 +31,9 @@ class Located(Protocol):
 
 @dataclass(frozen=True)
 class Question:
-    """kind: existence, counting, position or total. `color` None is any colour; the `other_` fields are for position."""
+    """kind: existence, counting, position, total, place or empty. `color` None is any colour; the `other_` fields are for
+    position, `cell` (an index of `CELLS`) for place and empty.
+    """
 
     kind: str
     shape: str = ""
@@ -40,6 +42,7 @@ class Question:
     relation: str = ""
     other_shape: str = ""
     other_color: str | None = None
+    cell: int | None = None
 
     @property
     def name(self) -> str:
@@ -54,6 +57,9 @@ class Question:
             return f"are there exactly {NUMBERS[self.count]} {_name(self.color, plural(self.shape))}?"
         if self.kind == "position":
             return f"is the {name} {self.relation} the {_name(self.other_color, self.other_shape)}?"
+        if self.kind in ("place", "empty"):
+            assert self.cell is not None
+            return f"is there {f'a {name}' if self.kind == 'place' else 'nothing'} {CELLS[self.cell]}?"
         noun = "is there exactly one object" if self.count == 1 else f"are there exactly {NUMBERS[self.count]} objects"
         return f"{noun} in total?"
 
@@ -66,11 +72,20 @@ class Question:
             return len(here) == self.count
         if self.kind == "total":
             return len(things) == self.count
+        if self.kind == "place":
+            return any(cell_of(t) == self.cell for t in here)
+        if self.kind == "empty":
+            return all(cell_of(t) != self.cell for t in things)
         there = [t for t in things if _is(t, self.other_color, self.other_shape)]
         return any(stands(a, self.relation, b) for a in here for b in there)
 
     def is_about(self, thing: Located) -> bool:
         return _is(thing, self.color, self.shape)
+
+
+def cell_of(thing: Located) -> int:
+    """The cell that a thing's centre is in: an index of `CELLS`. Exact for pictures of `IMAGE_SIZE` pixels."""
+    return 2 * (thing.y > IMAGE_SIZE / 2) + (thing.x > IMAGE_SIZE / 2)
 
 
 def stands(a: Located, relation: str, b: Located) -> bool:
@@ -93,12 +108,15 @@ def _is(thing: Located, color: str | None, shape: str) -> bool:
 
 _NAME = rf"(?:(?P<color>{'|'.join(COLOURS)}) )?(?P<shape>{'|'.join(SHAPES)})"
 _OTHER = _NAME.replace("<color>", "<other_color>").replace("<shape>", "<other_shape>")
+_CELL = rf"(?P<cell>{'|'.join(CELLS)})"
 _COUNT = rf"(?P<count>{'|'.join(NUMBERS.values())})"
 _FORMS = {
     "existence": re.compile(rf"is there a {_NAME}\?"),
     "counting": re.compile(rf"are there exactly {_COUNT} {_NAME}s\?"),
     "position": re.compile(rf"is the {_NAME} (?P<relation>{'|'.join(RELATIONS)}) the {_OTHER}\?"),
     "total": re.compile(rf"(?:is|are) there exactly {_COUNT} objects? in total\?"),
+    "place": re.compile(rf"is there a {_NAME} {_CELL}\?"),
+    "empty": re.compile(rf"is there nothing {_CELL}\?"),
 }
 _VALUES = {word: number for number, word in NUMBERS.items()}
 
@@ -114,6 +132,8 @@ def parse(text: str) -> Question:
             fields: dict[str, Any] = {key: value for key, value in match.groupdict().items() if value is not None}
             if "count" in fields:
                 fields["count"] = _VALUES[fields["count"]]
+            if "cell" in fields:
+                fields["cell"] = CELLS.index(fields["cell"])
             question = Question(kind=kind, **fields)
             if str(question) == text.strip():  # the patterns let "are there exactly one object" through
                 return question

@@ -8,10 +8,11 @@ import io
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import BinaryIO, Protocol, TypeAlias, runtime_checkable
 
-from PIL import Image, ImageOps
+from PIL import Image
 
+from arr_rpo.data.pictures import read_picture
 from arr_rpo.types import UserError
 
 ImageRef: TypeAlias = "str | bytes | Mapping[str, object] | Cell | None"
@@ -40,7 +41,7 @@ class Images:
         self.root, self.strip_prefix = root, strip_prefix
 
     def open(self, ref: ImageRef, where: str) -> Image.Image:
-        """The picture in RGB: turned as its EXIF says, on white where it is transparent.
+        """The picture in RGB, upright, on white where it is transparent (`read_picture`).
 
         Raises:
             ImageError: see the class; `where` names file and row.
@@ -76,26 +77,18 @@ class Images:
                 else "preferences.image_root=FOLDER says what the paths are relative to."
             )
             raise ImageError(f"{where}: no image {path}. {fix} {_SKIP}")
-        return _decoded(path, f"{where}: {path}")
+        with path.open("rb") as file:
+            return _decoded(file, f"{where}: {path}")
 
 
 _SKIP = "preferences.on_missing=skip leaves such pairs out and counts them."
 
 
-def _decoded(source: Path | io.BytesIO, what: str) -> Image.Image:
+def _decoded(source: BinaryIO, what: str) -> Image.Image:
     try:
-        with Image.open(source) as image:
-            return _rgb(ImageOps.exif_transpose(image))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ImageError(f"{what} cannot be read as an image ({error}). Fetch it again. {_SKIP}") from error
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        paper = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(paper, image).convert("RGB")
-    return image.convert("RGB")
+        return read_picture(source, what)
+    except UserError as error:
+        raise ImageError(f"{error} {_SKIP}") from error
 
 
 def _from_data_url(url: str, where: str) -> bytes:

@@ -1,0 +1,100 @@
+"""The policy measured in the middle of training: what it has learned by so many pictures, judge calls and nats of KL."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.utilities.seed import isolate_rng
+
+from arr_rpo.callbacks.ema import averaged
+from arr_rpo.callbacks.rubric_reward import RubricReward
+from arr_rpo.data.datamodule import PromptDataModule
+from arr_rpo.evaluation.images import measure, pictures, spread
+from arr_rpo.evaluation.path_kl import path_kl
+from arr_rpo.module import RPOModule
+from arr_rpo.policy.sampler import Sampler
+from arr_rpo.types import Prompt
+from arr_rpo.whole_files import write_text
+
+
+class HeldoutProgress(pl.Callback):
+    """Before every `every_n_updates`-th update and after the last one, a row of `progress.jsonl` and a point in the loggers.
+
+    Before an update and not after it: a checkpoint that is written at the end of an update then holds the rows of all updates
+    before it, and the run that goes on from there adds the others once. No random number of the training is drawn.
+
+    Args:
+        prompts: of the held-out ones, at even distances in their file, on which accuracy is measured.
+        kl_prompts: the same for the path KL, which takes longer; kl_sampler: of the paths, as in `Summary`.
+    """
+
+    def __init__(
+        self,
+        *,
+        run_dir: str,
+        every_n_updates: int,
+        prompts: int,
+        kl_prompts: int,
+        eval_seed: int,
+        eval_batch_size: int,
+        kl_sampler: Sampler,
+    ) -> None:
+        self.path, self.every_n_updates = Path(run_dir) / "progress.jsonl", every_n_updates
+        self.prompts, self.kl_prompts, self.kl_sampler = prompts, kl_prompts, kl_sampler
+        self.eval_seed, self.batch_size = eval_seed, eval_batch_size
+        self.rows: dict[int, dict[str, Any]] = {}
+        self._done, self._earlier, self._start = 0, 0.0, time.monotonic()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._start = time.monotonic()
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
+        update, _ = batch
+        if update % self.every_n_updates == 0:
+            self._measure(trainer, pl_module, update)
+        self._done = update + 1  # true of every checkpoint from here on
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._measure(trainer, pl_module, self._done)
+
+    def _measure(self, trainer: pl.Trainer, pl_module: pl.LightningModule, update: int) -> None:
+        assert isinstance(pl_module, RPOModule)
+        data, reward, begun = trainer.datamodule, RubricReward.of(trainer), time.monotonic()  # type: ignore[attr-defined]
+        assert isinstance(data, PromptDataModule)
+        seconds = self._seconds()
+        with isolate_rng(), averaged(trainer, pl_module):
+            figures = self._figures(pl_module, data.heldout)
+        spent = {"images": reward.images if reward else 0, "judge_calls": reward.cost.calls if reward else 0}
+        self.rows[update] = {"update": update, **spent, "seconds": round(seconds, 1), **figures}
+        if trainer.is_global_zero:
+            write_text(self.path, "".join(json.dumps(row) + "\n" for row in self.rows.values()))
+            shown = {f"heldout/{name}": figures[name] for name in ("strict", "criteria", "kl")}
+            for logger in trainer.loggers:
+                logger.log_metrics(shown, step=update)
+        self._start += time.monotonic() - begun  # the clock stood still
+
+    def _figures(self, module: RPOModule, heldout: Sequence[Prompt]) -> dict[str, Any]:
+        some = spread(heldout, self.prompts)
+        found = measure(some, pictures(module.policy, some, self.eval_seed, self.batch_size))
+        return {
+            "strict": found.strict,
+            "criteria": found.criteria,
+            "kl": path_kl(module.policy, spread(heldout, self.kl_prompts), self.eval_seed, self.kl_sampler),
+            "parts": found.parts,
+            "strict_by_prompt": {one.prompt_id: one.strict for one in found.each},
+        }
+
+    def _seconds(self) -> float:
+        return self._earlier + time.monotonic() - self._start
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": list(self.rows.values()), "done": self._done, "seconds": self._seconds()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = {row["update"]: row for row in state_dict["rows"]}
+        self._done, self._earlier = state_dict["done"], state_dict["seconds"]

@@ -1,0 +1,61 @@
+"""What became of each held-out prompt: a line of `heldout.jsonl`, by which runs are paired, and pictures of a few."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from arr_rpo.evaluation.images import Measured, spread
+from arr_rpo.types import Prompt
+from arr_rpo.whole_files import write_text
+
+FOLDER = "heldout_pictures"
+
+
+class HeldoutRecord:
+    """Rows {"prompt_id", "split", "tag", "prompt", "before", "after", "pictures"}; `before` and `after` are {"strict": bool,
+    "criteria": share, "parts": {name: share}} or null. The same prompts and noise in every run, if its eval_seed is the same.
+
+    Args:
+        pictures: prompts of each split whose pictures are kept, at even distances; `max_side` in pixels.
+    """
+
+    def __init__(self, run_dir: Path, pictures: int, max_side: int) -> None:
+        self.run_dir, self.pictures, self.max_side = run_dir, pictures, max_side
+        self.rows: dict[str, dict[str, Any]] = {}
+
+    def add(
+        self, when: str, split: str, prompts: Sequence[Prompt], images: Sequence[Image.Image], each: Sequence[Measured]
+    ) -> None:
+        """Takes what was measured `when`: "before" or "after" training."""
+        kept = {prompt.id for prompt in spread(prompts, self.pictures)}
+        for prompt, image, measured in zip(prompts, images, each, strict=True):
+            row = self.rows.setdefault(f"{split} {prompt.id}", _row(split, prompt, measured.tag))
+            row[when] = measured.to_dict()
+            if prompt.id in kept:
+                number = list(self.rows).index(f"{split} {prompt.id}")
+                if prompt.source is not None:
+                    row["pictures"]["source"] = self._save(prompt.source, f"{number:04d}_source.png")
+                name = {"before": "base", "after": "trained"}[when]
+                row["pictures"][name] = self._save(image, f"{number:04d}_{name}.png")
+
+    def write(self) -> None:
+        """The whole file anew, so that a run that goes on repeats no line."""
+        write_text(self.run_dir / "heldout.jsonl", "".join(json.dumps(row) + "\n" for row in self.rows.values()))
+
+    def _save(self, image: Image.Image, name: str) -> str:
+        folder = self.run_dir / FOLDER
+        folder.mkdir(parents=True, exist_ok=True)
+        small = image.convert("RGB")
+        small.thumbnail((self.max_side, self.max_side), Image.Resampling.LANCZOS)
+        small.save(folder / name)
+        return f"{FOLDER}/{name}"
+
+
+def _row(split: str, prompt: Prompt, tag: str) -> dict[str, Any]:
+    start = {"prompt_id": prompt.id, "split": split, "tag": tag, "prompt": prompt.text}
+    return {**start, "before": None, "after": None, "pictures": {}}

@@ -1,0 +1,153 @@
+"""A sample of what was judged, with its pictures: what `report.py` shows of the judge beside what an oracle says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from PIL import Image
+
+from arr_rpo.callbacks.rubric_reward import RubricReward
+from arr_rpo.judge.base import Judge
+from arr_rpo.rubric.parse import to_json
+from arr_rpo.types import Grade, Outcome, Prompt, Rewards, Rollout, UserError
+from arr_rpo.whole_files import write_json
+
+
+class VerdictPictures(pl.Callback):
+    """Every `every_n_updates` updates and after the last one, the first `pairs` pairs of the rollout, which the data deal in
+    random order: those compared, or neighbours where each candidate was graded by itself. It draws no random numbers.
+
+    `verdict_pictures/update_00020.json` of the run folder has the pairs of an update, with the names of their PNG files.
+
+    Args:
+        max_side: pixels; larger pictures are scaled down to it.
+        oracle: who knows the truth of these prompts, asked about the sample and about nothing else; None where nobody does.
+    """
+
+    def __init__(self, *, every_n_updates: int, pairs: int, max_side: int, oracle: Judge | None, run_dir: str) -> None:
+        self.every_n_updates, self.pairs, self.max_side = every_n_updates, pairs, max_side
+        self.oracle, self.folder = oracle, Path(run_dir) / "verdict_pictures"
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: Any, batch_idx: int
+    ) -> None:
+        reward = RubricReward.of(trainer)
+        if not trainer.is_global_zero or reward is None or reward.last is None:
+            return
+        update, _ = batch
+        if update % self.every_n_updates and update + 1 < trainer.num_training_batches:
+            return
+        self.write(*reward.last, update)
+
+    def write(self, rollout: Rollout, rewards: Rewards, update: int) -> None:
+        """The sample of one update, over what an earlier try at the same update may have left."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        records = []
+        for number, judged in enumerate(islice(judged_pairs(rollout, rewards), self.pairs)):
+            stem, prompt = f"update_{update:05d}_{number}", rollout.prompt_of(judged.rows[0])
+            images = [rollout.images[row] for row in judged.rows]
+            records.append(
+                {
+                    "prompt": prompt.text,
+                    "prompt_id": prompt.id,
+                    **_asked(rollout, rewards, judged),
+                    "pictures": [self._save(image, f"{stem}_{side}.png") for side, image in zip("ab", images, strict=False)],
+                    "source": self._save(prompt.source, f"{stem}_source.png") if prompt.source else None,
+                    "oracle": truth(self.oracle, prompt, images, judged) if self.oracle else None,
+                }
+            )
+        write_json(self.folder / f"update_{update:05d}.json", {"update": update, "pairs": records})
+
+    def _save(self, image: Image.Image, name: str) -> str:
+        small = image.convert("RGB")
+        small.thumbnail((self.max_side, self.max_side), Image.Resampling.LANCZOS)
+        small.save(self.folder / name)
+        return name
+
+
+Check = tuple[str, str, tuple[float | None, ...]]  # name, question, the judge's probability of yes for each picture
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What was said of one or two candidates. rows: theirs. grades: of each, or none where they were compared.
+    outcome: None of one that stands alone."""
+
+    rows: tuple[int, ...]
+    outcome: Outcome | None
+    p_a: float | None
+    p_a_by_order: tuple[float, float] | None
+    grades: tuple[float | None, ...]
+    checks: tuple[Check, ...]
+    reason: str
+
+
+def judged_pairs(rollout: Rollout, rewards: Rewards) -> Iterator[Judged]:
+    """The verdicts; or the grades, two neighbours of a group together, the last of an odd group alone."""
+    for rows, v in zip(rewards.verdict_rows, rewards.verdicts, strict=True):
+        checks = tuple((c.name, c.question, (c.a, c.b)) for c in v.checks)
+        yield Judged(rows, v.outcome, v.p_a, v.p_a_by_order, (), checks, v.reason)
+    for first in range(len(rewards.grades)):
+        if first % rollout.group_size % 2 == 0:
+            end = (first // rollout.group_size + 1) * rollout.group_size
+            yield _graded(tuple(range(first, min(first + 2, end))), rewards.grades)
+
+
+def _graded(rows: tuple[int, ...], all_grades: tuple[Grade, ...]) -> Judged:
+    grades = [all_grades[row] for row in rows]
+    values = tuple(grade.value for grade in grades)
+    got = [{(name, question): p for name, question, p in grade.checks} for grade in grades]
+    asked = dict.fromkeys(key for some in got for key in some)
+    checks = tuple((name, question, tuple(some.get((name, question)) for some in got)) for name, question in asked)
+    return Judged(rows, _higher(values), None, None, values, checks, "; ".join(g.reason for g in grades if g.reason))
+
+
+def _higher(values: tuple[float | None, ...]) -> Outcome | None:
+    known = [value for value in values if value is not None]
+    if len(values) < 2:
+        return None
+    if len(known) < 2:
+        return Outcome.FAILED
+    return Outcome.TIE if known[0] == known[1] else (Outcome.A if known[0] > known[1] else Outcome.B)
+
+
+def truth(oracle: Judge, prompt: Prompt, images: list[Image.Image], judged: Judged) -> dict[str, Any] | None:
+    """What the oracle says of the same pictures, or None where it knows nothing of the prompt.
+
+    outcome: by the prompt's own criteria; None for one picture. criteria: those, with an answer for each picture. checks: its
+    answer to each question that the judge was asked, in that order; None where the question is of another world.
+    """
+    try:
+        verdict = oracle.compare([prompt], [(images[0], images[-1])], [None])[0]
+    except UserError:
+        return None
+    if verdict.outcome is Outcome.FAILED:
+        return None
+    own = [[c.question, [c.a > 0.5, c.b > 0.5][: len(images)]] for c in verdict.checks]
+    answers = []
+    for _, question, _ in judged.checks:
+        replies = oracle.check([prompt] * len(images), images, [question] * len(images))
+        answers.append([None if reply.p_yes is None else reply.p_yes > 0.5 for reply in replies])
+    return {"outcome": str(verdict.outcome) if len(images) > 1 else None, "criteria": own, "checks": answers}
+
+
+def _asked(rollout: Rollout, rewards: Rewards, judged: Judged) -> dict[str, Any]:
+    rubric = rewards.rubrics[judged.rows[0] // rollout.group_size] if rewards.rubrics else None
+    return {
+        "kind": "grades" if judged.grades else "verdict",
+        "rubric": to_json(rubric)["criteria"] if rubric else None,
+        "candidates": [row % rollout.group_size for row in judged.rows],
+        "outcome": judged.outcome and str(judged.outcome),
+        "p_a": judged.p_a,
+        "p_a_by_order": judged.p_a_by_order,
+        "grades": list(judged.grades) or None,
+        "checks": [
+            [name, question, [None if p is None else round(p, 4) for p in said]] for name, question, said in judged.checks
+        ],
+        "reason": judged.reason,
+    }

@@ -1,0 +1,42 @@
+"""Which code a run ran, and how it was started."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+SOURCE = Path(__file__)
+
+
+def provenance(earlier: Path) -> dict[str, Any]:
+    """`commit` of the checkout that this package is run from, whether the checkout is `dirty` (has changes or files that no
+    commit has), both None of an installed package; `commands`: those that `earlier`, the run's `versions.json` of a former
+    start, names, and the present one.
+    """
+    commit = git("rev-parse", "HEAD") if git("ls-files", "--error-unmatch", SOURCE.name) is not None else None
+    changes = git("status", "--porcelain") if commit else None
+    return {
+        "commit": commit,
+        "dirty": None if changes is None else bool(changes),
+        "commands": [*commands(earlier), shlex.join(["python", *sys.argv])],
+    }
+
+
+def git(*arguments: str) -> str | None:
+    """What git says in the folder of this file; None where it knows nothing of it, or is not there."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=SOURCE.parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def commands(path: Path) -> list[str]:
+    try:
+        return list(json.loads(path.read_text(encoding="utf-8")).get("commands", []))
+    except (OSError, ValueError):
+        return []

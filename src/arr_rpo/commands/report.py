@@ -1,0 +1,73 @@
+"""`python report.py study=<folder>`: what the runs below a folder show, as a page, as Markdown and as a CSV file."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import hydra
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from arr_rpo.commands.errors import plain_errors
+from arr_rpo.report.compare import analyse
+from arr_rpo.report.markdown import figures, markdown
+from arr_rpo.report.page import page
+from arr_rpo.report.records import Study
+from arr_rpo.report.runs import read_study
+from arr_rpo.report.words import findings, missing
+from arr_rpo.types import UserError
+from arr_rpo.whole_files import write_text
+
+COLUMNS = ("arm", "seed", "heldout_strict_before", "heldout_strict_after", "kl", "images", "judge_calls")
+
+
+@hydra.main(version_base="1.3", config_path="pkg://arr_rpo.configs.report", config_name="report")
+@plain_errors
+def main(config: DictConfig) -> None:
+    """Writes the report and prints what is missing and what is found."""
+    report(config)
+
+
+def report(config: DictConfig) -> Path:
+    """`report.html`, `report.md`, `results.csv` and two figures; returns the first.
+
+    Raises:
+        UserError: the folder is not there, or holds no run.
+    """
+    folder = Path(config.study)
+    if not folder.is_dir():
+        raise UserError(f"study={folder}: no such folder. Quote one with '=' in its name: \"study='runs/.../seed=1'\"")
+    study = read_study(folder)
+    analysis = analyse(study, instantiate(config.compare))
+    limits = instantiate(config.limits)
+    output = Path(config.output or folder)
+    html = output / "report.html"
+    write_text(html, page(study, analysis, limits))
+    drawn = figures(study, analysis, limits.points)
+    for name, text in drawn.items():
+        write_text(output / name, text)
+    write_text(output / "report.md", markdown(study, analysis, drawn, html.name))
+    write_text(output / "results.csv", results_csv(study))
+    for sentence in missing(study):
+        print(f"missing: {sentence}")
+    for finding in findings(analysis):
+        print(f"- {' '.join([finding.sentence, '; '.join(finding.below)])}")
+    print(f"{html} ({html.stat().st_size / 1e6:.1f} MB), report.md, {', '.join([*drawn, 'results.csv'])}")
+    return html
+
+
+def results_csv(study: Study) -> str:
+    """A row a finished run; an empty cell where a run lacks the figure."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for run in study.runs:
+        if run.finished:
+            writer.writerow([run.arm, run.seed, run.before, run.after, run.kl, *map(_whole, (run.images, run.judge_calls))])
+    return text.getvalue()
+
+
+def _whole(count: float | None) -> int | None:
+    return None if count is None else round(count)

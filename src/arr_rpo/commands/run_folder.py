@@ -1,0 +1,152 @@
+"""The folder of a run: how far the run came, whether it is the run that is asked for, and who is at work in it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+
+from arr_rpo.types import UserError
+
+log = logging.getLogger(__name__)
+
+LOCK = ".lock"
+CHECKPOINT = Path("checkpoints", "last.ckpt")
+SUMMARY = "summary.json"
+FAILURE = "failed.json"
+# What does not change a run's result: where and how it is run and watched, and what is said of the study it is part of.
+NOT_COMPARED = (
+    *("run_dir", "resume", "num_threads", "study", "logger"),
+    *("trainer.enable_progress_bar", "callbacks.progress", "callbacks.checkpoint.every_seconds"),
+)
+
+
+class Stage(StrEnum):
+    """How far a run came. BEGUN: to no checkpoint. STOPPED: to its last checkpoint. FINISHED: to its summary."""
+
+    EMPTY = "empty"
+    BEGUN = "begun"
+    STOPPED = "stopped"
+    FINISHED = "finished"
+
+
+class OtherRunError(UserError):
+    """The folder holds a run with another config."""
+
+
+class OccupiedError(UserError):
+    """Another process is at work in the folder."""
+
+
+def stage(run_dir: Path, config: DictConfig) -> Stage:
+    """How far the run of `config` came in its folder.
+
+    Raises:
+        OtherRunError: the folder holds a run with another config.
+    """
+    if not (run_dir / "config.yaml").is_file():
+        return Stage.EMPTY
+    if differing := differences(run_dir, config):
+        shown = "; ".join(f"{key} is {there} there and {here} here" for key, (there, here) in list(differing.items())[:6])
+        more = f"; and {len(differing) - 6} more" if len(differing) > 6 else ""
+        raise OtherRunError(
+            f"{run_dir} holds a run with another config: {shown}{more}. Give the values that it has, another folder "
+            "(hydra.sweep.dir=..., or hydra.sweep.subdir='${hydra:job.override_dirname}'), or remove it."
+        )
+    if objective(run_dir) is not None:
+        return Stage.FINISHED
+    return Stage.STOPPED if (run_dir / CHECKPOINT).is_file() else Stage.BEGUN
+
+
+def objective(run_dir: Path) -> float | None:
+    """Held-out strict accuracy after training, a share; None of a run that has no whole summary."""
+    try:
+        return float(json.loads((run_dir / SUMMARY).read_text(encoding="utf-8"))["heldout_strict"]["after"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def differences(run_dir: Path, config: DictConfig) -> dict[str, tuple[str, str]]:
+    """Key -> (value in the folder's config, value in `config`) of all that would not be the same run, "nothing" for no value.
+
+    Paths in the run's own folder are the same wherever that folder lies.
+
+    Raises:
+        OtherRunError: the folder's config cannot be read.
+    """
+    path = run_dir / "config.yaml"
+    try:
+        there = _leaves(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise OtherRunError(f"{path} cannot be read ({error}): remove {run_dir}, and the run starts anew") from error
+    here = _leaves(OmegaConf.to_yaml(config, resolve=True))
+    keys = [key for key in {**there, **here} if there.get(key) != here.get(key) or (key in there) != (key in here)]
+    return {key: (_shown(there, key), _shown(here, key)) for key in keys if not _within(key, NOT_COMPARED)}
+
+
+@contextmanager
+def occupied(run_dir: Path) -> Iterator[None]:
+    """Keeps other processes out of a run's folder, until this one leaves it or dies.
+
+    Raises:
+        OccupiedError: another process is in it.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with (run_dir / LOCK).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OccupiedError(f"{run_dir}: another process is at work in it; wait for it, or end it") from None
+        except OSError as error:
+            log.warning("%s: the file system knows no locks (%s); do not start the run twice at once", run_dir, error)
+        yield
+
+
+def clear(run_dir: Path) -> None:
+    """Removes what a start that came to no checkpoint left, so that the run does not write the same updates twice."""
+    for path in run_dir.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != LOCK and path.suffix != ".log":  # Hydra has the log open
+            path.unlink()
+
+
+def _leaves(text: str) -> dict[str, Any]:
+    """A YAML text's values by dotted key. Values that lie in the run's folder begin with "<run>"."""
+    found = OmegaConf.to_container(OmegaConf.create(text))
+    if not isinstance(found, dict) or "run_dir" not in found:
+        raise ValueError("it names no run_dir")
+    run_dir = str(found["run_dir"])
+    leaves: dict[str, Any] = {}
+
+    def walk(value: Any, key: str) -> None:
+        if isinstance(value, dict | list) and value:
+            for name, part in value.items() if isinstance(value, dict) else enumerate(value):
+                walk(part, f"{key}.{name}" if key else str(name))
+        else:
+            leaves[key] = _relative(value, run_dir) if isinstance(value, str) else value
+
+    walk(found, "")
+    return leaves
+
+
+def _relative(value: str, run_dir: str) -> str:
+    path, folder = Path(value).absolute(), Path(run_dir).absolute()
+    return f"<run>/{path.relative_to(folder)}" if path.is_relative_to(folder) else value
+
+
+def _shown(leaves: dict[str, Any], key: str) -> str:
+    return str(leaves[key]) if key in leaves else "nothing"
+
+
+def _within(key: str, keys: tuple[str, ...]) -> bool:
+    return any(f"{key}.".startswith(f"{known}.") for known in keys)

@@ -1,0 +1,132 @@
+"""A run of a sweep: skipped if it is finished, gone on with if it was stopped; one that fails does not stop the others.
+
+What happens is written to `sweep.jsonl` in the sweep's folder, since a launcher may run each in a process, or on a machine, of
+its own. `SweepReport` sums it up at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from arr_rpo.commands.errors import told
+from arr_rpo.commands.run_folder import FAILURE, OccupiedError, OtherRunError, Stage, clear, objective, occupied, stage
+from arr_rpo.whole_files import write_json
+
+JOURNAL = "sweep.jsonl"
+SKIPPED, RESUMED, STARTED, FINISHED, FAILED = "skipped", "resumed", "started", "finished", "failed"
+
+
+def in_sweep() -> bool:
+    """Whether Hydra runs this job as one of several (`-m`, or a study)."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def run_in_sweep(config: DictConfig, train: Callable[[DictConfig], None]) -> float | None:
+    """Does what is left to do of one run.
+
+    Returns:
+        Held-out strict accuracy after training, a share; None of a run that failed or has no such measure.
+    """
+    run_dir = Path(config.run_dir)
+    note = Note(Path(HydraConfig.get().sweep.dir), run_dir)
+    try:
+        if stage(run_dir, config) is Stage.FINISHED:  # looked at without leaving a trace
+            note(SKIPPED, "it is finished")
+            return objective(run_dir)
+        with occupied(run_dir):
+            _train(config, run_dir, train, note)
+        note(FINISHED)
+        return objective(run_dir)
+    except (OccupiedError, OtherRunError) as error:  # the folder is another's: nothing is written there
+        note(FAILED, str(error))
+    except Exception as error:
+        message = told(error)
+        if message is None:
+            traceback.print_exc()
+            message = f"{type(error).__name__}: {error}"
+        note(FAILED, message)
+    except SystemExit:  # Ctrl-C, SIGTERM
+        print("the sweep stopped: start the same command again to go on with it", file=sys.stderr)
+        raise
+    return None
+
+
+def _train(config: DictConfig, run_dir: Path, train: Callable[[DictConfig], None], note: Note) -> None:
+    found = stage(run_dir, config)  # again, now that nobody else is at work here
+    if found is Stage.FINISHED:
+        return note(SKIPPED, "another process finished it")
+    if found is Stage.STOPPED:
+        config.resume = str(run_dir)
+        note(RESUMED, "from its last checkpoint")
+    else:
+        note(STARTED, "anew, since it had no checkpoint" if found is Stage.BEGUN else "")
+    if found is Stage.BEGUN:
+        clear(run_dir)
+    try:
+        train(config)
+    except Exception as error:
+        write_json(run_dir / FAILURE, {"error": told(error) or traceback.format_exc(), "at": _now()})
+        raise
+
+
+class Note:
+    """Says what happens to a run, on the screen and in the sweep's journal."""
+
+    def __init__(self, sweep_dir: Path, run_dir: Path) -> None:
+        self.journal, self.run = sweep_dir / JOURNAL, os.path.relpath(run_dir, sweep_dir)
+
+    def __call__(self, what: str, why: str = "") -> None:
+        print(
+            f"sweep: {self.run}: {what}{f': {why}' if why else ''}",
+            file=sys.stderr if what == FAILED else sys.stdout,
+            flush=True,
+        )
+        line = json.dumps({"at": _now(), "run": self.run, "what": what, "why": why}) + "\n"
+        self.journal.parent.mkdir(parents=True, exist_ok=True)
+        with self.journal.open("a", encoding="utf-8") as file:  # one short write, so that lines of several processes stay whole
+            file.write(line)
+
+
+class SweepReport(Callback):
+    """After a sweep: what was skipped, resumed and started; exit code 1 and a list if not every run finished."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        self.begun = len(_read(config))
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        events = [json.loads(line) for line in _read(config)[self.begun :].splitlines()]
+        if not events:
+            return  # every run was told to go on with a run that it named (`resume`)
+        how = {event["run"]: event["what"] for event in events if event["what"] in (SKIPPED, RESUMED, STARTED)}
+        last = {event["run"]: event for event in events}
+        failed = {run: event for run, event in last.items() if event["what"] not in (SKIPPED, FINISHED)}
+        counts = ", ".join(f"{list(how.values()).count(what)} {what}" for what in (SKIPPED, RESUMED, STARTED))
+        print(f"sweep {config.hydra.sweep.dir}: {len(last)} runs: {counts}; {len(last) - len(failed)} finished")
+        for run, event in failed.items():
+            print(f"  failed: {run}: {event['why'] or 'it ended without a word'}", file=sys.stderr)
+        if failed:
+            raise SystemExit(1)
+
+
+def _read(config: DictConfig) -> bytes:
+    path = Path(config.hydra.sweep.dir) / JOURNAL
+    return path.read_bytes() if path.is_file() else b""
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")

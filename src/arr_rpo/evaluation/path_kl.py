@@ -1,0 +1,24 @@
+"""How far a policy has moved from its reference."""
+
+from __future__ import annotations
+
+import torch
+
+from arr_rpo.algorithm.gaussian import gaussian_kl
+from arr_rpo.policy.pipeline import PipelinePolicy
+from arr_rpo.policy.sampler import Sampler
+from arr_rpo.types import Prompt
+
+
+@torch.no_grad()
+def path_kl(policy: PipelinePolicy, prompts: tuple[Prompt, ...], seed: int, sampler: Sampler) -> float:
+    """KL of the policy's stochastic sampling path from the reference's, in nats an image: the exact KL of each step,
+    summed over dimensions and steps, averaged over one candidate of each prompt."""
+    rollout = policy.rollout(prompts, 1, seed=(seed, 7), sampler=sampler)
+    rows = torch.arange(len(prompts))
+    total = 0.0
+    with policy.adapter.reference():
+        for step in range(len(rollout.step_indices)):
+            mean, reference = rollout.means_BTD[:, step], policy.replay(rollout, rows, step, sampler)
+            total += float(gaussian_kl(mean, reference.mean, reference.std).mean()) * mean[0].numel()
+    return total

@@ -1,0 +1,1 @@
+"""Run folders -> records -> comparisons -> a report. It reads files only: no trainer, no model, no Hydra."""

@@ -1,0 +1,213 @@
+"""What the runs of a study show: each arm over its seeds, arms against each other on the same footing, and orders of arms.
+
+A claim that the data do not carry is "not shown"; arms that cannot be compared have "no data". Neither is an error.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from itertools import combinations, pairwise
+
+from arr_rpo.report import statistics as st
+from arr_rpo.report.conditions import Accuracy, accuracy, ends_at, of_heldout, reached
+from arr_rpo.report.estimates import Comparing, arm_result, by_seed_and_prompt, estimate, less, one_a_seed
+from arr_rpo.report.records import (
+    CONDITIONS,
+    END,
+    MATCHED_KL,
+    Analysis,
+    Comparison,
+    OrderClaim,
+    Run,
+    Study,
+)
+
+METHODS = (
+    "Arms are compared in held-out strict accuracy, by differences that are paired by seed and, within a seed, by prompt: all "
+    "arms draw the held-out pictures from the same noise.",
+    "Each mean has two intervals, whose outer limits are shown: Student's t over seeds, which takes the prompts as given, and "
+    "a percentile bootstrap that draws both seeds and prompts (Owen 2007, The pigeonhole bootstrap, Annals of Applied "
+    "Statistics 1, 386-411). It counts the noise of single pictures more than once, so that a small effect may go unshown. "
+    "Likewise the larger of the two p-values counts.",
+    "p-values are corrected over all comparisons of one condition (Holm 1979, Scandinavian Journal of Statistics 6, 65-70); "
+    "the intervals are not.",
+    "An order of arms is shown if each of its links is (an intersection-union test: Berger 1982, Technometrics 24, 295-300).",
+    "At equal images, equal judge calls and matched KL, the accuracy is that on the prompts measured during training, on the "
+    "line between two measurements, at the largest number that all runs of the two arms reach and where each reaches it first. "
+    "Where all of them ended with the same number of images or calls, it is that on all held-out prompts.",
+    "With one seed nothing is claimed: its interval is over prompts only. Runs that did not end are in no comparison.",
+)
+
+
+def analyse(study: Study, how: Comparing) -> Analysis:
+    """Everything that a report says of a study."""
+    pairs = pairs_of(study)
+    comparisons: list[Comparison] = []
+    for condition in CONDITIONS:
+        comparisons += corrected([compare(study, arm, reference, condition, how) for arm, reference in pairs], how)
+    claims = [
+        order(claim, condition, [c for c in comparisons if c.condition == condition])
+        for claim in study.claims
+        for condition in CONDITIONS
+    ]
+    arms = tuple(arm_result(study, arm, how) for arm in study.arms)
+    return Analysis(arms, tuple(comparisons), tuple(claims), how.confidence, METHODS)
+
+
+def pairs_of(study: Study) -> list[tuple[str, str]]:
+    """Links of the claims, pairs that the study names, and every arm against the reference, each once, as it is first named;
+    all pairs where the study names none of these."""
+    named = [link for claim in study.claims for link in pairwise(claim)] + list(study.pairs)
+    if study.reference is not None:
+        named += [(arm, study.reference) for arm in study.arms if arm != study.reference]
+    if not named:
+        named = [(arm, reference) for reference, arm in combinations(study.arms, 2)]
+    once: dict[frozenset[str], tuple[str, str]] = {}
+    for pair in named:
+        once.setdefault(frozenset(pair), pair)
+    return list(once.values())
+
+
+def compare(study: Study, arm: str, reference: str, condition: str, how: Comparing) -> Comparison:
+    """One comparison, before any correction."""
+    ours, theirs = one_a_seed(study.of(arm)), one_a_seed(study.of(reference))
+    limits = [f"{run.name} did not end" for name in (arm, reference) for run in study.of(name) if not run.finished]
+    at, measured = None, condition
+    if condition != END:
+        shared = [some[seed] for some in (ours, theirs) for seed in some if seed in ours and seed in theirs]
+        at = place(shared, condition, how, limits)
+        if ends_at(shared, condition, at):
+            measured = END
+    found = [{seed: accuracy(run, measured, at) for seed, run in some.items()} for some in (ours, theirs)]
+    known: list[dict[int, Accuracy]] = [{seed: one for seed, one in some.items() if one is not None} for some in found]
+    seeds = sorted(set(known[0]) & set(known[1]))
+    alone = [
+        f"seed {seed} of {name}"
+        for name, some in zip((arm, reference), known, strict=True)
+        for seed in some
+        if seed not in seeds
+    ]
+    limits += [f"{', '.join(alone)}: no partner"] if alone else []
+    limits += different_starts(ours, theirs, seeds) if condition == END else []
+    bare = Comparison(arm, reference, condition, at, None, tuple(seeds), 0, None, None, "no data", "", tuple(limits))
+    if not seeds:
+        return bare
+    differences_SP = by_seed_and_prompt([less(known[0][seed], known[1][seed]) for seed in seeds])
+    prompts = differences_SP.shape[1] if differences_SP.shape[1] > 1 else 0
+    p = None
+    if len(seeds) > 1:
+        means = st.bootstrap_means(differences_SP, how.draws, how.seed)
+        p = max(st.t_p_value(differences_SP.mean(axis=1).tolist()), st.bootstrap_p_value(means))
+    return dataclasses.replace(bare, difference=estimate(differences_SP, how), prompts=prompts, p=p)
+
+
+def place(runs: Sequence[Run], condition: str, how: Comparing, limits: list[str]) -> float | None:
+    """Where these runs are compared: the most that all of those reach which were measured; the others are named in `limits`."""
+    most = {run.name: reached(run, condition) for run in runs}
+    limits += [f"{name}: not measured during training" for name, value in most.items() if value is None]
+    known = {name: value for name, value in most.items() if value is not None}
+    if condition == MATCHED_KL and how.kl is not None:
+        never = {name: amount(condition, value) for name, value in known.items() if value < how.kl}
+        limits += [f"{name} never reaches {amount(condition, how.kl)}, only {value}" for name, value in never.items()]
+        return how.kl
+    if not known:
+        return None
+    least = min(known, key=lambda name: known[name])
+    if known[least] <= 0:
+        limits.append(f"{least} stays at {amount(condition, 0)}")
+        return None
+    if max(known.values()) > known[least]:
+        limits.append(f"{least} reaches no more; others reach up to {amount(condition, max(known.values()))}")
+    return known[least]
+
+
+def different_starts(ours: Mapping[int, Run], theirs: Mapping[int, Run], seeds: Sequence[int]) -> list[str]:
+    """A sentence if the arms do not start from the same base."""
+    for seed in seeds:
+        a, b = (of_heldout(some[seed], "before") for some in (ours, theirs))
+        if a and b and abs(a.mean - b.mean) > 1e-9:
+            return [f"the arms start from different accuracies ({a.mean:.3f} and {b.mean:.3f} with seed {seed})"]
+    return []
+
+
+def corrected(comparisons: Sequence[Comparison], how: Comparing) -> list[Comparison]:
+    """The same with `p_holm`, `result` and `verdict`, corrected over all of them."""
+    tested = [c for c in comparisons if c.p is not None]
+    adjusted = dict(zip(map(id, tested), st.holm([c.p for c in tested if c.p is not None]), strict=True))
+    return [_judged(dataclasses.replace(c, p_holm=adjusted.get(id(c))), 1 - how.confidence) for c in comparisons]
+
+
+def _judged(c: Comparison, level: float) -> Comparison:
+    result = c.result
+    if c.difference is not None:
+        carried = c.p_holm is not None and c.p_holm <= level
+        result = "not shown" if not carried else "shown" if c.difference.value > 0 else "reversed"
+    return dataclasses.replace(c, result=result, verdict=verdict(c, result))
+
+
+# -- words -----------------------------------------------------------------------------------------------------------------
+
+
+def amount(condition: str, at: float) -> str:
+    """ "3,072 images", "KL 7.31" """
+    return f"KL {at:.3g}" if condition == MATCHED_KL else f"{at:,.0f} {condition.removeprefix('equal ')}"
+
+
+def where(condition: str, at: float | None) -> str:
+    """ " at 3,072 images", or "" at the end."""
+    if condition == END:
+        return ""
+    return f" at {condition if at is None else amount(condition, at)}"
+
+
+def verdict(c: Comparison, result: str) -> str:
+    """ "rubric > pairwise: not shown (+0.012, -0.020 to +0.044, Holm p 0.41, 5 seeds)" """
+    claim = f"{c.arm} > {c.reference}{where(c.condition, c.at)}"
+    if c.difference is None:
+        return f"{claim}: no data ({'; '.join(c.limits) or 'no seed that both arms finished'})"
+    said = {"reversed": f"reversed, {c.reference} is better"}.get(result, result)
+    figures = [f"{c.difference.value:+.3f}"]
+    if c.difference.low is not None and c.difference.high is not None:
+        figures.append(f"{c.difference.low:+.3f} to {c.difference.high:+.3f}")
+    figures += [c.difference.note] if c.p_holm is None else [f"Holm {p_text(c.p_holm)}", f"{len(c.seeds)} seeds"]
+    return f"{claim}: {said} ({', '.join(figures)})"
+
+
+def p_text(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p {p:.2g}" if p < 0.1 else f"p {p:.2f}"
+
+
+# -- orders ----------------------------------------------------------------------------------------------------------------
+
+
+def order(arms: Sequence[str], condition: str, comparisons: Sequence[Comparison]) -> OrderClaim:
+    """An order as one claim, from the corrected comparisons of its links, which may stand the other way round among them."""
+    links = tuple(_link(better, worse, comparisons) for better, worse in pairwise(arms))
+    results = [link.result for link in links]
+    result = next((r for r in ("reversed", "no data", "not shown") if r in results), "shown")
+    known = [link.p_holm for link in links if link.p_holm is not None]
+    p = max(known) if len(known) == len(links) else None
+    claim = f"{' > '.join(arms)}{f' at {condition}' if condition != END else ''}"
+    whole = {"shown": "shown as a whole", "reversed": "does not hold"}.get(result, f"{result} as a whole")
+    return OrderClaim(
+        tuple(arms), condition, links, p, result, f"{claim}: {whole}. " + "; ".join(link.verdict for link in links)
+    )
+
+
+def _link(better: str, worse: str, comparisons: Sequence[Comparison]) -> Comparison:
+    for c in comparisons:
+        if (c.arm, c.reference) == (better, worse):
+            return c
+    return _turned(next(c for c in comparisons if (c.arm, c.reference) == (worse, better)))
+
+
+def _turned(c: Comparison) -> Comparison:
+    """The same comparison, told from the other arm."""
+    d = c.difference
+    if d is not None:
+        t, bootstrap = [i and dataclasses.replace(i, low=-i.high, high=-i.low) for i in (d.t, d.bootstrap)]
+        d = dataclasses.replace(d, value=-d.value, t=t, bootstrap=bootstrap)
+    result = {"shown": "reversed", "reversed": "shown"}.get(c.result, c.result)
+    turned = dataclasses.replace(c, arm=c.reference, reference=c.arm, difference=d, result=result)
+    return dataclasses.replace(turned, verdict=verdict(turned, result))

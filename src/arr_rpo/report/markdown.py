@@ -1,0 +1,69 @@
+"""A study as Markdown, for a README: what is said in words and tables, and two figures beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from arr_rpo.report import svg, tables, words
+from arr_rpo.report.page_curves import lines
+from arr_rpo.report.records import Analysis, Study
+from arr_rpo.report.tables import Cell, Table
+
+SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_[]|"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;", "\n": " "})
+
+
+def markdown(study: Study, analysis: Analysis, pictures: Collection[str], page: str) -> str:
+    """The whole text. pictures, page: names of files beside it, as links."""
+    parts = [f"# {plain(study.name)}", plain(study.question), plain(words.facts(study))]
+    parts.append(f"Curves, pictures and verdicts: [{page}]({page}), one file that works offline.")
+    if missing := words.missing(study):
+        parts += ["## What is missing", _list(missing)]
+    found = [" ".join([finding.sentence, "; ".join(finding.below)]).strip() for finding in words.findings(analysis)]
+    parts += ["## What the data show", _list(found) or "Nothing is compared."]
+    parts += ["## Results", table(tables.results(study, analysis))]
+    parts += [f"![{Path(name).stem}]({name})" for name in pictures]
+    if (by_part := tables.parts(analysis)).rows:
+        parts += ["Share of the held-out criteria met after training, by part:", table(by_part)]
+    differences = tables.comparisons(analysis)
+    if differences.rows:
+        parts += ["Paired differences in held-out accuracy; p-values corrected by Holm over each column.", table(differences)]
+        parts.append(_list(words.sentences(analysis)))
+    parts.append(_list(analysis.methods))
+    configs = tables.config_differences(study)
+    if configs.rows:
+        parts += ["## What differs between the arms", table(configs)]
+    parts += ["## Runs, commands and versions"]
+    parts += ["\n".join(f"    {line}" for command in words.commands(study) for line in command.splitlines())]
+    parts += [_list(words.versions(study)), table(tables.runs(study))]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def figures(study: Study, analysis: Analysis, points: int) -> dict[str, str]:
+    """File name -> SVG: each arm's change with its interval, and held-out accuracy against images. Those that have data."""
+    changes = [(arm.arm, span) for arm in analysis.arms if (span := tables.span(arm.change))]
+    found = {"change.svg": svg.forest(changes, "change of held-out accuracy (strict)")} if changes else {}
+    drawn = lines(study, "measured/strict", points)
+    bands = [(study.arms[line["arm"]], band["x"], band["mean"]) for line in drawn if (band := line["bands"].get("images"))]
+    if bands:
+        found["heldout.svg"] = svg.lines(bands, "held-out accuracy (strict), mean over seeds", "images drawn in training")
+    return found
+
+
+def table(of: Table) -> str:
+    ruler = ["---:" if column in of.numeric else "---" for column in range(len(of.head))]
+    lines = [[plain(name) for name in of.head], ruler, *([_cell(cell) for cell in row] for row in of.rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(cell: Cell) -> str:
+    return plain(cell.text) + (f" ({plain(cell.below)})" if cell.below else "")
+
+
+def _list(sentences: Sequence[str]) -> str:
+    return "\n".join(f"- {plain(sentence)}" for sentence in sentences)
+
+
+def plain(text: str) -> str:
+    """Text that Markdown and HTML take for text."""
+    return text.translate(SPECIAL)

@@ -1,0 +1,114 @@
+"""A study as one HTML file that holds all it needs: tables from here, the rest drawn by its own script."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from arr_rpo.report import svg, tables, words
+from arr_rpo.report.page_curves import curves
+from arr_rpo.report.page_grids import grids
+from arr_rpo.report.page_pictures import Album
+from arr_rpo.report.page_verdicts import RELATIONS, agreement, sample
+from arr_rpo.report.records import Analysis, Study
+
+SECTIONS = (
+    ("findings", "Findings"),
+    ("results", "Results"),
+    ("curves", "Curves"),
+    ("pictures", "Pictures"),
+    ("verdicts", "Verdicts"),
+    ("configs", "Configs"),
+    ("runs", "Runs"),
+)
+SCRIPTS = ("page.js", "curves.js", "pictures.js", "verdicts.js")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a page shows at most, so that it stays small: judged pairs in all, held-out prompts of a grid, grids (a seed each),
+    points of a line, criteria with a curve of their own, pixels of a picture's longer side, and megabytes of all pictures."""
+
+    verdicts: int
+    prompts: int
+    seeds: int
+    points: int
+    criteria: int
+    picture_side: int
+    picture_megabytes: float
+
+
+def page(study: Study, analysis: Analysis, limits: Limits) -> str:
+    """The whole file. Whatever came from a run (prompts, names, replies) is escaped."""
+    album = Album(limits.picture_side, 1e6 * limits.picture_megabytes)
+    unread: list[str] = []
+    verdicts, sampled = sample(study, album, limits.verdicts, unread)
+    data: dict[str, Any] = {
+        "arms": [dict(zip(("name", "colour", "dash"), (arm, *_style(i)), strict=True)) for i, arm in enumerate(study.arms)],
+        "curves": curves(study, limits.points, limits.criteria),
+        "grids": grids(study, album, limits.prompts, limits.seeds),
+        "verdicts": verdicts,
+        "relations": RELATIONS,
+        "pictures": album.encoded(),
+    }
+    return (
+        _environment()
+        .get_template("report.html.jinja")
+        .render(
+            study=study,
+            facts=words.facts(study),
+            sections=SECTIONS,
+            missing=words.missing(study),
+            findings=words.findings(analysis),
+            results=tables.results(study, analysis),
+            parts=tables.parts(analysis),
+            comparisons=tables.comparisons(analysis),
+            sentences=words.sentences(analysis),
+            methods=analysis.methods,
+            confidence=f"{analysis.confidence:.0%}",
+            points=limits.points,
+            agreement=agreement(verdicts, study),
+            sampled=sampled,
+            unread=unread,
+            configs=tables.config_differences(study),
+            commands=words.commands(study),
+            versions=words.versions(study),
+            runs=tables.runs(study),
+            data=data,
+            measures=[(group, list(some)) for group, some in groupby(data["curves"]["metrics"], itemgetter("group"))],
+            json=inline_json(data),
+            css=Markup(_text("page.css")),
+            script=Markup("\n".join(map(_text, SCRIPTS))),
+            bar=lambda span, scale: Markup(svg.bar(span, scale)),
+        )
+    )
+
+
+def inline_json(data: Any) -> Markup:
+    """JSON that no HTML parser takes for markup, whatever its strings hold.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
+
+
+def _style(number: int) -> tuple[int, int]:
+    return number % len(svg.COLOURS), svg.style(number)[1]
+
+
+def _environment() -> Environment:
+    loader = PackageLoader("arr_rpo.report", "templates")
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+def _text(name: str) -> str:
+    return (files("arr_rpo.report") / "templates" / name).read_text(encoding="utf-8")

@@ -1,0 +1,298 @@
+"""What a report is made of: runs as they are read from their folders (`runs`), and what comes of comparing them (`compare`).
+
+Accuracies, shares and their differences are fractions (0.61, not 61). KL is in nats an image, as `summary.json` has it.
+A thing that a run lacks is None or empty here, and a sentence in `missing`; it is never a number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+# -- runs ------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Score:
+    """What an oracle says of one picture. strict: every criterion is met. criteria: share of the criteria met.
+    parts: the same share by name: the sorts of criteria ("position"), or of an edit "instruction" and "preservation"."""
+
+    strict: bool
+    criteria: float
+    parts: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class HeldoutPrompt:
+    """One prompt that the policy is measured on, before and after training, from the same initial noise in every run.
+
+    split: "heldout" or "unseen". after: None of a run that did not end.
+    pictures: "base", "trained" and, of an edit, "source" -> PNG file that exists; of a few fixed prompts, empty for the others.
+    """
+
+    prompt_id: str
+    split: str
+    tag: str
+    text: str
+    before: Score | None
+    after: Score | None
+    pictures: Mapping[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ProgressPoint:
+    """The policy measured in the middle of training, on a fixed subset of the held-out prompts.
+
+    update: updates done; 0 is the base. images, judge_calls: drawn and made so far. seconds: of training so far, without these
+    measurements. strict, criteria: means over the subset. kl: path KL from the reference. parts: as in `Score`.
+    strict_by_prompt: prompt id -> every criterion met.
+    """
+
+    update: int
+    images: int
+    judge_calls: int | None
+    seconds: float | None
+    strict: float
+    criteria: float
+    kl: float | None
+    parts: Mapping[str, float] = field(default_factory=dict)
+    strict_by_prompt: Mapping[str, bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One quantity that the trainer logged, T values, by update in rising order without repeats.
+
+    name: the tag ("reward/mean", "judge/flip_rate", "criterion/position"). updates: (T,), counted as done, so that the first
+    update's value stands at 1. images, judge_calls: (T,) what had been drawn and asked by then, or empty where that is unknown;
+    calls are interpolated between what the run recorded.
+    """
+
+    name: str
+    updates: tuple[int, ...]
+    values: tuple[float, ...]
+    images: tuple[float, ...] = ()
+    judge_calls: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder.
+
+    name: its path below the study's folder. finished: it wrote its summary. config: `config.yaml`. summary: `summary.json` as
+    it is, empty if there is none. progress: by update. curves: by tag. versions: `versions.json`: packages, and `commit`,
+    `dirty`, `commands` where they were recorded. missing: sentences.
+    verdicts_path, verdict_pictures, grids: files that exist (`runs.read_verdicts`, `runs.read_verdict_pictures` read them).
+    """
+
+    folder: Path
+    name: str
+    arm: str
+    seed: int | None
+    finished: bool
+    config: Mapping[str, Any]
+    summary: Mapping[str, Any]
+    heldout: tuple[HeldoutPrompt, ...]
+    progress: tuple[ProgressPoint, ...]
+    curves: Mapping[str, Curve]
+    versions: Mapping[str, Any]
+    verdicts_path: Path | None
+    verdict_pictures: tuple[Path, ...]
+    grids: tuple[Path, ...]
+    missing: tuple[str, ...]
+
+    @property
+    def before(self) -> float | None:
+        """Held-out strict accuracy of the base."""
+        return number_at(self.summary, "heldout_strict", "before")
+
+    @property
+    def after(self) -> float | None:
+        """Held-out strict accuracy of the trained policy."""
+        return number_at(self.summary, "heldout_strict", "after")
+
+    @property
+    def change(self) -> float | None:
+        return None if self.before is None or self.after is None else self.after - self.before
+
+    @property
+    def criteria_before(self) -> float | None:
+        """Share of the held-out criteria that the base meets."""
+        return number_at(self.summary, "heldout_criteria", "before")
+
+    @property
+    def criteria_after(self) -> float | None:
+        return number_at(self.summary, "heldout_criteria", "after")
+
+    @property
+    def kl(self) -> float | None:
+        """Path KL of the trained policy from the reference."""
+        return number_at(self.summary, "kl")
+
+    @property
+    def images(self) -> float | None:
+        """Pictures drawn for training."""
+        return number_at(self.summary, "images")
+
+    @property
+    def judge_calls(self) -> float | None:
+        return number_at(self.summary, "judge", "calls")
+
+    @property
+    def seconds(self) -> float | None:
+        return number_at(self.summary, "seconds")
+
+
+@dataclass(frozen=True)
+class Study:
+    """Runs that answer one question.
+
+    name, question: as the `study` block of the runs' configs says; the folder's name and "" without one.
+    reference: the arm that the others are compared with, or None. arms: in the order in which they are to be shown.
+    pairs: further (arm, reference) to be compared. claims: orders that were expected, best arm first.
+    block: the `study` block as it is, empty without one. missing: of the study itself, and of its runs, each with the run's
+    name.
+    """
+
+    folder: Path
+    name: str
+    question: str
+    reference: str | None
+    arms: tuple[str, ...]
+    pairs: tuple[tuple[str, str], ...]
+    claims: tuple[tuple[str, ...], ...]
+    runs: tuple[Run, ...]
+    block: Mapping[str, Any]
+    missing: tuple[str, ...]
+
+    def of(self, arm: str) -> tuple[Run, ...]:
+        """An arm's runs, by seed."""
+        return tuple(run for run in self.runs if run.arm == arm)
+
+
+# -- comparisons -----------------------------------------------------------------------------------------------------------
+
+END: Final = "end"
+EQUAL_IMAGES: Final = "equal images"
+EQUAL_CALLS: Final = "equal judge calls"
+MATCHED_KL: Final = "matched KL"
+CONDITIONS: Final = (END, EQUAL_IMAGES, EQUAL_CALLS, MATCHED_KL)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """method: "t over seeds", "bootstrap over seeds", "bootstrap over seeds and prompts" or "bootstrap over prompts"."""
+
+    low: float
+    high: float
+    method: str
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds. seeds: how many. t: None with one seed. bootstrap: with one seed over prompts, or None.
+
+    note: what the reader must know ("one seed: the interval is over prompts only"), or "".
+    """
+
+    value: float
+    seeds: int
+    t: Interval | None
+    bootstrap: Interval | None
+    note: str = ""
+
+    @property
+    def low(self) -> float | None:
+        """Of the wider interval: that which both methods agree on contains no value that either would not reject."""
+        return min((i.low for i in (self.t, self.bootstrap) if i), default=None)
+
+    @property
+    def high(self) -> float | None:
+        return max((i.high for i in (self.t, self.bootstrap) if i), default=None)
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """An arm over its seeds. seeds: of the finished runs. unfinished: names of the others. before, after, change: held-out
+    strict accuracy; criteria_change: of the share of criteria met. parts_after: of the named parts, those that every run has.
+    An estimate is None where no finished run has the figure."""
+
+    arm: str
+    seeds: tuple[int, ...]
+    unfinished: tuple[str, ...]
+    before: Estimate | None
+    after: Estimate | None
+    change: Estimate | None
+    criteria_change: Estimate | None
+    kl: Estimate | None
+    images: Estimate | None
+    judge_calls: Estimate | None
+    seconds: Estimate | None
+    parts_after: Mapping[str, Estimate] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Held-out strict accuracy of `arm` minus that of `reference`, paired by seed and by prompt.
+
+    condition: one of `CONDITIONS`. at: where the runs were compared: number of images, of judge calls, or KL; None at the end.
+    difference: None where nothing can be compared; `verdict` then says why. seeds: the shared ones. prompts: how many each seed
+    was paired on; 0 where only the runs' means are known.
+    p: two-sided, None with one seed. p_holm: corrected over all comparisons of the same condition.
+    result: "shown" (the arm is better), "reversed" (it is worse), "not shown", or "no data".
+    verdict: the sentence to print. limits: what set `at`, and which runs never reach it or were left out, as sentences.
+    """
+
+    arm: str
+    reference: str
+    condition: str
+    at: float | None
+    difference: Estimate | None
+    seeds: tuple[int, ...]
+    prompts: int
+    p: float | None
+    p_holm: float | None
+    result: str
+    verdict: str
+    limits: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class OrderClaim:
+    """`arms`, best first, as one claim: it is shown if each arm is shown to be better than the next.
+
+    result: "shown", "not shown", "reversed" (a link is shown to be the other way round) or "no data". p: the largest of the
+    links' corrected p-values.
+    """
+
+    arms: tuple[str, ...]
+    condition: str
+    links: tuple[Comparison, ...]
+    p: float | None
+    result: str
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """All that is said of a study. methods: how, with sources, as sentences to print below the tables."""
+
+    arms: tuple[ArmResult, ...]
+    comparisons: tuple[Comparison, ...]
+    claims: tuple[OrderClaim, ...]
+    confidence: float
+    methods: tuple[str, ...]
+
+    def under(self, condition: str) -> tuple[Comparison, ...]:
+        """The comparisons of one condition."""
+        return tuple(c for c in self.comparisons if c.condition == condition)
+
+
+def number_at(data: Mapping[str, Any], *keys: str) -> float | None:
+    """The number at a path of keys, or None."""
+    found: Any = data
+    for key in keys:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None

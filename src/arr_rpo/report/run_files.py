@@ -1,0 +1,162 @@
+"""One run folder -> `Run`. What is missing, damaged or older than this package is a sentence in `missing`, never an error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from arr_rpo.report.arms import seed_of
+from arr_rpo.report.event_files import Scalars, read_events, read_metrics
+from arr_rpo.report.files import is_cut_off, read_json, read_rows, read_yaml
+from arr_rpo.report.records import Curve, HeldoutPrompt, ProgressPoint, Run, Score, number_at
+
+EVENTS, METRICS, VERDICTS = "events.out.tfevents", "metrics.csv", "verdicts.jsonl"
+NO_CURVES = ("epoch", "step")
+MEASURED = "heldout/"  # tags of what `progress.jsonl` has, too
+
+
+# What it means for the report that a file is not there.
+WITHOUT = {
+    "summary.json": "the run did not end",
+    "heldout.jsonl": "it cannot be paired by prompt",
+    "progress.jsonl": "it cannot be compared at equal images, equal judge calls or matched KL",
+}
+
+
+def read_run(folder: Path, study: Path) -> Run:
+    """One run, whose `arm` is still to be found among those of its study."""
+    missing: list[str] = []
+    config = read_yaml(folder / "config.yaml", missing)
+    summary = read_json(folder / "summary.json", missing)
+    progress = tuple(_progress(folder, missing))
+    heldout = tuple(_heldout(folder, missing))
+    versions = read_json(folder / "versions.json", missing)
+    curves = _curves(folder, config, summary, progress, missing)
+    if failure := read_json(folder / "failed.json", []):
+        missing.append(f"it failed: {(str(failure.get('error', '')).splitlines() or ['nobody knows why'])[-1]}")
+    verdicts = folder / VERDICTS
+    if not verdicts.is_file():
+        missing.append(f"no {VERDICTS}")
+    elif is_cut_off(verdicts):
+        missing.append(f"the last line of {VERDICTS} is cut off")
+    return Run(
+        folder=folder,
+        name=folder.relative_to(study).as_posix() if folder != study else folder.resolve().name,
+        arm="",
+        seed=_seed(folder, config, summary),
+        finished=bool(summary),
+        config=config,
+        summary=summary,
+        heldout=heldout,
+        progress=progress,
+        curves=curves,
+        versions=versions,
+        verdicts_path=verdicts if verdicts.is_file() else None,
+        verdict_pictures=tuple(sorted((folder / "verdict_pictures").glob("*.json"))),
+        grids=tuple(sorted((folder / "grids").glob("*.png"))),
+        missing=tuple(_explained(what) for what in missing),
+    )
+
+
+def _explained(what: str) -> str:
+    """ "no summary.json" -> "no summary.json: the run did not end"."""
+    name = what.removeprefix("no ")
+    return f"{what}: {WITHOUT[name]}" if name != what and name in WITHOUT else what
+
+
+def _heldout(folder: Path, missing: list[str]) -> Iterator[HeldoutPrompt]:
+    bad = 0
+    for row in read_rows(folder / "heldout.jsonl", missing):
+        try:
+            paths = {name: folder / path for name, path in row.get("pictures", {}).items()}
+            yield HeldoutPrompt(
+                prompt_id=str(row["prompt_id"]),
+                split=str(row["split"]),
+                tag=str(row["tag"]),
+                text=str(row["prompt"]),
+                before=_score(row["before"]),
+                after=_score(row["after"]),
+                pictures={name: path for name, path in paths.items() if path.is_file()},
+            )
+        except (KeyError, TypeError, ValueError, AttributeError):
+            bad += 1
+    if bad:
+        missing.append(f"heldout.jsonl: {bad} rows are in no form that is known")
+
+
+def _score(row: Mapping[str, Any] | None) -> Score | None:
+    return None if row is None else Score(bool(row["strict"]), float(row["criteria"]), dict(row.get("parts", {})))
+
+
+def _progress(folder: Path, missing: list[str]) -> list[ProgressPoint]:
+    points, bad = {}, 0
+    for row in read_rows(folder / "progress.jsonl", missing):
+        try:
+            points[int(row["update"])] = ProgressPoint(
+                update=int(row["update"]),
+                images=int(row["images"]),
+                judge_calls=None if row.get("judge_calls") is None else int(row["judge_calls"]),
+                seconds=None if row.get("seconds") is None else float(row["seconds"]),
+                strict=float(row["strict"]),
+                criteria=float(row["criteria"]),
+                kl=None if row.get("kl") is None else float(row["kl"]),
+                parts=dict(row.get("parts", {})),
+                strict_by_prompt={str(key): bool(value) for key, value in row.get("strict_by_prompt", {}).items()},
+            )
+        except (KeyError, TypeError, ValueError, AttributeError):
+            bad += 1
+    if bad:
+        missing.append(f"progress.jsonl: {bad} rows are in no form that is known")
+    return [points[update] for update in sorted(points)]
+
+
+def _curves(
+    folder: Path, config: Mapping[str, Any], summary: Mapping[str, Any], progress: Sequence[ProgressPoint], missing: list[str]
+) -> dict[str, Curve]:
+    """From the event files, or else from the CSV; both count updates from 0."""
+    scalars: Scalars = {}
+    if events := list(folder.rglob(f"{EVENTS}*")):
+        scalars = read_events(events, missing)
+    elif tables := list(folder.rglob(METRICS)):
+        scalars = read_metrics(tables, missing)
+    else:
+        missing.append("no TensorBoard event file and no metrics.csv")
+    scalars = {tag: some for tag, some in scalars.items() if tag not in NO_CURVES and not tag.startswith(MEASURED)}
+    known = _spent(config, summary, progress, max((max(some) + 1 for some in scalars.values()), default=0))
+    curves = {}
+    for tag, some in scalars.items():
+        updates = [step + 1 for step in sorted(some)]
+        spent = {name: tuple(np.interp(updates, *points).tolist()) for name, points in known.items()}
+        values = tuple(some[update - 1] for update in updates)
+        curves[tag] = Curve(tag, tuple(updates), values, spent.get("images", ()), spent.get("judge_calls", ()))
+    return curves
+
+
+def _spent(
+    config: Mapping[str, Any], summary: Mapping[str, Any], progress: Sequence[ProgressPoint], updates: int
+) -> dict[str, tuple[list[int], list[float]]]:
+    """Updates, and what was spent by then: recorded on the way, or else known of the start and of the end only."""
+    known = {}
+    for name, total in (("images", number_at(summary, "images")), ("judge_calls", number_at(summary, "judge", "calls"))):
+        points = {p.update: float(getattr(p, name)) for p in progress if getattr(p, name) is not None}
+        if len(points) < 2 and total is not None and updates:
+            points = {0: 0.0, updates: total}
+        if len(points) > 1:
+            (x0, y0), (x1, y1) = list(points.items())[-2:]
+            if updates > x1:  # the run was stopped between two measurements: it went on as before
+                points[updates] = y1 + (updates - x1) * (y1 - y0) / (x1 - x0)
+            known[name] = list(points), list(points.values())
+    each = number_at(config, "data", "candidates_per_update")
+    if "images" not in known and each is not None and updates:
+        known["images"] = [0, updates], [0.0, each * updates]
+    return known
+
+
+def _seed(folder: Path, config: Mapping[str, Any], summary: Mapping[str, Any]) -> int | None:
+    for seed in (config.get("seed"), summary.get("seed"), seed_of(folder)):
+        if isinstance(seed, int):
+            return seed
+    return None

@@ -1,0 +1,124 @@
+"""The runs below a folder -> `Study`. A run that cannot be read in full makes sentences in `missing`, never an error."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from arr_rpo.report.arms import arm_names, label
+from arr_rpo.report.files import read_json, read_rows
+from arr_rpo.report.records import Run, Study
+from arr_rpo.report.run_files import EVENTS, METRICS, read_run
+from arr_rpo.types import UserError
+
+MARKS = ("config.yaml", "summary.json", "progress.jsonl")  # a folder with one of these is a run's
+
+
+def read_study(folder: Path) -> Study:
+    """All runs below a folder, or the one run that it is.
+
+    Raises:
+        UserError: there is none.
+    """
+    folders = list(run_folders(folder))
+    if not folders:
+        raise UserError(f"{folder} holds no run: give the folder of a sweep, of a study or of a run of train.py")
+    read = {path: read_run(path, folder) for path in folders}
+    names = arm_names({path: label(run.config, path) for path, run in read.items()})
+    runs = [dataclasses.replace(run, arm=names[path]) for path, run in read.items()]
+    missing = several_experiments(runs)
+    block = _block(runs, missing)
+    arms = _in_order(names.values(), _arms_named(block))
+    runs.sort(key=lambda run: (arms.index(run.arm), run.seed is None, run.seed or 0, run.name))
+    reference = block.get("reference")
+    if reference is not None and reference not in arms:
+        missing.append(f"the study's reference is {reference!r}, and no run is of that arm")
+        reference = None
+    missing += [f"no run of the arm {arm!r}" for arm in _arms_named(block) if arm not in arms]
+    missing += repeated(runs)
+    missing += [f"{run.name}: {what}" for run in runs for what in run.missing]
+    return Study(
+        folder=folder,
+        name=str(block.get("name") or folder.resolve().name),
+        question=str(block.get("question") or ""),
+        reference=reference,
+        arms=arms,
+        pairs=tuple((pair[0], pair[1]) for pair in _lists(block.get("pairs")) if len(pair) == 2),
+        claims=tuple(tuple(claim) for claim in _lists(block.get("claims")) if len(claim) > 1),
+        runs=tuple(runs),
+        block=block,
+        missing=tuple(missing),
+    )
+
+
+def run_folders(folder: Path) -> Iterator[Path]:
+    """Runs do not lie in each other, so nothing below a run is looked at."""
+    for path, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if any(mark in files for mark in MARKS) or any(name.startswith(EVENTS) or name == METRICS for name in files):
+            folders.clear()
+            yield Path(path)
+
+
+def read_verdicts(run: Run, missing: list[str]) -> Iterator[dict[str, Any]]:
+    """The rows of `verdicts.jsonl`, some thousands; lines that cannot be read are named in `missing` when all are through."""
+    if run.verdicts_path is not None:
+        yield from read_rows(run.verdicts_path, missing)
+
+
+def read_verdict_pictures(run: Run, missing: list[str]) -> Iterator[dict[str, Any]]:
+    """The samples {"update", "pairs"} that `callbacks.verdict_pictures` wrote, by update."""
+    for path in run.verdict_pictures:
+        if sample := read_json(path, missing):
+            yield sample
+
+
+def several_experiments(runs: Sequence[Run]) -> list[str]:
+    """A sentence, if a study was run on more than one task, as its claims are about one."""
+    names = sorted({str(run.config["name"]) for run in runs if "study" in run.config and "name" in run.config})
+    return [f"these are runs of several experiments ({', '.join(names)}): give one folder of them at a time"] * (len(names) > 1)
+
+
+def repeated(runs: Sequence[Run]) -> list[str]:
+    """A sentence for each finished run that is in no comparison, because another one has its arm and its seed."""
+    first: dict[tuple[str, int | None], Run] = {}
+    said = []
+    for run in runs:
+        if run.finished and first.setdefault((run.arm, run.seed), run) is not run:
+            other = first[run.arm, run.seed].name
+            said.append(f"{run.name} is in no comparison: {other} has the same arm ({run.arm}) and seed ({run.seed})")
+    return said
+
+
+def _block(runs: Sequence[Run], missing: list[str]) -> dict[str, Any]:
+    """The `study` block of the runs' configs, without what each run has of its own."""
+    blocks = [
+        {key: value for key, value in run.config["study"].items() if key != "arm"}
+        for run in runs
+        if isinstance(run.config.get("study"), Mapping)
+    ]
+    if any(block != blocks[0] for block in blocks):
+        missing.append("the runs' configs have different `study` blocks: that of the first run counts")
+    return blocks[0] if blocks else {}
+
+
+def _arms_named(block: Mapping[str, Any]) -> list[str]:
+    """The arms that the study names, as a list or as a mapping."""
+    arms = block.get("arms")
+    return [str(arm) for arm in arms] if isinstance(arms, list | Mapping) else []
+
+
+def _in_order(arms: Iterable[str], named: Sequence[str]) -> tuple[str, ...]:
+    """Each arm once: those that the study names in its order, then the others as their folders are sorted."""
+    found = list(dict.fromkeys(arms))
+    return tuple([arm for arm in named if arm in found] + [arm for arm in found if arm not in named])
+
+
+def _lists(entries: Any) -> list[list[str]]:
+    """["rubric > scalar"] or [["rubric", "scalar"]], or one such text -> [["rubric", "scalar"]]."""
+    some = [entries] if isinstance(entries, str) else entries if isinstance(entries, list) else []
+    split = ([part.strip() for part in entry.split(">")] if isinstance(entry, str) else entry for entry in some)
+    return [[str(arm) for arm in entry] for entry in split if isinstance(entry, list)]

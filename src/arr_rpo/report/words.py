@@ -1,0 +1,113 @@
+"""What a report says in sentences."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from arr_rpo.report.records import END, Analysis, OrderClaim, Run, Study
+from arr_rpo.report.tables import commit
+
+NO_RUN = "no run of the arm "
+MARKS = {"shown": "✓", "reversed": "✗", "not shown": "○"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence of what is shown or not. below: what it rests on, or what limits it. mark: the same at a glance.
+    css: how the page colours it."""
+
+    mark: str
+    sentence: str
+    below: tuple[str, ...]
+    css: str
+
+
+def findings(analysis: Analysis) -> list[Finding]:
+    """The claims under every condition, then those comparisons at the end of training that are no link of a claim."""
+    claims = [_claim(claim) for claim in analysis.claims]
+    links = {frozenset((link.arm, link.reference)) for claim in analysis.claims for link in claim.links}
+    others = [found for found in analysis.under(END) if frozenset((found.arm, found.reference)) not in links]
+    return claims + [_finding(found.result, found.verdict, found.limits) for found in others]
+
+
+def _claim(claim: OrderClaim) -> Finding:
+    """Its verdict ends with those of its links, which stand below it here."""
+    links = tuple(link.verdict for link in claim.links)
+    return _finding(claim.result, claim.verdict.removesuffix("; ".join(links)).strip(), links)
+
+
+def _finding(result: str, verdict: str, below: tuple[str, ...]) -> Finding:
+    return Finding(MARKS.get(result, "–"), verdict, below, result if result in ("shown", "reversed") else "open")
+
+
+def sentences(analysis: Analysis) -> list[str]:
+    """Every comparison, with what limits it."""
+    return ["; ".join([found.verdict, *found.limits]) for found in analysis.comparisons]
+
+
+def missing(study: Study) -> list[str]:
+    """What the study lacks, then what its runs lack: each thing once, with the runs that lack it."""
+    of_runs: dict[str, list[Run]] = {}
+    for run in study.runs:
+        for what in run.missing:
+            of_runs.setdefault(what, []).append(run)
+    said_of_runs = {f"{run.name}: {what}" for what, some in of_runs.items() for run in some}
+    own = [sentence for sentence in study.missing if sentence not in said_of_runs]
+    absent = [sentence.removeprefix(NO_RUN) for sentence in own if sentence.startswith(NO_RUN)]
+    own = [sentence for sentence in own if not sentence.startswith(NO_RUN)]
+    own += [f"no run of the arm{'s' * (len(absent) > 1)} {', '.join(absent)}"] * bool(absent)
+    return own + [f"{_which(some, study)}: {what}" for what, some in of_runs.items()]
+
+
+def _which(some: list[Run], study: Study) -> str:
+    if len(some) == len(study.runs) > 1:
+        return f"all {len(some)} runs"
+    named = [run.arm if run.seed is None else f"{run.arm}, seed {run.seed}" for run in some[:3]]
+    more = [f"{len(some) - 3} more of {len(study.runs)} runs"] if len(some) > 3 else []
+    return "; ".join(named + more)
+
+
+def facts(study: Study) -> str:
+    """How many runs of what."""
+    finished = sum(run.finished for run in study.runs)
+    seeds = sorted({run.seed for run in study.runs if run.seed is not None})
+    said = [f"{_count(len(study.arms), 'arm')}, {_count(len(study.runs), 'run')} ({finished} finished)"]
+    if seeds:
+        said.append(f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}")
+    if study.reference:
+        said.append(f"compared with {study.reference}")
+    return " · ".join([*said, *_commits(study)])
+
+
+def versions(study: Study) -> list[str]:
+    """Each setting of commit and packages, with the number of runs that had it."""
+    count = Counter(_setting(run) for run in study.runs)
+    every = len(study.runs)
+    return [text if n == every else f"{text} ({n} of {every} runs)" for text, n in count.most_common()]
+
+
+def commands(study: Study) -> list[str]:
+    """The commands that the runs recorded, each once, in order."""
+    return list(dict.fromkeys(_command(command) for run in study.runs for command in run.versions.get("commands", ())))
+
+
+def _command(found: Any) -> str:
+    return shlex.join(map(str, found)) if isinstance(found, list | tuple) else str(found)
+
+
+def _setting(run: Run) -> str:
+    packages = {key: value for key, value in run.versions.items() if key not in ("commit", "dirty", "commands")}
+    said = ", ".join(f"{name} {value}" for name, value in packages.items() if not isinstance(value, list | dict))
+    return f"commit {commit(run)}: {said or 'no versions recorded'}"
+
+
+def _commits(study: Study) -> list[str]:
+    found = sorted({commit(run) for run in study.runs if run.versions.get("commit")})
+    return [f"commit{'s' * (len(found) > 1)} {', '.join(found)}"] if found else []
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"

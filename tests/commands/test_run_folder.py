@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from arr_rpo.commands.run_folder import OccupiedError, OtherRunError, Stage, clear, differences, objective, occupied, stage
+from arr_rpo.types import UserError
+
+
+def config(run_dir: Path, **changes: Any) -> DictConfig:
+    made = {
+        "name": "t2i_rpo",
+        "seed": 1,
+        "run_dir": str(run_dir),
+        "resume": None,
+        "num_threads": None,
+        "data": {"updates": 80, "train": "shapes/train"},
+        "algorithm": {"lr": 1e-5, "layers": ["a", "b"], "old_decay": None},
+        "callbacks": {"checkpoint": {"dirpath": "${run_dir}/checkpoints", "every_seconds": 30}, "progress": {"_target_": "x"}},
+    }
+    return OmegaConf.create({**made, **changes})
+
+
+def begin(run_dir: Path, **changes: Any) -> DictConfig:
+    run_dir.mkdir(parents=True, exist_ok=True)
+    made = config(run_dir, **changes)
+    (run_dir / "config.yaml").write_text(OmegaConf.to_yaml(made, resolve=True), encoding="utf-8")
+    return made
+
+
+def finish(run_dir: Path, text: str = '{"heldout_strict": {"before": 0.25, "after": 0.5}}') -> None:
+    (run_dir / "summary.json").write_text(text, encoding="utf-8")
+
+
+def test_a_run_goes_through_four_stages(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert stage(run, config(run)) is Stage.EMPTY
+    asked = begin(run)
+    assert stage(run, asked) is Stage.BEGUN
+    (run / "checkpoints").mkdir()
+    (run / "checkpoints" / "last.ckpt.part").touch()
+    assert stage(run, asked) is Stage.BEGUN
+    (run / "checkpoints" / "last.ckpt").touch()
+    assert stage(run, asked) is Stage.STOPPED
+    finish(run)
+    assert stage(run, asked) is Stage.FINISHED
+    assert objective(run) == 0.5
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"heldout_strict": null}', '{"seconds": 3}'])
+def test_a_summary_that_is_not_whole_ends_no_run(tmp_path: Path, text: str) -> None:
+    asked = begin(tmp_path)
+    finish(tmp_path, text)
+    assert objective(tmp_path) is None
+    assert stage(tmp_path, asked) is Stage.BEGUN
+
+
+def test_what_differs_is_named_with_both_values(tmp_path: Path) -> None:
+    begin(tmp_path)
+    asked = config(tmp_path, seed=2, data={"updates": 40, "train": "shapes/train", "unseen": None})
+    assert differences(tmp_path, asked) == {
+        "seed": ("1", "2"),
+        "data.updates": ("80", "40"),
+        "data.unseen": ("nothing", "None"),
+    }
+    with pytest.raises(OtherRunError, match=r"data\.updates is 80 there and 40 here.*hydra\.sweep\.dir"):
+        stage(tmp_path, asked)
+    finish(tmp_path)
+    with pytest.raises(OtherRunError):  # a finished one, too
+        stage(tmp_path, asked)
+    assert differences(tmp_path, config(tmp_path, algorithm={"lr": 1e-5, "layers": ["a"], "old_decay": 0})) == {
+        "algorithm.layers.1": ("b", "nothing"),
+        "algorithm.old_decay": ("None", "0"),
+    }
+
+
+def test_where_and_how_a_run_is_watched_makes_no_other_run(tmp_path: Path) -> None:
+    asked = begin(tmp_path / "here")
+    (tmp_path / "here").rename(tmp_path / "there")
+    moved = config(
+        tmp_path / "there",
+        num_threads=1,
+        resume="x",
+        study={"question": "?"},
+        callbacks={"checkpoint": {"dirpath": "${run_dir}/checkpoints", "every_seconds": 0}, "progress": None},
+    )
+    assert differences(tmp_path / "there", moved) == {}
+    moved.callbacks.checkpoint.dirpath = str(tmp_path / "elsewhere")
+    assert set(differences(tmp_path / "there", moved)) == {"callbacks.checkpoint.dirpath"}
+    assert asked.run_dir != moved.run_dir
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1\n- 2\n", ""])
+def test_a_config_that_cannot_be_read_is_no_run_of_ours(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(OtherRunError, match=r"config\.yaml"):
+        stage(tmp_path, config(tmp_path))
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib; from arr_rpo.commands.run_folder import occupied\n"
+        f"with occupied(pathlib.Path({str(tmp_path)!r})): print('in', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout
+        assert other.stdout.readline() == b"in\n"
+        with pytest.raises(OccupiedError, match="another process"), occupied(tmp_path):
+            pass
+        other.kill()
+    with occupied(tmp_path):  # what a killed process held is free
+        pass
+    assert issubclass(OccupiedError, UserError)
+
+
+def test_what_came_to_no_checkpoint_is_cleared_away(tmp_path: Path) -> None:
+    for name in ("verdicts.jsonl", "config.yaml", "train.log", ".lock"):
+        (tmp_path / name).write_text(json.dumps(name), encoding="utf-8")
+    (tmp_path / "grids").mkdir()
+    (tmp_path / "grids" / "a.png").touch()
+    clear(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "train.log"]

@@ -1,0 +1,146 @@
+"""Every arm of every study composes, differs from the others in what it is about, and has the same budget."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_module
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from arr_rpo.commands.train import check_keys
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+STUDIES = sorted(path.stem for path in (CONFIGS / "study").glob("*.yaml"))
+ALWAYS = ["name", "run_dir", "seed"]
+
+
+def composed(*overrides: str) -> DictConfig:
+    """With Hydra's own part, as a job of a sweep has it."""
+    with initialize_config_module("arr_rpo.configs", version_base="1.3"):
+        config = compose("train", overrides=["run_dir=x", "name=test", *overrides], return_hydra_config=True)
+    HydraConfig.instance().set_config(config)
+    return config
+
+
+@functools.cache
+def jobs(study: str, *overrides: str) -> tuple[tuple[str, ...], ...]:
+    """The overrides of each run, by Hydra's own sweeper."""
+    params = OmegaConf.to_container(composed(f"study={study}").hydra.sweeper.params)
+    assert isinstance(params, dict)
+    arguments = [f"{key}={value}" for key, value in params.items()] + [f"study={study}", *overrides]
+    (batch,) = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(arguments), None)
+    return tuple(map(tuple, batch))
+
+
+@functools.cache
+def runs(study: str, *overrides: str) -> dict[str, dict[str, Any]]:
+    """Folder -> config of each run of seed 1."""
+    found: dict[str, dict[str, Any]] = {}
+    for job in jobs(study, "seed=1", *overrides):
+        config = composed(*job)
+        folder = config.hydra.sweep.subdir
+        assert folder not in found
+        plain = OmegaConf.to_container(OmegaConf.masked_copy(config, [key for key in config if key != "hydra"]), resolve=True)
+        check_keys(OmegaConf.create(plain))
+        found[folder] = plain  # type: ignore[assignment]
+    return found
+
+
+def test_the_studies_of_the_issue_are_there() -> None:
+    assert set(STUDIES) == {"reward_form", "rubric_kind", "algorithm", "judge", "group_size", "kl", "lora_rank"}
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_a_study_says_what_it_is(study: str) -> None:
+    config = composed(f"study={study}")
+    assert config.hydra.mode is RunMode.MULTIRUN
+    assert config.hydra.sweep.dir == f"runs/study/{study}/t2i_rpo"  # stable: the same command finds its runs again
+    blocks = [run["study"] for run in runs(study).values()]
+    arms = blocks[0]["arms"]
+    assert [block["arm"] for block in blocks] == arms
+    assert list(runs(study)) == [f"arm={arm},seed=1" for arm in arms]
+    for block in blocks:
+        assert block["name"] == study
+        assert block["question"].endswith("?")
+        assert block["equal"] == "images"
+        assert block["reference"] in arms
+        assert {arm for some in [*block.get("claims", []), *block.get("pairs", [])] for arm in some} <= set(arms)
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_arms_have_five_seeds_and_equal_images(study: str) -> None:
+    assert len(jobs(study)) == 5 * len(runs(study))
+    budgets = {(run["data"]["updates"], run["data"]["candidates_per_update"]) for run in runs(study).values()}
+    assert budgets == {(40, 128)}
+    assert all(run["data"]["candidates_per_update"] % run["data"]["group_size"] == 0 for run in runs(study).values())
+
+
+def differing(study: str) -> set[str]:
+    """Top-level keys in which the runs of a study are not all the same."""
+    configs = list(runs(study).values())
+    keys = {key for config in configs for key in config} - {"study", "module", "callbacks"}  # those two repeat the others
+    return {key for key in keys if any(config.get(key) != configs[0].get(key) for config in configs)}
+
+
+@pytest.mark.parametrize(
+    ("study", "keys"),
+    [
+        ("reward_form", {"reward", "judge"}),
+        ("rubric_kind", {"reward", "rubric"}),
+        (
+            "algorithm",
+            {"algorithm", "sampler", "policy", "reward", "data"},
+        ),  # the policy has the sampler, the data the group size
+        ("judge", {"judge"}),
+        ("group_size", {"algorithm", "data"}),
+        ("kl", {"algorithm"}),
+        ("lora_rank", {"policy"}),
+    ],
+)
+def test_arms_differ_in_nothing_else(study: str, keys: set[str]) -> None:
+    assert differing(study) == keys
+
+
+def test_an_arm_changes_what_its_name_says() -> None:
+    forms = {run["study"]["arm"]: run for run in runs("reward_form").values()}
+    assert forms["scalar"]["reward"]["protocol"]["_target_"].endswith(".Score")
+    assert forms["pairwise"]["reward"]["protocol"]["uses_rubric"] is False
+    assert forms["rubric"]["reward"]["protocol"]["uses_rubric"] is True
+    assert forms["random"]["judge"]["_target_"].endswith("RandomJudge")
+    assert forms["oracle"]["judge"]["_target_"].endswith("OracleJudge")
+    assert forms["oracle"]["reward"] == forms["random"]["reward"] == forms["rubric"]["reward"]
+    kinds = {run["study"]["arm"]: run for run in runs("rubric_kind").values()}
+    assert kinds["none"]["rubric"] is None
+    assert kinds["none"]["reward"] == forms["pairwise"]["reward"]
+    assert kinds["shuffled"]["rubric"]["_target_"].endswith("Shuffled")
+    rules = {run["study"]["arm"]: run for run in runs("algorithm").values()}
+    assert rules["diffusion_nft"]["module"]["optimizer"]["lr"] == 1e-4
+    assert rules["rpo_paper"]["reward"]["lose"] == -0.1
+    assert rules["rpo_paper"]["module"]["lr_schedule"]["path"].endswith("constant")
+    ranks = [run["policy"]["adapter"] for run in runs("lora_rank").values()]
+    assert [(adapter["rank"], adapter["alpha"]) for adapter in ranks] == [(2, 4), (8, 16), (32, 64), (128, 256)]
+    sizes = [run["data"]["group_size"] for run in runs("group_size").values()]
+    assert sizes == [2, 4, 8, 16]
+
+
+def test_the_command_line_has_the_last_word() -> None:
+    found = jobs("reward_form", "arm=scalar,oracle", "seed=7", "data.updates=3", "judge=random")
+    assert len(found) == 2
+    config = composed(*found[1])
+    assert (config.study.arm, config.seed, config.data.updates) == ("oracle", 7, 3)
+    assert config.judge._target_.endswith("RandomJudge")
+    assert config.hydra.sweep.subdir == "arm=oracle,seed=7"
+    assert composed("study=reward_form", "experiment=t2i_rpo_paper_shapes").hydra.sweep.dir.endswith("/t2i_rpo_paper_shapes")
+
+
+def test_a_run_outside_a_study_knows_of_none() -> None:
+    config = composed()
+    assert "study" not in config
+    assert config.hydra.mode is None

@@ -1,0 +1,161 @@
+"""Prompt files: pictures to make and pictures to edit, in the formats that others publish."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from arr_rpo.data.datamodule import PromptDataModule
+from arr_rpo.data.prompts import read_prompts
+from arr_rpo.shapes.edits import Edit, from_metadata, to_metadata
+from arr_rpo.shapes.scene import Thing, draw
+from arr_rpo.types import UserError
+
+RED, BLUE, HALF = (255, 0, 0), (0, 0, 255), (255, 0, 0, 0)
+
+
+def written(folder: Path, *rows: Any, name: str = "prompts.jsonl") -> Path:
+    path = folder / name
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (5, 3), RED).save(tmp_path / "red.png")
+    Image.new("RGBA", (3, 4), HALF).save(tmp_path / "images" / "clear.png")
+    Image.new("RGB", (4, 4), BLUE).save(tmp_path / "images" / "blue.png")
+    return tmp_path
+
+
+def test_text_and_geneval(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("a cat\n\n  a dog \n", encoding="utf-8")
+    assert [(p.id, p.text, p.source) for p in read_prompts(path)] == [("a/1", "a cat", None), ("a/3", "a dog", None)]
+    include = [{"class": "star", "count": 1}]
+    (prompt,) = read_prompts(written(tmp_path, {"tag": "single_object", "prompt": "a star", "include": include}))
+    assert (prompt.id, prompt.text, prompt.source) == ("prompts/1", "a star", None)
+    assert prompt.metadata == {"tag": "single_object", "include": include}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"source_image": "red.png", "instruction": "more"},  # ARR
+        {"prompt": "more", "image": "red.png"},  # Edit-R1
+        {"prompt": "more", "images": ["red.png"]},  # Flow-Factory
+        {"source": "red.png", "prompt": "more"},
+    ],
+)
+def test_an_edit_of_a_picture(folder: Path, row: dict[str, Any]) -> None:
+    (prompt,) = read_prompts(written(folder, {**row, "requirement": "r"}))
+    assert (prompt.text, dict(prompt.metadata), prompt.references) == ("more", {"requirement": "r"}, ())
+    assert prompt.source is not None
+    assert (prompt.source.size, prompt.source.getpixel((0, 0))) == ((5, 3), RED)
+
+
+def test_several_pictures_and_the_folder_images(folder: Path) -> None:
+    (prompt,) = read_prompts(written(folder, {"prompt": "join", "images": ["clear.png", "red.png", "blue.png"]}))
+    assert prompt.source is not None
+    assert (prompt.source.mode, prompt.source.getpixel((0, 0))) == ("RGB", (255, 255, 255))  # on white
+    assert [picture.getpixel((0, 0)) for picture in prompt.references] == [RED, BLUE]
+
+
+def test_json_files(folder: Path) -> None:
+    step1x, listed = folder / "prompt_en.json", folder / "share.json"
+    step1x.write_text('{"red.png": "make it blue", "blue.png": "make it red"}', encoding="utf-8")
+    assert [(p.id, p.text, p.source.size) for p in read_prompts(step1x) if p.source] == [
+        ("prompt_en/1", "make it blue", (5, 3)),
+        ("prompt_en/2", "make it red", (4, 4)),
+    ]
+    rows = [{"input_prompt": "a cat", "output_image": "x.png"}, {"input_prompt": "more", "input_image": ["red.png"]}]
+    listed.write_text(json.dumps(rows), encoding="utf-8")
+    plain, edit = read_prompts(listed)
+    assert (plain.source, plain.metadata) == (None, {"output_image": "x.png"})
+    assert edit.source is not None
+
+
+def test_an_edit_of_the_shapes_is_drawn(tmp_path: Path) -> None:
+    source = (Thing("red", "circle", 8.0, 8.0, 5.5),)
+    metadata = to_metadata(source, Edit("remove", "red", "circle", 0, "", "", 0))
+    prompts = read_prompts(written(tmp_path, {**metadata, "prompt": "remove the red circle"}))
+    assert prompts[0].metadata == metadata
+    assert prompts[0].source is not None
+    assert prompts[0].source.tobytes() == draw(source).tobytes()
+    assert prompts[0].source is prompts[0].source  # one picture
+
+
+@pytest.mark.parametrize(("name", "count"), [("train", 960), ("heldout", 500), ("unseen", 150)])
+def test_embedded_splits_of_edits(name: str, count: int) -> None:
+    prompts = read_prompts(f"shapes/edit_{name}")
+    assert len(prompts) == count
+    prompt = prompts[7]
+    assert prompt.source is not None
+    assert prompt.source.tobytes() == draw(from_metadata(prompt.metadata)[0]).tobytes()
+    assert prompt.id == f"edit_{name}/8"
+
+
+def test_pictures_are_opened_when_they_are_asked_for(folder: Path) -> None:
+    (folder / "broken.png").write_bytes(b"no picture")
+    prompts = read_prompts(written(folder, *({"prompt": p, "image": f"{p}.png"} for p in ("broken", "red"))))
+    assert len(prompts) == 2
+    assert [p.text for p in prompts[1:]] == ["red"]
+    with pytest.raises(UserError, match=r"broken\.png cannot be read"):
+        prompts[0]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", r"line 2: expected JSON"),
+        ("[]", r'line 2: expected a JSON object with a "prompt"'),
+        ('{"text": "x"}', r'line 2: expected a JSON object with a "prompt"'),
+        ('{"prompt": " "}', "line 2: the prompt is empty"),
+        ('{"instruction": 3, "image": "red.png"}', "line 2: the instruction is empty"),
+        ('{"prompt": "x", "image": "gone.png"}', r"line 2: no picture .*gone\.png, nor .*images/gone\.png"),
+        ('{"prompt": "x", "image": "red.png", "images": ["red.png"]}', "line 2: both 'image' and 'images' name pictures"),
+        ('{"prompt": "x", "images": []}', r"line 2: 'images' holds \[\]"),
+        ('{"prompt": "x", "image": {"bytes": 1}}', "line 2: 'image' holds {'bytes': 1}"),
+        ('{"prompt": "x", "source": [], "edit": {"kind": "add"}}', "line 2: not an edit of the shapes world"),
+    ],
+)
+def test_a_malformed_line_is_named(folder: Path, line: str, message: str) -> None:
+    path = folder / "p.jsonl"
+    path.write_text(f'{{"prompt": "fine"}}\n{line}\n', encoding="utf-8")
+    with pytest.raises(UserError, match=message):
+        read_prompts(path)
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no prompt file .*heldouts\.jsonl: .*edit_train"):
+        read_prompts("shapes/heldouts")
+    (tmp_path / "e.txt").write_text("\n", encoding="utf-8")
+    with pytest.raises(UserError, match="holds no prompts"):
+        read_prompts(tmp_path / "e.txt")
+    (tmp_path / "n.json").write_text("3", encoding="utf-8")
+    with pytest.raises(UserError, match="expected a list of prompts"):
+        read_prompts(tmp_path / "n.json")
+
+
+def data(train: str, heldout: str) -> PromptDataModule:
+    return PromptDataModule(train=train, heldout=heldout, unseen=None, candidates_per_update=4, group_size=2, updates=2, seed=1)
+
+
+def test_the_same_instruction_for_another_source_is_another_prompt(folder: Path) -> None:
+    train, heldout = read_prompts("shapes/edit_train"), read_prompts("shapes/edit_heldout")
+    assert {p.text for p in train} & {p.text for p in heldout}  # "remove the red circle" says little without its source
+    _, update = next(iter(data("shapes/edit_train", "shapes/edit_heldout").train_dataloader()))
+    assert all(prompt.source is not None for prompt in update)
+    with pytest.raises(UserError, match="500 held-out prompts are also trained on"):
+        data("shapes/edit_heldout", "shapes/edit_heldout")
+    one = written(folder, {"prompt": "x", "image": "red.png"}, name="one.jsonl")
+    other = written(folder, {"prompt": "x", "image": "blue.png"}, name="other.jsonl")
+    again = written(folder, {"prompt": "x", "image": "../" + folder.name + "/red.png"}, name="again.jsonl")
+    data(str(one), str(other))
+    with pytest.raises(UserError, match="1 held-out prompts are also trained on, 'x' for one"):
+        data(str(one), str(again))

@@ -1,0 +1,199 @@
+"""Sweeps as a user runs them: killed and started again, with failing runs, on other launchers, and as a search."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from arr_rpo.commands.train import main
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+SMALL = [
+    "judge=oracle",
+    "data.updates=2",
+    "data.candidates_per_update=4",
+    "data.unseen=null",
+    "policy.num_inference_steps=3",
+    "callbacks.summary.kl_prompts=2",
+    "callbacks.heldout_progress=null",
+    "callbacks.verdict_pictures=null",
+    "callbacks.image_grid=null",
+    "callbacks.progress=null",
+    "callbacks.checkpoint.every_seconds=0",
+    "trainer.enable_progress_bar=false",
+    "trainer.accelerator=cpu",
+    "num_threads=1",
+]
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> list[str]:
+    rows = (ROOT / "src/arr_rpo/shapes/data/heldout.jsonl").read_text(encoding="utf-8").splitlines()[::100]
+    path = tmp_path / "heldout.jsonl"
+    path.write_text("\n".join(rows), encoding="utf-8")
+    return [*SMALL, f"data.heldout={path}", f"rubric.store={tmp_path / 'rubrics'}"]
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """Hydra configures it."""
+    handlers = list(logging.root.handlers)
+    yield
+    logging.root.handlers[:] = handlers
+
+
+def train(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """`python train.py ...` in this process. Returns its exit status."""
+    monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+    try:
+        main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def results(sweep: Path) -> dict[str, dict[str, Any]]:
+    """What a table of results is made of, a row a run."""
+    found = {}
+    for path in sorted(sweep.glob("*/summary.json")):
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        found[path.parent.name] = {
+            **{key: summary[key] for key in ("heldout_strict", "heldout_criteria", "kl", "images", "optimizer_steps")},
+            "judge_calls": summary["judge"]["calls"],
+        }
+    return found
+
+
+def traces(run: Path) -> dict[str, tuple[int, int, int]]:
+    """File -> inode, time of its last change, size."""
+    stats = {str(path.relative_to(run)): path.stat() for path in run.rglob("*") if path.is_file()}
+    return {name: (stat.st_ino, stat.st_mtime_ns, stat.st_size) for name, stat in stats.items()}
+
+
+def happened(sweep: Path) -> list[tuple[str, str]]:
+    lines = (sweep / "sweep.jsonl").read_text(encoding="utf-8").splitlines()
+    return [(event["run"], event["what"]) for event in map(json.loads, lines)]
+
+
+def test_a_killed_sweep_goes_on_where_it_was(
+    tmp_path: Path, small: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["study=reward_form", "arm=rubric,scalar", "seed=1,2", *small, "data.updates=6"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    names = [f"arm={arm},seed={seed}" for seed in (1, 2) for arm in ("rubric", "scalar")]  # in this order
+    first, second, third, fourth = names
+    command = [sys.executable, "train.py", *arguments, f"hydra.sweep.dir={killed}"]
+    with (tmp_path / "log").open("w") as log, subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log) as process:
+        wait_for(killed / second / "checkpoints" / "last.ckpt", process)
+        process.kill()
+    assert (killed / first / "summary.json").is_file()
+    assert not (killed / second / "summary.json").exists()
+    assert not (killed / third).exists()
+    before = traces(killed / first)
+    assert "verdicts.jsonl" in before
+
+    assert train(monkeypatch, *arguments, f"hydra.sweep.dir={killed}") == 0
+    assert "4 runs: 1 skipped, 1 resumed, 2 started; 4 finished" in capfd.readouterr().out
+    assert traces(killed / first) == before
+    doing = [(first, "started"), (first, "finished"), (second, "started")]
+    doing += [(first, "skipped"), (second, "resumed"), (second, "finished")]
+    assert happened(killed) == doing + [(name, what) for name in (third, fourth) for what in ("started", "finished")]
+
+    assert train(monkeypatch, *arguments, f"hydra.sweep.dir={whole}") == 0
+    assert len(results(whole)) == 4
+    assert results(killed) == results(whole)
+    assert len({str(row) for row in results(whole).values()}) == 4  # they are four different runs
+    assert results(whole)[first]["images"] == 6 * 4
+
+    (killed / second / "summary.json").unlink()  # killed after the last checkpoint: only the measure is missing
+    assert train(monkeypatch, *arguments, f"hydra.sweep.dir={killed}") == 0
+    assert "4 runs: 3 skipped, 1 resumed, 0 started" in capfd.readouterr().out
+    assert results(killed) == results(whole)
+
+
+def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(4000):
+        if path.is_file():
+            return
+        assert process.poll() is None, "the sweep ended too soon"
+        time.sleep(0.02)
+    raise TimeoutError(path)
+
+
+def test_a_run_that_fails_stops_no_other(
+    tmp_path: Path, small: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    sweep = tmp_path / "sweep"
+    small = [override for override in small if not override.startswith("rubric.")]
+    arguments = ["-m", "reward=rubric,pairwise", "rubric=none", *small, f"hydra.sweep.dir={sweep}"]
+    arguments += ["hydra.sweep.subdir=${hydra:runtime.choices.reward}"]
+    assert train(monkeypatch, *arguments) == 1
+    said = capfd.readouterr()
+    assert "2 runs: 0 skipped, 0 resumed, 2 started; 1 finished" in said.out
+    assert "failed: rubric: this reward reads a rubric and rubric=none" in said.err
+    assert "Traceback" not in said.err
+    assert list(results(sweep)) == ["pairwise"]
+    assert "rubric=none" in json.loads((sweep / "rubric" / "failed.json").read_text(encoding="utf-8"))["error"]
+
+    # Another config in the same folder: refused before anything is touched; and what failed is tried again.
+    before = traces(sweep / "pairwise")
+    assert train(monkeypatch, *arguments, "data.updates=3") == 1
+    said = capfd.readouterr()
+    assert "data.updates is 2 there and 3 here" in said.err
+    assert traces(sweep / "pairwise") == before
+    assert "2 runs: 0 skipped, 0 resumed, 0 started; 0 finished" in said.out
+    assert train(monkeypatch, *arguments) == 1
+    assert "2 runs: 1 skipped, 0 resumed, 1 started; 1 finished" in capfd.readouterr().out
+    assert traces(sweep / "pairwise") == before
+
+
+def test_joblib_runs_several_at_once(
+    tmp_path: Path, small: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    if not find_spec("hydra_plugins.hydra_joblib_launcher"):
+        pytest.skip("needs the extra `joblib`")
+    arguments = ["study=reward_form", "arm=pairwise", "seed=1,2", *small, f"hydra.sweep.dir={tmp_path / 'sweep'}"]
+    arguments += ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    assert train(monkeypatch, *arguments) == 0
+    assert "2 runs: 0 skipped, 0 resumed, 2 started; 2 finished" in capfd.readouterr().out
+    assert list(results(tmp_path / "sweep")) == ["arm=pairwise,seed=1", "arm=pairwise,seed=2"]
+    assert train(monkeypatch, *arguments, "data.updates=3") == 1  # refused in processes of their own, told in this one
+    assert capfd.readouterr().err.count("data.updates is 2 there and 3 here") >= 2
+
+
+def test_submitit_runs_each_as_a_job(
+    tmp_path: Path, small: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    if not find_spec("hydra_plugins.hydra_submitit_launcher"):
+        pytest.skip("needs the extra `slurm`")
+    arguments = ["study=reward_form", "arm=pairwise", "seed=1", *small, f"hydra.sweep.dir={tmp_path / 'sweep'}"]
+    assert train(monkeypatch, *arguments, "hydra/launcher=submitit_local") == 0
+    assert "1 runs: 0 skipped, 0 resumed, 1 started; 1 finished" in capfd.readouterr().out
+    assert list(results(tmp_path / "sweep")) == ["arm=pairwise,seed=1"]
+
+
+def test_a_search_finds_its_trials_again(
+    tmp_path: Path, small: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    if not find_spec("hydra_plugins.hydra_optuna_sweeper"):
+        pytest.skip("needs the extra `optuna`")
+    sweep = tmp_path / "search"
+    arguments = ["hparams_search=optuna", "hydra.sweeper.n_trials=2", f"hydra.sweep.dir={sweep}", *small]
+    arguments += ['hydra.sweep.subdir="lr=${module.optimizer.lr}"']
+    assert train(monkeypatch, *arguments) == 0
+    assert "2 runs: 0 skipped, 0 resumed, 2 started" in capfd.readouterr().out
+    found = {row["heldout_strict"]["after"] for row in results(sweep).values()}
+    best = (sweep / "optimization_results.yaml").read_text(encoding="utf-8")
+    assert f"best_value: {max(found)}" in best
+    assert train(monkeypatch, *arguments[:1], "hydra.sweeper.n_trials=3", *arguments[2:]) == 0
+    assert "3 runs: 2 skipped, 0 resumed, 1 started" in capfd.readouterr().out  # the same two were proposed first

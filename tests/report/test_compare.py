@@ -1,0 +1,194 @@
+"""What is said of arms, against differences worked out by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+
+from arr_rpo.report.compare import analyse, compare, corrected, order, pairs_of
+from arr_rpo.report.conditions import accuracy_at
+from arr_rpo.report.estimates import Comparing
+from arr_rpo.report.records import END, EQUAL_CALLS, EQUAL_IMAGES, MATCHED_KL, Comparison, Estimate, Interval
+from tests.report.doubles import make_run, make_study, point
+
+HOW = Comparing(confidence=0.95, draws=500, seed=1, kl=None)
+
+
+def made(arm: str, reference: str, value: float, p: float | None) -> Comparison:
+    difference = Estimate(value, 5, Interval(value - 0.05, value + 0.2, "t over seeds"), None)
+    return Comparison(arm, reference, END, None, difference, (1, 2, 3, 4, 5), 0, p, None, "no data", "")
+
+
+def test_arms_are_paired_by_seed_and_prompt() -> None:
+    runs = [make_run("a", 1, "1111"), make_run("a", 2, "1110"), make_run("a", 7, "1111")]
+    runs += [make_run("b", 1, "1100"), make_run("b", 2, "1101"), make_run("b", 8, "0000")]
+    got = compare(make_study(runs), "a", "b", END, HOW)
+    # By seed (1 - 0.5) and (0.75 - 0.75): mean 0.25, standard error 0.25, t of one degree of freedom 1: p = 1 - 2 atan(1) / pi.
+    assert got.difference is not None and got.difference.t is not None
+    assert got.difference.value == pytest.approx(0.25)
+    half = 0.25 * math.tan(0.475 * math.pi)
+    assert (got.difference.t.low, got.difference.t.high) == pytest.approx((0.25 - half, 0.25 + half))
+    assert (got.seeds, got.prompts) == ((1, 2), 4)
+    assert got.p is not None and got.p >= 1 - 2 * math.atan(1) / math.pi
+    assert got.limits == ("seed 7 of a, seed 8 of b: no partner",)
+
+
+def test_runs_without_prompts_are_paired_by_their_means() -> None:
+    runs = [
+        make_run(arm, seed, after, by_prompt=arm == "a") for arm, after in (("a", "1111"), ("b", "1100")) for seed in (1, 2)
+    ]
+    got = compare(make_study(runs), "a", "b", END, HOW)
+    assert got.difference is not None and got.difference.bootstrap is not None
+    assert got.difference.value == 0.5
+    assert (got.prompts, got.difference.bootstrap.method) == (0, "bootstrap over seeds")
+
+
+def test_prompts_of_unseen_combinations_are_not_counted_in() -> None:
+    runs = []
+    for arm, after in (("a", "1111"), ("b", "1100")):
+        run = make_run(arm, 1, after)
+        unseen = dataclasses.replace(run.heldout[0], prompt_id="unseen/1", split="unseen")
+        runs.append(dataclasses.replace(run, heldout=(*run.heldout, unseen)))
+    assert compare(make_study(runs), "a", "b", END, HOW).prompts == 4
+
+
+def test_a_run_that_did_not_end_is_named_and_left_out() -> None:
+    runs = [make_run("a", 1, "1111"), make_run("a", 2, None), make_run("b", 1, "1100"), make_run("b", 2, "1100")]
+    got = analyse(make_study(runs), HOW)
+    assert got.arms[0].seeds == (1,)
+    assert got.arms[0].unfinished == ("arm=a,seed=2",)
+    first = got.under(END)[0]
+    assert first.seeds == (1,)
+    assert "arm=a,seed=2 did not end" in first.limits
+
+
+def test_other_bases_are_named() -> None:
+    runs = [make_run("a", 1, "1111", before="1000"), make_run("b", 1, "1100")]
+    got = compare(make_study(runs), "a", "b", END, HOW)
+    assert got.limits == ("the arms start from different accuracies (0.250 and 0.500 with seed 1)",)
+
+
+def test_one_seed_claims_nothing() -> None:
+    study = make_study([make_run("a", 1, "1111"), make_run("b", 1, "0000")])
+    (got,) = analyse(study, HOW).under(END)
+    assert (got.arm, got.reference, got.p, got.p_holm, got.result) == ("b", "a", None, None, "not shown")
+    expected = "b > a: not shown (-1.000, -1.000 to -1.000, one seed: the interval is over prompts only)"
+    assert got.verdict == expected
+
+
+def test_runs_without_a_partner_do_not_say_where() -> None:
+    progress = {1: [point(0, "0000", kl=0), point(4, "1111", kl=3)], 2: [point(0, "0000", kl=0), point(2, "1111", kl=1)]}
+    runs = [make_run("a", seed, "1111", progress=progress[seed]) for seed in (1, 2)]
+    runs.append(make_run("b", 1, "1111", progress=progress[1]))
+    assert compare(make_study(runs), "a", "b", EQUAL_IMAGES, HOW).at == 40.0
+
+
+def test_nothing_to_compare_is_said() -> None:
+    (got,) = analyse(make_study([make_run("a", 1, "1111"), make_run("b", 2, "0000")]), HOW).under(END)
+    assert (got.result, got.difference) == ("no data", None)
+    assert got.verdict == "b > a: no data (seed 2 of b, seed 1 of a: no partner)"
+    unknown = make_study([make_run("a", 1, "1111")], pairs=[("a", "zebra")])
+    assert analyse(unknown, HOW).under(END)[0].verdict == "a > zebra: no data (seed 1 of a: no partner)"
+
+
+def test_claims_after_correction() -> None:
+    got = corrected([made("a", "b", 0.1, 0.02), made("a", "c", 0.3, 0.001), made("d", "a", -0.3, 0.004)], HOW)
+    # 0.001 * 3, 0.004 * 2, 0.02 * 1.
+    assert [c.p_holm for c in got] == pytest.approx([0.02, 0.003, 0.008])
+    assert [c.result for c in got] == ["shown", "shown", "reversed"]
+    assert got[0].verdict == "a > b: shown (+0.100, +0.050 to +0.300, Holm p 0.02, 5 seeds)"
+    assert got[2].verdict == "d > a: reversed, a is better (-0.300, -0.350 to -0.100, Holm p 0.008, 5 seeds)"
+    more = corrected([made("a", "b", 0.1, 0.04), made("a", "c", 0.3, 0.03)], HOW)  # 0.03 * 2 = 0.06 for both
+    assert [c.result for c in more] == ["not shown", "not shown"]
+    assert more[1].verdict == "a > c: not shown (+0.300, +0.250 to +0.500, Holm p 0.06, 5 seeds)"
+
+
+def test_an_order_is_shown_if_every_link_is() -> None:
+    family = corrected([made("rubric", "pairwise", 0.1, 0.01), made("scalar", "pairwise", -0.3, 0.001)], HOW)
+    got = order(("rubric", "pairwise", "scalar"), END, family)
+    assert (got.result, got.p) == ("shown", pytest.approx(0.01))
+    assert got.links[1].verdict == "pairwise > scalar: shown (+0.300, +0.100 to +0.350, Holm p 0.002, 5 seeds)"
+    assert got.verdict.startswith("rubric > pairwise > scalar: shown as a whole. rubric > pairwise: shown (")
+    weak = corrected([made("rubric", "pairwise", 0.1, 0.2), made("scalar", "pairwise", -0.3, 0.001)], HOW)
+    assert order(("rubric", "pairwise", "scalar"), END, weak).result == "not shown"
+    assert order(("scalar", "pairwise", "rubric"), END, weak).result == "reversed"
+    assert order(("scalar", "pairwise", "rubric"), END, weak).verdict.startswith("scalar > pairwise > rubric: does not hold.")
+
+
+def test_which_arms_are_compared() -> None:
+    runs = [make_run(arm, 1, "1111") for arm in "abc"]
+    assert pairs_of(make_study(runs)) == [("b", "a"), ("c", "a"), ("c", "b")]
+    assert pairs_of(make_study(runs, reference="b")) == [("a", "b"), ("c", "b")]
+    assert pairs_of(make_study(runs, reference="b", claims=[("b", "a", "c")], pairs=[("c", "a")])) == [
+        ("b", "a"),
+        ("a", "c"),
+        ("c", "b"),
+    ]
+
+
+def test_accuracy_between_measurements() -> None:
+    run = make_run("a", 1, "1111", progress=[point(0, "1000", kl=0.0), point(2, "1100", kl=4.0), point(4, "0111", kl=3.0)])
+    got = accuracy_at(run, EQUAL_IMAGES, 30)  # half way between updates 2 and 4
+    assert got is not None
+    assert got.mean == pytest.approx(0.625)
+    assert got.by_prompt == {"heldout/0": 0.5, "heldout/1": 1.0, "heldout/2": 0.5, "heldout/3": 0.5}
+    first = accuracy_at(run, MATCHED_KL, 3.0)  # first reached at three quarters of the way to update 2, not at update 4
+    assert first is not None and first.mean == pytest.approx(0.25 + 0.75 * 0.25)
+    assert accuracy_at(run, MATCHED_KL, 4.1) is None
+    assert accuracy_at(run, EQUAL_CALLS, 1) is None  # calls were not counted
+
+
+def test_matched_kl_is_the_largest_that_all_runs_reach() -> None:
+    runs = []
+    for seed in (1, 2):
+        runs.append(make_run("a", seed, "1111", progress=[point(0, "0000", kl=0.0), point(4, "1111", kl=8.0)]))
+        runs.append(make_run("b", seed, "1111", progress=[point(0, "0000", kl=0.0), point(4, "1111", kl=2.0 + 2 * seed)]))
+    got = compare(make_study(runs), "a", "b", MATCHED_KL, HOW)
+    assert got.at == 4.0
+    assert got.limits == ("arm=b,seed=1 reaches no more; others reach up to KL 8",)
+    # a has gone half of its way there (0.5); b with seed 1 all of it (1), with seed 2 two thirds: (-1/2 - 1/6) / 2.
+    assert got.difference is not None
+    assert got.difference.value == pytest.approx(-1 / 3)
+    chosen = compare(make_study(runs), "a", "b", MATCHED_KL, dataclasses.replace(HOW, kl=6.0))
+    assert (chosen.at, chosen.seeds) == (6.0, (2,))
+    assert chosen.limits[0] == "arm=b,seed=1 never reaches KL 6, only KL 4"
+    (verdict,) = [c.verdict for c in analyse(make_study(runs, pairs=[("a", "b")]), HOW).under(MATCHED_KL)]
+    assert verdict.startswith("a > b at KL 4: not shown (-0.333, ")
+
+
+def test_equal_judge_calls() -> None:
+    """b asks twice as often, and at as many calls it is half as far."""
+    runs = []
+    for seed in (1, 2):
+        runs.append(make_run("a", seed, "1111", progress=[point(0, "0000", kl=0, calls=0), point(4, "1111", kl=1, calls=100)]))
+        runs.append(make_run("b", seed, "1111", progress=[point(0, "0000", kl=0, calls=0), point(4, "1111", kl=1, calls=200)]))
+    got = compare(make_study(runs), "a", "b", EQUAL_CALLS, HOW)
+    assert got.at == 100.0
+    assert got.difference is not None and got.difference.value == pytest.approx(0.5)
+    assert got.limits == ("arm=a,seed=1 reaches no more; others reach up to 200 judge calls",)
+    same = compare(make_study(runs), "a", "b", EQUAL_IMAGES, HOW)
+    assert same.at == 40.0 and same.difference is not None and same.difference.value == 0.0
+
+
+def test_where_all_runs_end_all_prompts_count() -> None:
+    progress = [point(0, "00", kl=0), point(4, "11", kl=3)]  # of two prompts, 40 images
+    runs = [make_run("a", 1, "1111", progress=progress, images=40), make_run("b", 1, "1000", progress=progress, images=40)]
+    got = compare(make_study(runs), "a", "b", EQUAL_IMAGES, HOW)
+    assert (got.at, got.prompts) == (40.0, 4)
+    assert got.difference is not None and got.difference.value == 0.75
+    longer = make_run("b", 1, "1000", progress=[*progress, point(8, "11", kl=4)], images=80)
+    got = compare(make_study([runs[0], longer]), "a", "b", EQUAL_IMAGES, HOW)
+    assert (got.at, got.prompts) == (40.0, 2)
+    assert got.difference is not None and got.difference.value == 0.0
+
+
+def test_a_run_that_never_moves_cannot_be_matched() -> None:
+    runs = [make_run("a", 1, "1111", progress=[point(0, "0000", kl=0), point(4, "1111", kl=3)])]
+    runs.append(make_run("b", 1, "1100", progress=[point(0, "0000", kl=0), point(4, "0000", kl=0)]))
+    runs.append(make_run("c", 1, "1100"))
+    study = make_study(runs, reference="a")
+    b, c = analyse(study, HOW).under(MATCHED_KL)
+    assert b.verdict == "b > a at matched KL: no data (arm=b,seed=1 stays at KL 0)"
+    assert c.result == "no data" and "arm=c,seed=1: not measured during training" in c.limits

@@ -1,0 +1,227 @@
+"""Run folders as they are found: whole, killed, crashed, damaged, old."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.tensorboard import SummaryWriter
+
+from arr_rpo.report.event_files import read_events, read_metrics
+from arr_rpo.report.records import Score
+from arr_rpo.report.runs import read_study, read_verdict_pictures, read_verdicts
+from arr_rpo.types import UserError
+
+
+def write(path: Path, *rows: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def write_events(folder: Path, values: list[float], first: int = 0) -> None:
+    writer = SummaryWriter(str(folder))
+    for step, value in enumerate(values, first):
+        writer.add_scalar("reward/mean", value, step)
+        writer.add_image("pairs", np.zeros((3, 8, 8), dtype=np.uint8), step)
+        writer.add_scalar("heldout/strict", 0.5, step)
+    writer.close()
+
+
+def write_run(folder: Path, seed: int = 1, config: str = "", after: float = 0.6) -> Path:
+    """A run of two updates with four pictures each."""
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(f"name: t2i_rpo\nseed: {seed}\ndata: {{candidates_per_update: 4}}\n{config}", "utf-8")
+    (folder / "versions.json").write_text('{"torch": "2"}', encoding="utf-8")
+    summary = {"heldout_strict": {"before": 0.5, "after": after}, "judge": {"calls": 20}, "images": 8, "kl": 3.0}
+    (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    point = {"images": 0, "judge_calls": 0, "seconds": 0.0, "strict": 0.5, "criteria": 0.5, "kl": 0.0, "parts": {}}
+    write(
+        folder / "progress.jsonl",
+        {"update": 0, **point, "strict_by_prompt": {"heldout/1": True}},
+        {"update": 2, **point, "images": 8, "judge_calls": 20, "kl": 3.0, "strict_by_prompt": {"heldout/1": False}},
+    )
+    score = {"strict": True, "criteria": 1.0, "parts": {"position": 1.0}}
+    row = {"prompt_id": "heldout/1", "split": "heldout", "tag": "colors", "prompt": "a red circle"}
+    pictures = {"base": "heldout_pictures/0_base.png", "trained": "heldout_pictures/0_trained.png"}
+    write(folder / "heldout.jsonl", {**row, "before": score, "after": None, "pictures": pictures})
+    (folder / "heldout_pictures").mkdir()
+    (folder / "heldout_pictures" / "0_base.png").write_bytes(b"png")
+    write(folder / "verdicts.jsonl", {"outcome": "A"}, {"outcome": "B"})
+    write_events(folder, [0.1, 0.2])
+    return folder
+
+
+def test_a_whole_run(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    (run,) = read_study(tmp_path).runs
+    assert (run.name, run.arm, run.seed, run.finished, run.missing) == ("run", "t2i_rpo", 1, True, ())
+    assert (run.before, run.after, run.kl, run.images, run.judge_calls) == (0.5, 0.6, 3.0, 8.0, 20.0)
+    assert run.change == pytest.approx(0.1)
+    (prompt,) = run.heldout
+    assert prompt.before == Score(True, 1.0, {"position": 1.0})
+    assert prompt.after is None
+    assert prompt.pictures == {"base": folder / "heldout_pictures" / "0_base.png"}  # the other is not there
+    assert [point.update for point in run.progress] == [0, 2]
+    curve = run.curves["reward/mean"]
+    assert set(run.curves) == {"reward/mean"}
+    assert (curve.updates, curve.images, curve.judge_calls) == ((1, 2), (4.0, 8.0), (10.0, 20.0))
+    assert curve.values == pytest.approx((0.1, 0.2))
+    assert [row["outcome"] for row in read_verdicts(run, [])] == ["A", "B"]
+    assert read_study(folder).runs[0].name == "run"  # a run is a study of one
+
+
+def test_a_killed_run_is_read_to_its_end(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    (folder / "summary.json").unlink()
+    (folder / "failed.json").write_text(json.dumps({"error": "Traceback\nValueError: no"}), encoding="utf-8")
+    for name in ("progress.jsonl", "heldout.jsonl", "verdicts.jsonl"):
+        with (folder / name).open("a", encoding="utf-8") as file:
+            file.write('{"update": 4, "pro')
+    (events,) = folder.glob("events*")
+    events.write_bytes(events.read_bytes()[:-3])  # the half of a record
+    (run,) = read_study(tmp_path).runs
+    assert not run.finished
+    assert (run.before, run.after, run.judge_calls) == (None, None, None)
+    assert set(run.missing) == {
+        "no summary.json: the run did not end",
+        "the last line of progress.jsonl is cut off",
+        "the last line of heldout.jsonl is cut off",
+        "the last line of verdicts.jsonl is cut off",
+        f"the last record of {events.name} is cut off",
+        "it failed: ValueError: no",
+    }
+    assert len(run.progress) == 2 and len(run.heldout) == 1
+    assert run.curves["reward/mean"].values == pytest.approx((0.1, 0.2))  # what was cut is another tag
+    found: list[str] = []
+    assert len(list(read_verdicts(run, found))) == 2
+    assert found == ["the last line of verdicts.jsonl is cut off"]
+
+
+def test_one_bad_run_does_not_harm_the_others(tmp_path: Path) -> None:
+    write_run(tmp_path / "good")
+    bad = write_run(tmp_path / "bad")
+    (bad / "config.yaml").write_text("a: [", encoding="utf-8")
+    (bad / "summary.json").write_text('{"judge": 3, "heldout_strict": []}', encoding="utf-8")
+    (bad / "versions.json").write_text("[]", encoding="utf-8")
+    (bad / "progress.jsonl").write_text('{"update": "x"}\nnot json\n3\n', encoding="utf-8")
+    (bad / "heldout.jsonl").write_bytes(b"\xff\xfe\n")
+    for events in bad.glob("events*"):
+        events.write_bytes(b"\x05" + bytes(11) + b"\xff" * 40)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "config.yaml").write_text("", encoding="utf-8")
+    study = read_study(tmp_path)
+    runs = {run.name: run for run in study.runs}
+    assert runs["good"].missing == ()
+    assert set(runs) == {"good", "bad", "empty"}
+    assert any("config.yaml cannot be read" in what for what in runs["bad"].missing)
+    assert "progress.jsonl: 1 rows are in no form that is known" in runs["bad"].missing
+    assert "progress.jsonl: 2 lines cannot be read, line 2 for one" in runs["bad"].missing
+    assert "heldout.jsonl: 1 lines cannot be read, line 1 for one" in runs["bad"].missing
+    assert any("is damaged" in what for what in runs["bad"].missing)
+    assert runs["bad"].judge_calls is None
+    assert "empty: config.yaml holds no mapping" in study.missing
+
+
+def test_a_run_from_before_there_were_records(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    for name in ("progress.jsonl", "heldout.jsonl"):
+        (folder / name).unlink()
+    (run,) = read_study(tmp_path).runs
+    assert run.missing == (
+        "no progress.jsonl: it cannot be compared at equal images, equal judge calls or matched KL",
+        "no heldout.jsonl: it cannot be paired by prompt",
+    )
+    curve = run.curves["reward/mean"]  # from what the summary says was spent in all
+    assert (curve.images, curve.judge_calls) == ((4.0, 8.0), (10.0, 20.0))
+
+
+def test_lightnings_csv(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    next(folder.glob("events*")).unlink()
+    (folder / "csv" / "version_0").mkdir(parents=True)
+    text = "epoch,loss,reward/mean,step\n0,,0.5,0\n0,2.5,,0\n0,1.5,0.25,1\n"
+    (folder / "csv" / "version_0" / "metrics.csv").write_text(text, encoding="utf-8")
+    (run,) = read_study(tmp_path).runs
+    assert run.curves["loss"].values == (2.5, 1.5)
+    assert run.curves["reward/mean"].values == (0.5, 0.25)
+    assert set(run.curves) == {"loss", "reward/mean"}
+    (folder / "csv" / "version_0" / "metrics.csv").write_text(text + "0,1.0,0.2", encoding="utf-8")
+    wrong: list[str] = []
+    found = read_metrics([folder / "csv" / "version_0" / "metrics.csv"], wrong)
+    assert found["loss"] == {0: 2.5, 1: 1.5}
+    assert len(wrong) == 1
+
+
+def test_event_files_as_tensorboard_reads_them(tmp_path: Path) -> None:
+    write_events(tmp_path / "a", [0.1, -3.5, 1e-7])
+    accumulator = EventAccumulator(str(tmp_path / "a"))
+    accumulator.Reload()
+    expected = {event.step: event.value for event in accumulator.Scalars("reward/mean")}
+    wrong: list[str] = []
+    assert read_events(list((tmp_path / "a").glob("events*")), wrong)["reward/mean"] == expected
+    assert wrong == []
+
+
+def test_of_two_event_files_the_later_counts(tmp_path: Path) -> None:
+    write_events(tmp_path / "a", [0.1, 0.2, 0.3])
+    write_events(tmp_path / "b", [0.7, 0.8], first=1)  # the run went on from the end of its first update
+    (first,), (second,) = (list((tmp_path / name).glob("events*")) for name in "ab")
+    files = [tmp_path / "events.out.tfevents.200.x", tmp_path / "events.out.tfevents.100.x"]
+    second.rename(files[0])
+    first.rename(files[1])
+    found = read_events(files, [])["reward/mean"]
+    assert found == pytest.approx({0: 0.1, 1: 0.7, 2: 0.8})
+
+
+def test_a_study(tmp_path: Path) -> None:
+    block = (
+        "study: {name: reward_form, question: which?, reference: scalar, arm: %s, arms: [scalar, rubric, oracle], "
+        "claims: [[rubric, scalar]], pairs: ['rubric > oracle']}\n"
+    )
+    for arm, seed in (("rubric", 2), ("rubric", 1), ("scalar", 1)):
+        write_run(tmp_path / f"arm={arm},seed={seed}", seed, block % arm)
+    study = read_study(tmp_path)
+    assert (study.name, study.question, study.reference) == ("reward_form", "which?", "scalar")
+    assert study.arms == ("scalar", "rubric")
+    assert [(run.arm, run.seed) for run in study.runs] == [("scalar", 1), ("rubric", 1), ("rubric", 2)]
+    assert [run.seed for run in study.of("rubric")] == [1, 2]
+    assert study.claims == (("rubric", "scalar"),)
+    assert study.pairs == (("rubric", "oracle"),)
+    assert study.missing == ("no run of the arm 'oracle'",)
+
+
+def test_a_sweep_without_a_study(tmp_path: Path) -> None:
+    for name in ("reward=scalar,seed=1", "reward=rubric,seed=1"):
+        write_run(tmp_path / "sweep" / name)
+    (tmp_path / "sweep" / "multirun.yaml").write_text("hydra: {}", encoding="utf-8")
+    (tmp_path / "sweep" / ".submitit").mkdir()
+    (tmp_path / "sweep" / ".submitit" / "config.yaml").write_text("", encoding="utf-8")
+    study = read_study(tmp_path / "sweep")
+    assert (study.name, study.reference, study.claims) == ("sweep", None, ())
+    assert study.arms == ("t2i_rpo, reward=rubric", "t2i_rpo, reward=scalar")
+
+
+def test_a_run_that_was_made_twice_is_named(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        write_run(tmp_path / name)
+    study = read_study(tmp_path)
+    assert study.missing == ("second is in no comparison: first has the same arm (t2i_rpo) and seed (1)",)
+
+
+def test_verdict_pictures(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    write(folder / "verdict_pictures" / "update_00010.json", {"update": 10, "pairs": []})
+    write(folder / "verdict_pictures" / "update_00000.json", {"update": 0, "pairs": []})
+    (folder / "verdict_pictures" / "update_00020.json").write_text("{", encoding="utf-8")
+    wrong: list[str] = []
+    assert [one["update"] for one in read_verdict_pictures(read_study(tmp_path).runs[0], wrong)] == [0, 10]
+    assert len(wrong) == 1
+
+
+def test_no_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no run"):
+        read_study(tmp_path)
