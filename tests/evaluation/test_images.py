@@ -42,11 +42,11 @@ def test_figures_by_hand() -> None:
 def test_an_edit_has_two_parts() -> None:
     rng = np.random.default_rng(3)
     source, edit = random_edit(rng)
-    prompt = Prompt("e", "edit", to_metadata(source, edit))
+    prompt = Prompt("e", "edit", to_metadata(source, edit), source=draw(source))
     right = measure([prompt], [draw(target(source, edit, rng))]).each[0]
     assert right.strict and right.parts == {"instruction": 1.0, "preservation": 1.0}
-    nothing = measure([prompt], [drawn()]).each[0]
-    assert not nothing.strict
+    nothing = measure([prompt], [draw(source)]).each[0]
+    assert not nothing.strict and nothing.parts == {"instruction": 0.0, "preservation": 1.0}
 
 
 def test_a_prompt_of_another_world_is_named() -> None:

@@ -9,10 +9,8 @@ that is 7 levels darker. `tests/shapes/test_edit_oracle.py` measures again.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from PIL.Image import Image
@@ -88,18 +86,6 @@ def judge_prompt(prompt: Prompt, candidate: Image) -> EditResult:
     return judge_edit(prompt.source, candidate, *from_metadata(prompt.metadata))
 
 
-def measure_edits(prompts: Sequence[Prompt], images: Sequence[Image]) -> dict[str, Any]:
-    """Shares of one picture a prompt: `strict, instruction, preservation, objects, extras, background`, and `by_kind`, the
-    strict share of each kind of edit."""
-    results = [judge_prompt(prompt, image) for prompt, image in zip(prompts, images, strict=True)]
-    by_kind: dict[str, list[bool]] = defaultdict(list)
-    for prompt, result in zip(prompts, results, strict=True):
-        by_kind[prompt.metadata["edit"]["kind"]].append(result.strict)
-    measures = ("strict", "instruction", "preservation", "objects", "extras", "background")
-    shares: Mapping[str, float] = {name: _share([getattr(r, name) for r in results]) for name in measures}
-    return {**shares, "by_kind": {kind: _share(strict) for kind, strict in by_kind.items()}}
-
-
 def _inside(found: Sequence[Found], cell: int) -> list[Found]:
     return [f for f in found if cell_of(f) == cell]
 
@@ -158,7 +144,3 @@ def _cells(cells: set[int]) -> np.ndarray:
 
 def _grown(mask: np.ndarray, pixels: int) -> np.ndarray:
     return np.asarray(ndimage.binary_dilation(mask, np.ones((3, 3)), iterations=pixels))
-
-
-def _share(values: Sequence[bool]) -> float:
-    return sum(values) / len(values)
