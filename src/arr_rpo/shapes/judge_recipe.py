@@ -63,6 +63,7 @@ class JudgeRecipe(pl.LightningModule):
         writing_batch_size: int,
         tokens_a_pass: int,
         lr: float,
+        sharpness_lr_factor: float,
         warmup_steps: int,
         weight_decay: float,
         seed: int,
@@ -98,8 +99,17 @@ class JudgeRecipe(pl.LightningModule):
         return ResumableLoader(Steps(self._p.text_steps + self._p.caption_steps + self._p.steps))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The scales of queries and keys learn faster: they bound how sharply attention can look, and a small model that finds
+        one thing among many is held back by them."""
         p = self._p
-        return torch.optim.AdamW(self.model.parameters(), lr=p.lr, betas=(0.9, 0.98), weight_decay=p.weight_decay)
+        sharpness = {name for name, _ in self.model.named_parameters() if name.endswith(("q_norm.weight", "k_norm.weight"))}
+        rest = [w for name, w in self.model.named_parameters() if name not in sharpness]
+        scales = [w for name, w in self.model.named_parameters() if name in sharpness]
+        groups = [
+            {"params": rest, "weight_decay": p.weight_decay, "factor": 1.0},
+            {"params": scales, "weight_decay": 0.0, "factor": p.sharpness_lr_factor},
+        ]
+        return torch.optim.AdamW(groups, lr=p.lr, betas=(0.9, 0.98))
 
     def training_step(self, batch: int, batch_idx: int) -> None:
         step, p = self.global_step, self._p
@@ -108,7 +118,7 @@ class JudgeRecipe(pl.LightningModule):
         rng = np.random.default_rng((p.seed, step))
         optimizer: Any = self.optimizers()
         for group in optimizer.param_groups:
-            group["lr"] = self._rate(step)
+            group["lr"] = self._rate(step) * group["factor"]
         optimizer.zero_grad()
         for role, conversations in self._lesson(step, rng).items():
             loss = self._learn(conversations)
