@@ -14,7 +14,7 @@ from arr_rpo.judge.loading import EMBEDDED
 from arr_rpo.judge.vlm import VLMJudge
 from arr_rpo.rubric.parse import RubricError, parse_rubric
 from arr_rpo.shapes import general, oracle
-from arr_rpo.shapes.judge_data import balanced_question, name_things, varied_scene
+from arr_rpo.shapes.judge_data import PROMPT_KINDS, balanced_question, name_things, varied_scene
 from arr_rpo.shapes.prompts import describe, random_metadata
 from arr_rpo.shapes.questions import questions_of
 from arr_rpo.shapes.scene import draw, place
@@ -51,7 +51,7 @@ def test_criteria_on_drawings(judge: VLMJudge) -> None:
     rng = np.random.default_rng(123)
     contents = [random_metadata(TAGS[i % 6], rng) for i in range(400)]
     scenes = [varied_scene(content, rng) for content in contents]
-    questions = [balanced_question(scene, rng) for scene in scenes]
+    questions = [balanced_question(scene, rng, PROMPT_KINDS) for scene in scenes]
     images, prompts = [draw(s) for s in scenes], [Prompt(str(i), describe(content)) for i, content in enumerate(contents)]
     answers = judge.check(prompts, images, [str(q) for q in questions])
     right = [(a.p_yes is not None and a.p_yes > 0.5) == q.answer(s) for a, q, s in zip(answers, questions, scenes, strict=True)]

@@ -26,7 +26,7 @@ from arr_rpo.rubric.parse import RubricError, parse_rubric
 from arr_rpo.shapes import asked, oracle
 from arr_rpo.shapes.asked import Asked
 from arr_rpo.shapes.edits import from_metadata, mistaken_edit
-from arr_rpo.shapes.judge_data import balanced_question, name_things, varied_scene
+from arr_rpo.shapes.judge_data import PROMPT_KINDS, QUESTION_KINDS, balanced_question, name_things, varied_scene
 from arr_rpo.shapes.scene import draw
 from arr_rpo.types import Criterion, Outcome, Preference, Prompt, Rubric
 
@@ -75,7 +75,8 @@ def judge_figures(
     found = [oracle.detect(image) for image in images]
     seen, _ = judge.asker.descriptions(images)
     figures["description exact"] = [text == name_things(things) for text, things in zip(seen, found, strict=True)]
-    questions = [balanced_question(things, rng) for things in found]
+    kinds = QUESTION_KINDS if judge.asker.wording.edits else PROMPT_KINDS
+    questions = [balanced_question(things, rng, kinds) for things in found]
     answers = judge.check(prompts, images, [str(q) for q in questions])
     for question, answer, things in zip(questions, answers, found, strict=True):
         truth = question.answer(things)

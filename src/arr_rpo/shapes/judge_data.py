@@ -31,6 +31,7 @@ from arr_rpo.shapes.vocabulary import CELLS, NUMBERS, RELATIONS, SEEN, SHAPES, U
 GIVEN, FIXED_TEXT, LEARNT = 0.0, 0.2, 1.0  # how much a token counts in the loss
 # How often each kind is asked: those that take a thing to be found, and another beside it, are learnt last.
 QUESTION_KINDS = {"existence": 0.26, "counting": 0.1, "position": 0.26, "total": 0.06, "place": 0.24, "empty": 0.08}
+PROMPT_KINDS = {kind: share for kind, share in QUESTION_KINDS.items() if kind not in ("place", "empty")}  # those of prompts
 
 
 def name_things(things: Sequence[Located]) -> str:
@@ -84,9 +85,12 @@ def random_question(things: Sequence[Located], kind: str, rng: np.random.Generat
     return Question(kind, shape, color, 1, relation, other_shape=other_shape, other_color=other_color)
 
 
-def balanced_question(things: Sequence[Located], rng: np.random.Generator) -> Question:
-    """A question whose answer is yes as often as no, as far as the picture allows."""
-    kind, wanted = str(rng.choice(list(QUESTION_KINDS), p=list(QUESTION_KINDS.values()))), rng.random() < 0.5
+def balanced_question(
+    things: Sequence[Located], rng: np.random.Generator, kinds: Mapping[str, float] = QUESTION_KINDS
+) -> Question:
+    """A question whose answer is yes as often as no, as far as the picture allows. kinds: how often each, in proportion."""
+    shares = np.array(list(kinds.values())) / sum(kinds.values())
+    kind, wanted = str(rng.choice(list(kinds), p=shares)), rng.random() < 0.5
     for _ in range(12):
         question = random_question(things, kind, rng)
         if question.answer(things) == wanted:
