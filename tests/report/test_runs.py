@@ -11,9 +11,10 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
+from arr_rpo.report import page_verdicts
 from arr_rpo.report.event_files import read_events, read_metrics
 from arr_rpo.report.records import Score
-from arr_rpo.report.runs import read_study, read_verdict_pictures, read_verdicts
+from arr_rpo.report.runs import read_study
 from arr_rpo.types import UserError
 
 
@@ -70,7 +71,6 @@ def test_a_whole_run(tmp_path: Path) -> None:
     assert set(run.curves) == {"reward/mean"}
     assert (curve.updates, curve.images, curve.judge_calls) == ((1, 2), (4.0, 8.0), (10.0, 20.0))
     assert curve.values == pytest.approx((0.1, 0.2))
-    assert [row["outcome"] for row in read_verdicts(run, [])] == ["A", "B"]
     assert read_study(folder).runs[0].name == "run"  # a run is a study of one
 
 
@@ -96,9 +96,6 @@ def test_a_killed_run_is_read_to_its_end(tmp_path: Path) -> None:
     }
     assert len(run.progress) == 2 and len(run.heldout) == 1
     assert run.curves["reward/mean"].values == pytest.approx((0.1, 0.2))  # what was cut is another tag
-    found: list[str] = []
-    assert len(list(read_verdicts(run, found))) == 2
-    assert found == ["the last line of verdicts.jsonl is cut off"]
 
 
 def test_one_bad_run_does_not_harm_the_others(tmp_path: Path) -> None:
@@ -214,11 +211,14 @@ def test_a_run_that_was_made_twice_is_named(tmp_path: Path) -> None:
 
 def test_verdict_pictures(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
-    write(folder / "verdict_pictures" / "update_00010.json", {"update": 10, "pairs": []})
-    write(folder / "verdict_pictures" / "update_00000.json", {"update": 0, "pairs": []})
+    write(folder / "verdict_pictures" / "update_00010.json", {"update": 10, "pairs": [{"n": 2}]})
+    write(folder / "verdict_pictures" / "update_00000.json", {"update": 0, "pairs": [{"n": 1}]})
     (folder / "verdict_pictures" / "update_00020.json").write_text("{", encoding="utf-8")
     wrong: list[str] = []
-    assert [one["update"] for one in read_verdict_pictures(read_study(tmp_path).runs[0], wrong)] == [0, 10]
+    pairs = page_verdicts.read(read_study(tmp_path).runs[0], wrong)
+    assert [(pair["update"], pair["n"], pair["folder"].name) for pair in pairs] == [
+        (0, 1, "verdict_pictures"), (10, 2, "verdict_pictures"),
+    ]  # fmt: skip
     assert len(wrong) == 1
 
 

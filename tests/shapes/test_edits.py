@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from arr_rpo.shapes.edits import (
-    FOLDER,
     KINDS,
     OUTCOMES,
     Edit,
@@ -24,8 +23,8 @@ from arr_rpo.shapes.edits import (
     splits,
     target,
     to_metadata,
-    write_files,
 )
+from arr_rpo.shapes.prompts import FOLDER, write_files
 from arr_rpo.shapes.questions import cell_of
 from arr_rpo.shapes.scene import Scene, Thing
 from arr_rpo.shapes.vocabulary import UNSEEN
@@ -208,7 +207,7 @@ def test_unseen_combinations_are_in_their_split_alone() -> None:
 
 
 def test_the_files_are_those_that_ship(tmp_path: Path) -> None:
-    write_files(tmp_path)
+    write_files({f"edit_{name}": rows for name, rows in SPLITS.items()}, tmp_path)
     for name in SIZES:
         assert (tmp_path / f"edit_{name}.jsonl").read_bytes() == (FOLDER / f"edit_{name}.jsonl").read_bytes()
     assert {row["prompt"] for row in splits(1)["heldout"]} != {row["prompt"] for row in SPLITS["heldout"]}

@@ -68,7 +68,7 @@ def test_heldout_is_large_and_of_every_kind() -> None:
 def test_shipped_files_equal_the_splits(name: str, tmp_path: Path) -> None:
     shipped = (FOLDER / f"{name}.jsonl").read_text(encoding="utf-8")
     assert [json.loads(line) for line in shipped.splitlines()] == SPLITS[name]
-    write_files(tmp_path)
+    write_files(SPLITS, tmp_path)
     assert (tmp_path / f"{name}.jsonl").read_text(encoding="utf-8") == shipped
 
 

@@ -3,7 +3,8 @@ and in the run folder."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ import pytorch_lightning as pl
 from PIL import Image, ImageDraw, ImageFont
 from pytorch_lightning.loggers import TensorBoardLogger
 
+from arr_rpo.callbacks.judged_pairs import Judged, judged_pairs
 from arr_rpo.callbacks.rubric_reward import RubricReward
-from arr_rpo.types import Grade, Outcome, Prompt, Rewards, Rollout, Verdict
+from arr_rpo.types import Outcome, Rewards, Rollout
 
 PICTURE, LINE, TEXT_WIDTH, MARGIN = 128, 14, 460, 8
 
@@ -42,8 +44,7 @@ class ImageGrid(pl.Callback):
 
 def grid(rollout: Rollout, rewards: Rewards, pairs: int) -> Image.Image:
     """One row a pair: the source if there is one, the pictures, then the prompt and what the judge said of them."""
-    said = _verdicts(rollout, rewards) if rewards.verdicts else _grades(rollout, rewards)
-    rows = [_row(*row) for row, _ in zip(said, range(pairs), strict=False)]
+    rows = [_row(rollout, judged) for judged in islice(judged_pairs(rollout, rewards), pairs)]
     sheet = Image.new("RGB", (max(row.width for row in rows), sum(row.height for row in rows)), "white")
     top = 0
     for row in rows:
@@ -52,60 +53,37 @@ def grid(rollout: Rollout, rewards: Rewards, pairs: int) -> Image.Image:
     return sheet
 
 
-Check = tuple[str, str]  # criterion's name, and the line about it
-Row = tuple[Prompt, list[Image.Image], int | None, list[str], list[Check]]  # candidates, which is better, lines of text
+Line = tuple[str, str]  # a criterion's name, and what is written about it
 
 
-def _verdicts(rollout: Rollout, rewards: Rewards) -> Iterator[Row]:
-    for (a, b), verdict in zip(rewards.verdict_rows, rewards.verdicts, strict=True):
-        better = {Outcome.A: 0, Outcome.B: 1}.get(verdict.outcome)
-        yield rollout.prompt_of(a), [rollout.images[a], rollout.images[b]], better, *_verdict_lines(verdict)
+def _said(judged: Judged) -> tuple[list[str], list[Line]]:
+    """The verdict or the grades, and each criterion or dimension with what each picture got in it."""
+    checks = [(name, "  ".join([*map(_number, got), question])) for name, question, got in judged.checks]
+    if judged.grades:
+        grades = ["no grade" if grade is None else f"{grade:.2f}" for grade in judged.grades]
+        return [f"grade: {'   '.join(grades)}", *([judged.reason] if judged.reason else [])], checks
+    said = f"verdict: {judged.outcome}" + ("" if judged.p_a is None else f"   P(A better) = {judged.p_a:.2f}")
+    return [said, judged.reason or "criterion: P(yes) of A, of B"], checks
 
 
-def _grades(rollout: Rollout, rewards: Rewards) -> Iterator[Row]:
-    """Neighbours of a group; the last of an odd group stands alone."""
-    size = rollout.group_size
-    for first in range(len(rollout.prompts) * size):
-        if first % size % 2:
-            continue
-        rows = range(first, min(first + 2, (first // size + 1) * size))
-        grades = [rewards.grades[row] for row in rows]
-        values = [grade.value for grade in grades]
-        known = [value for value in values if value is not None]
-        better = values.index(max(known)) if len(known) == len(rows) and len(set(known)) > 1 else None
-        yield rollout.prompt_of(first), [rollout.images[row] for row in rows], better, *_grade_lines(grades)
+def _number(p: float | None) -> str:
+    return "  --" if p is None else f"{p:.2f}"
 
 
-def _verdict_lines(verdict: Verdict) -> tuple[list[str], list[Check]]:
-    """The verdict, and each criterion with the judge's two probabilities of yes."""
-    said = f"verdict: {verdict.outcome}" + ("" if verdict.p_a is None else f"   P(A better) = {verdict.p_a:.2f}")
-    checks = [(check.name, f"{check.a:.2f}  {check.b:.2f}  {check.question}") for check in verdict.checks]
-    return [said, verdict.reason or "criterion: P(yes) of A, of B"], checks
-
-
-def _grade_lines(grades: Sequence[Grade]) -> tuple[list[str], list[Check]]:
-    """The grades, and each criterion or dimension with what each picture got in it."""
-    said = "   ".join("no grade" if grade.value is None else f"{grade.value:.2f}" for grade in grades)
-    got = [{(name, question): f"{p:.2f}" for name, question, p in grade.checks} for grade in grades]
-    asked = dict.fromkeys(key for some in got for key in some)
-    checks = [(key[0], "  ".join([*(some.get(key, "  --") for some in got), key[1]])) for key in asked]
-    return [f"grade: {said}", *(grade.reason for grade in grades if grade.reason)], checks
-
-
-def _apart(checks: Sequence[Check]) -> list[str]:
+def _apart(checks: Sequence[Line]) -> list[str]:
     """The checks of an edit, those of a name together and under it: whether it was made, and whether all else stayed."""
     names = dict.fromkeys(name for name, _ in checks)
     return [line for name in names for line in [f"{name}:", *(line for own, line in checks if own == name)]]
 
 
-def _row(
-    prompt: Prompt, candidates: list[Image.Image], better: int | None, lines: list[str], checks: list[Check]
-) -> Image.Image:
+def _row(rollout: Rollout, judged: Judged) -> Image.Image:
+    prompt, better = rollout.prompt_of(judged.rows[0]), {Outcome.A: 0, Outcome.B: 1}.get(judged.outcome or Outcome.TIE)
+    lines, checks = _said(judged)
     shown = [("source", False, prompt.source)] if prompt.source else []
     said = [prompt.text, *lines, *(_apart(checks) if shown else [line for _, line in checks])]
     text_left = (2 + len(shown)) * (PICTURE + MARGIN) + MARGIN
-    for position, (title, picture) in enumerate(zip("AB", candidates, strict=False)):
-        shown.append((title + "  (better)" * (position == better), position == better, picture))
+    for position, (title, candidate) in enumerate(zip("AB", judged.rows, strict=False)):
+        shown.append((title + "  (better)" * (position == better), position == better, rollout.images[candidate]))
     height = max(PICTURE + LINE, LINE * len(said)) + 2 * MARGIN
     row = Image.new("RGB", (text_left + TEXT_WIDTH, height), "white")
     pen, font = ImageDraw.Draw(row), ImageFont.load_default(12)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,10 +9,11 @@ from typing import Any
 import pytorch_lightning as pl
 from PIL import Image
 
+from arr_rpo.callbacks.judged_pairs import Judged, judged_pairs
 from arr_rpo.callbacks.rubric_reward import RubricReward
 from arr_rpo.judge.base import Judge
 from arr_rpo.rubric.parse import to_json
-from arr_rpo.types import Grade, Outcome, Prompt, Rewards, Rollout, UserError
+from arr_rpo.types import Outcome, Prompt, Rewards, Rollout, UserError
 from arr_rpo.whole_files import write_json
 
 
@@ -68,52 +67,6 @@ class VerdictPictures(pl.Callback):
         small.thumbnail((self.max_side, self.max_side), Image.Resampling.LANCZOS)
         small.save(self.folder / name)
         return name
-
-
-Check = tuple[str, str, tuple[float | None, ...]]  # name, question, the judge's probability of yes for each picture
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What was said of one or two candidates. rows: theirs. grades: of each, or none where they were compared.
-    outcome: None of one that stands alone."""
-
-    rows: tuple[int, ...]
-    outcome: Outcome | None
-    p_a: float | None
-    p_a_by_order: tuple[float, float] | None
-    grades: tuple[float | None, ...]
-    checks: tuple[Check, ...]
-    reason: str
-
-
-def judged_pairs(rollout: Rollout, rewards: Rewards) -> Iterator[Judged]:
-    """The verdicts; or the grades, two neighbours of a group together, the last of an odd group alone."""
-    for rows, v in zip(rewards.verdict_rows, rewards.verdicts, strict=True):
-        checks = tuple((c.name, c.question, (c.a, c.b)) for c in v.checks)
-        yield Judged(rows, v.outcome, v.p_a, v.p_a_by_order, (), checks, v.reason)
-    for first in range(len(rewards.grades)):
-        if first % rollout.group_size % 2 == 0:
-            end = (first // rollout.group_size + 1) * rollout.group_size
-            yield _graded(tuple(range(first, min(first + 2, end))), rewards.grades)
-
-
-def _graded(rows: tuple[int, ...], all_grades: tuple[Grade, ...]) -> Judged:
-    grades = [all_grades[row] for row in rows]
-    values = tuple(grade.value for grade in grades)
-    got = [{(name, question): p for name, question, p in grade.checks} for grade in grades]
-    asked = dict.fromkeys(key for some in got for key in some)
-    checks = tuple((name, question, tuple(some.get((name, question)) for some in got)) for name, question in asked)
-    return Judged(rows, _higher(values), None, None, values, checks, "; ".join(g.reason for g in grades if g.reason))
-
-
-def _higher(values: tuple[float | None, ...]) -> Outcome | None:
-    known = [value for value in values if value is not None]
-    if len(values) < 2:
-        return None
-    if len(known) < 2:
-        return Outcome.FAILED
-    return Outcome.TIE if known[0] == known[1] else (Outcome.A if known[0] > known[1] else Outcome.B)
 
 
 def truth(oracle: Judge, prompt: Prompt, images: list[Image.Image], judged: Judged) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +16,21 @@ Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is some twenty
 
 def read_yaml(path: Path, missing: list[str]) -> dict[str, Any]:
     """A mapping; empty, with a sentence added to `missing`, where there is none."""
-    try:
-        found = yaml.load(path.read_text(encoding="utf-8"), Loader)
-    except FileNotFoundError:
-        missing.append(f"no {path.name}")
-        return {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        missing.append(f"{path.name} cannot be read ({_first_line(error)})")
-        return {}
-    if not isinstance(found, dict):
-        missing.append(f"{path.name} holds no mapping")
-        return {}
-    return found
+    return _mapping(path, lambda text: yaml.load(text, Loader), missing)
 
 
 def read_json(path: Path, missing: list[str]) -> dict[str, Any]:
     """See `read_yaml`."""
+    return _mapping(path, json.loads, missing)
+
+
+def _mapping(path: Path, parse: Callable[[str], Any], missing: list[str]) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         missing.append(f"no {path.name}")
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         missing.append(f"{path.name} cannot be read ({_first_line(error)})")
         return {}
     if not isinstance(found, dict):

@@ -84,7 +84,7 @@ class Run:
     name: its path below the study's folder. finished: it wrote its summary. config: `config.yaml`. summary: `summary.json` as
     it is, empty if there is none. progress: by update. curves: by tag. versions: `versions.json`: packages, and `commit`,
     `dirty`, `commands` where they were recorded. missing: sentences.
-    verdicts_path, verdict_pictures, grids: files that exist (`runs.read_verdicts`, `runs.read_verdict_pictures` read them).
+    verdict_pictures: files that exist.
     """
 
     folder: Path
@@ -98,9 +98,7 @@ class Run:
     progress: tuple[ProgressPoint, ...]
     curves: Mapping[str, Curve]
     versions: Mapping[str, Any]
-    verdicts_path: Path | None
     verdict_pictures: tuple[Path, ...]
-    grids: tuple[Path, ...]
     missing: tuple[str, ...]
 
     @property

@@ -54,9 +54,7 @@ def read_run(folder: Path, study: Path) -> Run:
         progress=progress,
         curves=curves,
         versions=versions,
-        verdicts_path=verdicts if verdicts.is_file() else None,
         verdict_pictures=tuple(sorted((folder / "verdict_pictures").glob("*.json"))),
-        grids=tuple(sorted((folder / "grids").glob("*.png"))),
         missing=tuple(_explained(what) for what in missing),
     )
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from arr_rpo.report.arms import arm_names, label
-from arr_rpo.report.files import read_json, read_rows
 from arr_rpo.report.records import Run, Study
 from arr_rpo.report.run_files import EVENTS, METRICS, read_run
 from arr_rpo.types import UserError
@@ -61,19 +60,6 @@ def run_folders(folder: Path) -> Iterator[Path]:
         if any(mark in files for mark in MARKS) or any(name.startswith(EVENTS) or name == METRICS for name in files):
             folders.clear()
             yield Path(path)
-
-
-def read_verdicts(run: Run, missing: list[str]) -> Iterator[dict[str, Any]]:
-    """The rows of `verdicts.jsonl`, some thousands; lines that cannot be read are named in `missing` when all are through."""
-    if run.verdicts_path is not None:
-        yield from read_rows(run.verdicts_path, missing)
-
-
-def read_verdict_pictures(run: Run, missing: list[str]) -> Iterator[dict[str, Any]]:
-    """The samples {"update", "pairs"} that `callbacks.verdict_pictures` wrote, by update."""
-    for path in run.verdict_pictures:
-        if sample := read_json(path, missing):
-            yield sample
 
 
 def several_experiments(runs: Sequence[Run]) -> list[str]:

@@ -6,15 +6,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from arr_rpo.shapes.prompts import FOLDER
+from arr_rpo.shapes.prompts import write_files
 from arr_rpo.shapes.questions import Located, Question, cell_of, questions_of
 from arr_rpo.shapes.scene import Scene, Thing, place
 from arr_rpo.shapes.vocabulary import CELL_SIZE, CELLS, COLOURS, SEEN, SHAPES, UNSEEN
@@ -270,13 +268,5 @@ def splits(seed: int = 0) -> dict[str, list[dict[str, Any]]]:
     return out
 
 
-def write_files(folder: Path = FOLDER) -> None:
-    """Writes `edit_train.jsonl`, `edit_heldout.jsonl` and `edit_unseen.jsonl`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, rows in splits().items():
-        (folder / f"edit_{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        print(f"edit_{name}: {len(rows)} prompts")
-
-
 if __name__ == "__main__":
-    write_files()
+    write_files({f"edit_{name}": rows for name, rows in splits().items()})

@@ -1,6 +1,6 @@
 """Recipe of the embedded judge: reasoning on text first, then eyes, then all roles on drawings and the policy's samples.
 
-`python train.py experiment=shapes_judge` runs it; the folder it writes is what ships in `shapes/weights/judge`.
+`python train.py experiment=shapes_judge` runs it. The model card in `shapes/weights/judge_roles` says how what ships was made.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from PIL import Image
 from arr_rpo.data.datamodule import ResumableLoader
 from arr_rpo.shapes import oracle, prompts
 from arr_rpo.shapes.edits import mistaken_edit, random_edit, to_metadata
+from arr_rpo.shapes.flow_recipe import Steps
 from arr_rpo.shapes.judge_data import Conversation, Group, Picture, collate, of_like_length, varied_scene
 from arr_rpo.shapes.judge_parts import build_model, build_processor, warm_start
 from arr_rpo.shapes.policy_parts import MAX_TOKENS
-from arr_rpo.shapes.policy_recipe import Steps
 from arr_rpo.shapes.scene import draw
 from arr_rpo.shapes.teacher import Teacher
 from arr_rpo.shapes.vocabulary import IMAGE_SIZE, TAGS
@@ -63,7 +63,6 @@ class JudgeRecipe(pl.LightningModule):
         writing_batch_size: int,
         tokens_a_pass: int,
         lr: float,
-        sharpness_lr_factor: float,
         warmup_steps: int,
         weight_decay: float,
         seed: int,
@@ -99,17 +98,8 @@ class JudgeRecipe(pl.LightningModule):
         return ResumableLoader(Steps(self._p.text_steps + self._p.caption_steps + self._p.steps))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """The scales of queries and keys learn faster: they bound how sharply attention can look, and a small model that finds
-        one thing among many is held back by them."""
         p = self._p
-        sharpness = {name for name, _ in self.model.named_parameters() if name.endswith(("q_norm.weight", "k_norm.weight"))}
-        rest = [w for name, w in self.model.named_parameters() if name not in sharpness]
-        scales = [w for name, w in self.model.named_parameters() if name in sharpness]
-        groups = [
-            {"params": rest, "weight_decay": p.weight_decay, "factor": 1.0},
-            {"params": scales, "weight_decay": 0.0, "factor": p.sharpness_lr_factor},
-        ]
-        return torch.optim.AdamW(groups, lr=p.lr, betas=(0.9, 0.98))
+        return torch.optim.AdamW(self.model.parameters(), lr=p.lr, betas=(0.9, 0.98), weight_decay=p.weight_decay)
 
     def training_step(self, batch: int, batch_idx: int) -> None:
         step, p = self.global_step, self._p
@@ -118,7 +108,7 @@ class JudgeRecipe(pl.LightningModule):
         rng = np.random.default_rng((p.seed, step))
         optimizer: Any = self.optimizers()
         for group in optimizer.param_groups:
-            group["lr"] = self._rate(step) * group["factor"]
+            group["lr"] = self._rate(step)
         optimizer.zero_grad()
         for role, conversations in self._lesson(step, rng).items():
             loss = self._learn(conversations)

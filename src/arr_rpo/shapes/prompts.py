@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -166,13 +166,13 @@ def _other(choices: tuple[Any, ...], value: Any, rng: np.random.Generator) -> An
     return rest[int(rng.integers(len(rest)))]
 
 
-def write_files(folder: Path = FOLDER) -> None:
-    """Writes `train.jsonl`, `heldout.jsonl` and `unseen.jsonl`."""
+def write_files(rows_of: Mapping[str, Sequence[Metadata]], folder: Path = FOLDER) -> None:
+    """Writes `<name>.jsonl` for each split."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, rows in splits().items():
+    for name, rows in rows_of.items():
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         print(f"{name}: {len(rows)} prompts")
 
 
 if __name__ == "__main__":
-    write_files()
+    write_files(splits())

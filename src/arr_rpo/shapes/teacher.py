@@ -43,10 +43,8 @@ from arr_rpo.types import Criterion, Outcome, Rubric
 
 Rng = np.random.Generator
 MOST_CRITERIA = 8
-VERDICT_WEIGHT = {
-    "compare": 5.0,
-    "compare_rubric": 2.0,
-}  # one token in a long conversation: it counts more, or it is learnt last
+# One token in a long conversation: it counts more, or it is learnt last.
+VERDICT_WEIGHT = {"compare": 5.0, "compare_rubric": 2.0}
 
 
 class Teacher:
