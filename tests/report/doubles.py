@@ -33,7 +33,7 @@ def make_run(
     name = f"arm={arm},seed={seed}"
     finished = after is not None
     return Run(
-        Path(name), name, arm, seed, finished, {}, summary, heldout, tuple(progress), {}, {}, None, (), (), ()
+        Path(name), name, arm, seed, finished, {}, summary, heldout, tuple(progress), {}, {}, (), ()
     )  # fmt: skip
 
 

@@ -82,7 +82,7 @@ def made_run(folder: Path, arm: str, number: int, seed: int, updates: int) -> Ru
     versions["commands"] = ["python train.py -m experiment=t2i_rpo reward=rubric,scalar seed=1,2"]
     return Run(
         place, f"{arm}/seed={seed}", arm, seed, True, config, summary, heldout(place, number, seed), progress, curves, versions,
-        None, verdict_pictures(place, number, seed, updates), (), (),
+        verdict_pictures(place, number, seed, updates), (),
     )  # fmt: skip
 
 
