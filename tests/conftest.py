@@ -50,6 +50,7 @@ def make_policy(**changes: object) -> PipelinePolicy:
         "num_inference_steps": 4,
         "sampler": make_sampler(),
         "batch_size": 128,
+        "max_pictures": 1,
         "gradient_checkpointing": False,
         "release_text_encoders": False,
         "call": {"height": 32, "width": 32, "max_sequence_length": 12},

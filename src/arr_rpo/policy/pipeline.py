@@ -76,7 +76,7 @@ class PipelinePolicy(nn.Module):
         release_text_encoders: bool,
         call: Mapping[str, Any],
         scheduler: Mapping[str, Any],
-        max_pictures: int = 1,
+        max_pictures: int,
     ) -> None:
         super().__init__()
         if num_inference_steps < 2:
