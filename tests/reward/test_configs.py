@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 from hydra.utils import instantiate
 
 from arr_rpo.rubric.parse import parse_rubric
-from arr_rpo.shapes.general import DIMENSIONS, GENERAL
+from arr_rpo.shapes.general import DIMENSIONS, EDIT_DIMENSIONS, EDIT_GENERAL, GENERAL
 from arr_rpo.shapes.prompts import describe, scene_of
 from arr_rpo.shapes.scene import draw
-from arr_rpo.types import Criterion, Outcome, Prompt, Rewards, Rollout, Rubric
+from arr_rpo.types import Outcome, Prompt, Rewards, Rollout, Rubric
 from tests.conftest import configure
 
 NAMES = sorted(path.stem for path in (Path(__file__).parents[2] / "configs" / "reward").glob("*.yaml"))
@@ -108,8 +109,13 @@ def test_overrides_choose_the_aggregation() -> None:
 
 def test_the_fixed_five_and_the_dimensions_are_those_that_the_embedded_judge_knows() -> None:
     fixed = instantiate(configure(["experiment=t2i_rpo", "reward=fixed_five"]).reward).protocol.fixed
-    assert fixed.criteria == tuple(Criterion(name, GENERAL[name]) for name in DIMENSIONS)
-    assert tuple(configure(["experiment=t2i_rpo", "reward=rational"]).reward.protocol.dimensions) == DIMENSIONS
+    picture, edit = Prompt("1", "p"), Prompt("2", "p", source=PIL.Image.new("RGB", (8, 8)))
+    of_pictures, of_edits = ({c.name: c.question for c in r.criteria} for r in fixed.rubrics([picture, edit], None))
+    assert of_pictures == {name: GENERAL[name] for name in DIMENSIONS}
+    assert of_edits == EDIT_GENERAL
+    protocol = configure(["experiment=t2i_rpo", "reward=rational"]).reward.protocol
+    assert tuple(protocol.dimensions) == DIMENSIONS
+    assert tuple(protocol.edit_dimensions) == EDIT_DIMENSIONS
 
 
 def test_pairs_can_be_decided_by_grades() -> None:

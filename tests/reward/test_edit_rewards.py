@@ -13,7 +13,6 @@ from PIL.Image import Image
 from arr_rpo.data.prompts import read_prompts
 from arr_rpo.rubric.parse import parse_rubric
 from arr_rpo.shapes.edits import from_metadata, others, target
-from arr_rpo.shapes.general import EDIT_DIMENSIONS, EDIT_GENERAL
 from arr_rpo.shapes.scene import draw
 from arr_rpo.types import Prompt, Rewards, Rollout, Rubric
 from tests.conftest import configure
@@ -22,15 +21,6 @@ NAMES = sorted(path.stem for path in (Path(__file__).parents[2] / "configs" / "r
 RNG = np.random.default_rng(3)
 CASES = [(p, *from_metadata(p.metadata)) for p in read_prompts("shapes/edit_heldout")[:20]]
 PROMPTS = tuple(prompt for prompt, source, edit in CASES if others(edit, source))[:10]
-# What is asked of every prompt is asked of every edit in other words.
-WORDS = {
-    "rational": [f"reward.protocol.dimensions=[{','.join(EDIT_DIMENSIONS)}]"],
-    "fixed_five": [
-        "reward.protocol.criteria=["
-        + ",".join(f"{{name: {name}, question: '{question}'}}" for name, question in EDIT_GENERAL.items())
-        + "]"
-    ],
-}
 
 
 def right(prompt: Prompt) -> Image:
@@ -50,7 +40,7 @@ def unchanged(prompt: Prompt) -> Image:
 
 def rewarded(judge: str, name: str, worse: list[Image]) -> Rewards:
     """Of two candidates a prompt, the right edit and another picture."""
-    config = configure(["experiment=t2i_rpo", f"judge={judge}", f"reward={name}", *WORDS.get(name, [])])
+    config = configure(["experiment=t2i_rpo", f"judge={judge}", f"reward={name}"])
     reward, answering = instantiate(config.reward), instantiate(config.judge)
     images = tuple(image for prompt, other in zip(PROMPTS, worse, strict=True) for image in (right(prompt), other))
     rubrics: list[Rubric | None] = [None] * len(PROMPTS)

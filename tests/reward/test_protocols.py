@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import pytest
@@ -54,7 +55,7 @@ class Scripted:
         self.rubrics: list[Rubric | None] = []
         self.pairs: list[object] = []
         self.questions: list[tuple[int, str]] = []
-        self.dimensions: list[str] = []
+        self.asked_in: list[list[str]] = []  # dimensions
 
     def compare(self, prompts, pairs, rubrics):  # type: ignore[no-untyped-def]
         self.rubrics += rubrics
@@ -71,7 +72,7 @@ class Scripted:
         return [self.scores.pop(0) for _ in images]
 
     def critique(self, prompts, images, dimensions):  # type: ignore[no-untyped-def]
-        self.dimensions = list(dimensions)
+        self.asked_in.append(list(dimensions))
         return [self.critiques.pop(0) for _ in images]
 
     def plan(self, prompts, pairs):  # type: ignore[no-untyped-def]
@@ -180,7 +181,7 @@ ANSWERS = {(1, "is it red?"): 0.8, (1, "is it round?"): 0.4, (2, "is it red?"): 
 @pytest.mark.parametrize(("gate", "value"), [("mean", (3 * 0.8 + 0.4) / 4), ("all", 0.8 * 0.4)])
 def test_a_checklist_is_averaged_or_gated(gate: str, value: float) -> None:
     judge = Scripted(answers=ANSWERS)
-    protocol = Checklist(gate=gate, criteria=None, tie_margin=0.05)  # type: ignore[arg-type]
+    protocol = Checklist(gate=gate, fixed=None, tie_margin=0.05)  # type: ignore[arg-type]
     assert protocol.uses_rubric
     got = protocol.grades(judge, [PROMPT] * 3, [A, B, C], [BOTH, BOTH, None])
     assert got[0].value == pytest.approx(value)
@@ -192,14 +193,27 @@ def test_a_checklist_is_averaged_or_gated(gate: str, value: float) -> None:
     assert len(judge.questions) == 4
 
 
+@dataclasses.dataclass
+class Fixed:
+    """The same rubric for every prompt."""
+
+    rubric: Rubric
+
+    def rubrics(self, prompts, judge):  # type: ignore[no-untyped-def]
+        return [self.rubric] * len(prompts)
+
+
 def test_fixed_criteria_need_no_rubric() -> None:
     judge = Scripted(answers={(1, "is it sharp?"): 0.25, (2, "is it sharp?"): 1.0})
-    fixed = [{"name": "sharp", "question": "is it sharp?"}]
-    protocol = Checklist(gate="mean", criteria=fixed, tie_margin=0.05)
+    protocol = Checklist(gate="mean", fixed=Fixed(Rubric((Criterion("sharp", "is it sharp?"),))), tie_margin=0.05)
     assert not protocol.uses_rubric
     got = protocol.grades(judge, [PROMPT] * 2, [A, B], [None, BOTH])
     assert [grade.value for grade in got] == [0.25, 1.0]
     assert judge.questions == [(1, "is it sharp?"), (2, "is it sharp?")]
+
+
+def rational(dimensions: list[str], value: str) -> Rational:
+    return Rational(dimensions=dimensions, edit_dimensions=["kept"], value=value, tie_margin=0.05)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("value", "expected"), [("overall", 2 / 3), ("mean", 1 / 6)])
@@ -207,9 +221,9 @@ def test_a_critique_leaves_out_what_does_not_apply(value: str, expected: float) 
     critique = Critique("too blue", {"color": 1.0, "text": None, "shape": 2.0}, 3.0, Cost(2, 9))
     silent = Critique("", {}, None, Cost(2, 1), "cut off")
     judge = Scripted(critiques=[critique, silent])
-    protocol = Rational(dimensions=["color", "text", "shape"], value=value, tie_margin=0.05)  # type: ignore[arg-type]
+    protocol = rational(["color", "text", "shape"], value)
     got = protocol.grades(judge, [PROMPT] * 2, [A, B], [None] * 2)
-    assert judge.dimensions == ["color", "text", "shape"]
+    assert judge.asked_in == [["color", "text", "shape"]]
     assert got[0].value == pytest.approx(expected)  # of 1 to 4; of 0 and 1/3
     assert got[0].checks == (("color", "color", 0.0), ("shape", "shape", pytest.approx(1 / 3)))
     assert (got[0].cost, got[0].reason) == (Cost(2, 9), "too blue")
@@ -219,12 +233,19 @@ def test_a_critique_leaves_out_what_does_not_apply(value: str, expected: float) 
 def test_where_no_dimension_applies_there_is_an_overall_grade_but_no_mean() -> None:
     critiques = [Critique("nothing to say", {"text": None}, 4.0)] * 2
     judge = Scripted(critiques=critiques)
-    overall, mean = (
-        Rational(dimensions=["text"], value=value, tie_margin=0.0).grades(judge, [PROMPT], [A], [None])[0]  # type: ignore[arg-type]
-        for value in ("overall", "mean")
-    )
+    overall, mean = (rational(["text"], value).grades(judge, [PROMPT], [A], [None])[0] for value in ("overall", "mean"))
     assert (overall.value, mean.value) == (1.0, None)
     assert "no dimension applies" in mean.reason
+
+
+def test_edits_are_criticised_in_dimensions_of_their_own() -> None:
+    of_pictures, of_edits = Critique("", {"color": 4.0}, 4.0), Critique("", {"kept": 1.0}, 1.0)
+    judge = Scripted(critiques=[of_pictures, of_pictures, of_edits])
+    edit = Prompt("2", "make it red", source=A)
+    got = rational(["color"], "overall").grades(judge, [PROMPT, edit, PROMPT], [A, B, C], [None] * 3)
+    assert [[name for name, *_ in grade.checks] for grade in got] == [["color"], ["kept"], ["color"]]
+    assert [grade.value for grade in got] == [1.0, 0.0, 1.0]
+    assert judge.asked_in == [["color"], ["kept"]]
 
 
 # -- grades as verdicts -----------------------------------------------------------------------------------------------

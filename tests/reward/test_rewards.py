@@ -160,7 +160,7 @@ class Brightness:
 
 def test_each_candidate_is_graded_by_the_rubric_of_its_prompt() -> None:
     judge = Brightness()
-    reward = Pointwise(protocol=Checklist(gate="mean", criteria=None, tie_margin=0.0))
+    reward = Pointwise(protocol=Checklist(gate="mean", fixed=None, tie_margin=0.0))
     assert reward.uses_rubric
     got = reward(judge, rollout(2, 2), [None, RUBRIC])
     assert judge.asked == [("1", 2, "is it?"), ("1", 3, "is it?")]
@@ -171,7 +171,7 @@ def test_each_candidate_is_graded_by_the_rubric_of_its_prompt() -> None:
 
 def test_grades_can_decide_pairs_and_each_image_is_graded_once() -> None:
     judge = Brightness()
-    protocol = Checklist(gate="mean", criteria=None, tie_margin=0.15)
+    protocol = Checklist(gate="mean", fixed=None, tie_margin=0.15)
     got = Pairwise(protocol=protocol, win=1.0, lose=-1.0, pairing=round_robin)(judge, rollout(1, 3), [RUBRIC])
     assert len(judge.asked) == 3
     assert [v.outcome for v in got.verdicts] == [Outcome.TIE, Outcome.B, Outcome.TIE]  # 0 : 0.1, 0 : 0.2, 0.1 : 0.2

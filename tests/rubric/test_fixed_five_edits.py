@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import PIL.Image
 from hydra.utils import instantiate
 
 from arr_rpo.shapes.edits import INSTRUCTION, PRESERVATION
@@ -12,7 +13,7 @@ from tests.conftest import configure
 
 
 def test_it_asks_what_the_judge_was_taught() -> None:
-    config = configure(["experiment=t2i_rpo", "rubric=fixed_five_edits"])
-    [rubric] = instantiate(config.rubric).rubrics([Prompt("1", "p")], OracleJudge())
+    config = configure(["experiment=t2i_rpo", "rubric=fixed_five"])
+    [rubric] = instantiate(config.rubric).rubrics([Prompt("1", "p", source=PIL.Image.new("RGB", (8, 8)))], OracleJudge())
     assert {c.name: c.question for c in rubric.criteria} == EDIT_GENERAL
     assert {c.theme for c in rubric.criteria} == {INSTRUCTION, PRESERVATION}

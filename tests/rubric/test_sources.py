@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import PIL.Image
 import pytest
 from hydra.utils import instantiate
-from PIL.Image import Image
 
 from arr_rpo.data.preferences import own
 from arr_rpo.data.prompts import read_prompts
@@ -32,7 +32,7 @@ TRAIN, HELDOUT = read_prompts("shapes/train"), read_prompts("shapes/heldout")
 RULE = Rule(both_orders=True, min_heldout=0.75)
 
 
-def indifferent(rubric: Rubric, first: Image, second: Image) -> float:
+def indifferent(rubric: Rubric, first: PIL.Image.Image, second: PIL.Image.Image) -> float:
     return 0.5
 
 
@@ -114,6 +114,18 @@ def test_fixed_five_of_the_shapes_are_what_the_judge_was_taught() -> None:
     assert rubric is not None
     taught = {name: text for name, text in GENERAL.items() if name != "overall"}
     assert {c.name: c.question for c in rubric.criteria} == taught
+
+
+def test_edits_can_have_rubrics_of_their_own() -> None:
+    edit = Prompt("2", "make it red", source=PIL.Image.new("RGB", (8, 8)))
+    both = [Prompt("1", "p"), edit]
+    picture, own = FromFile(path="fixed_five_pictures", edit_path="fixed_five_edits").rubrics(both, ORACLE)
+    assert picture is not None
+    assert own is not None
+    assert [{c.theme for c in r.criteria} & {"Preservation"} for r in (picture, own)] == [set(), {"Preservation"}]
+    assert FromFile(path="fixed_five_pictures").rubrics(both, ORACLE) == [picture, picture]
+    with pytest.raises(UserError, match=r"rubric.edit_path=nowhere: no rubric there"):
+        FromFile(path="fixed_five_pictures", edit_path="nowhere")
 
 
 @pytest.mark.parametrize("name", ["fixed_five_pictures", "fixed_five_edits"])
@@ -206,7 +218,7 @@ def test_a_discarded_prompt_is_not_tried_again(tmp_path: Path) -> None:
 
 
 def test_a_judge_that_was_not_heard_is_asked_again(tmp_path: Path) -> None:
-    def unheard(rubric: Rubric, first: Image, second: Image) -> float:
+    def unheard(rubric: Rubric, first: PIL.Image.Image, second: PIL.Image.Image) -> float:
         return float("nan")
 
     judge: Any = ScriptedJudge(unheard, ScriptedWriter(write_pair=[reply("x?")] * 6))

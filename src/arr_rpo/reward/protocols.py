@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from arr_rpo.judge.base import Judge, Pair, settle
 from arr_rpo.rubric.parse import RubricError, parse_rubric
-from arr_rpo.types import Answer, Cost, Criterion, CriterionCheck, Critique, Grade, Outcome, Prompt, Rubric, Verdict
+from arr_rpo.types import Answer, Cost, CriterionCheck, Critique, Grade, Outcome, Prompt, Rubric, Verdict
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -40,6 +40,12 @@ class PointProtocol(Protocol):
     def grades(
         self, judge: Judge, prompts: Sequence[Prompt], images: Sequence[Image], rubrics: Sequence[Rubric | None]
     ) -> list[Grade]: ...
+
+
+class Rubrics(Protocol):
+    """Where rubrics of its own come from for a protocol; the sources of `rubric` are such."""
+
+    def rubrics(self, prompts: Sequence[Prompt], judge: Judge) -> list[Rubric | None]: ...
 
 
 class Compare:
@@ -149,22 +155,19 @@ class Checklist:
     gate: `mean`, the weighted mean of the probabilities of yes, or `all`, their product: the probability that every
         criterion is met, as far as criteria are independent. A gate has no use for weights; unlike the minimum, the product
         still rewards an image for mending any of its faults.
-    criteria: fixed ones for every prompt, mappings with name, question and weight; None takes the prompt's rubric.
+    fixed: where the criteria come from instead of the prompt's rubric; None takes that.
 
     A criterion without an answer leaves the image without a grade.
     """
 
-    def __init__(
-        self, *, gate: Literal["mean", "all"], criteria: Sequence[Mapping[str, str | float]] | None, tie_margin: float
-    ) -> None:
-        self.gate, self.tie_margin = gate, tie_margin
-        self.fixed = None if criteria is None else Rubric(tuple(Criterion(**c) for c in criteria))  # type: ignore[arg-type]
-        self.uses_rubric = self.fixed is None
+    def __init__(self, *, gate: Literal["mean", "all"], fixed: Rubrics | None, tie_margin: float) -> None:
+        self.gate, self.fixed, self.tie_margin = gate, fixed, tie_margin
+        self.uses_rubric = fixed is None
 
     def grades(
         self, judge: Judge, prompts: Sequence[Prompt], images: Sequence[Image], rubrics: Sequence[Rubric | None]
     ) -> list[Grade]:
-        lists = rubrics if self.fixed is None else [self.fixed] * len(images)
+        lists = self.fixed.rubrics(prompts, judge) if self.fixed else rubrics
         asked = [(i, criterion.question) for i, rubric in enumerate(lists) if rubric for criterion in rubric.criteria]
         answers = iter(judge.check([prompts[i] for i, _ in asked], [images[i] for i, _ in asked], [q for _, q in asked]))
         return [self._grade(rubric, [next(answers) for _ in rubric.criteria] if rubric else []) for rubric in lists]
@@ -186,19 +189,33 @@ class Checklist:
 class Rational:
     """A critique in words and named dimensions first, then grades of 1 to 4, scaled (RationalRewards, arXiv 2604.11626).
 
-    dimensions: in the judge's words; one that does not apply to an image (NA) is left out of its grade.
+    dimensions: of pictures, in the judge's words; one that does not apply to an image (NA) is left out of its grade.
+    edit_dimensions: of edits, which are prompts with a source.
     value: `overall`, the overall grade, or `mean`, that of the dimensions that apply.
     """
 
     uses_rubric = False
 
-    def __init__(self, *, dimensions: Sequence[str], value: Literal["overall", "mean"], tie_margin: float) -> None:
-        self.dimensions, self.value, self.tie_margin = list(dimensions), value, tie_margin
+    def __init__(
+        self,
+        *,
+        dimensions: Sequence[str],
+        edit_dimensions: Sequence[str],
+        value: Literal["overall", "mean"],
+        tie_margin: float,
+    ) -> None:
+        self.dimensions, self.edit_dimensions = list(dimensions), list(edit_dimensions)
+        self.value, self.tie_margin = value, tie_margin
 
     def grades(
         self, judge: Judge, prompts: Sequence[Prompt], images: Sequence[Image], rubrics: Sequence[Rubric | None]
     ) -> list[Grade]:
-        return [self._grade(critique) for critique in judge.critique(prompts, images, self.dimensions)]
+        grades: dict[int, Grade] = {}
+        for edits, dimensions in ((False, self.dimensions), (True, self.edit_dimensions)):
+            rows = [i for i, prompt in enumerate(prompts) if (prompt.source is not None) == edits]
+            critiques = judge.critique([prompts[i] for i in rows], [images[i] for i in rows], dimensions) if rows else []
+            grades |= {i: self._grade(critique) for i, critique in zip(rows, critiques, strict=True)}
+        return [grades[i] for i in range(len(prompts))]
 
     def _grade(self, critique: Critique) -> Grade:
         if critique.value is None:

@@ -18,6 +18,7 @@ from arr_rpo.types import Cost, Prompt, Rubric, UserError
 log = logging.getLogger(__name__)
 
 SHIPPED = Path(__file__).parent / "data"
+ByPrompt = dict[tuple[str | None, str | None], Rubric]  # by text of the prompt and digest of its source image
 
 
 class RubricSource(Protocol):
@@ -87,13 +88,14 @@ class FromFile(Source):
 
     A rubric without a prompt is for every prompt that has none of its own. `path` may also name a file that ships with the
     package (`fixed_five_shapes`, `fixed_five_pictures`).
+
+    edit_path: where those of edits are, which are prompts with a source; None takes `path` for them too.
     """
 
-    def __init__(self, *, path: str) -> None:
+    def __init__(self, *, path: str, edit_path: str | None = None) -> None:
         super().__init__()
-        shipped = SHIPPED / f"{path}.yaml"
-        self.path = shipped if shipped.is_file() else Path(path)
-        self.by_prompt = self._read()
+        self.path, self.by_prompt = _found("path", path)
+        self.edit_path, self.by_edit = _found("edit_path", edit_path) if edit_path else (self.path, self.by_prompt)
         self._missing: set[str] = set()
 
     def rubrics(self, prompts: Sequence[Prompt], judge: Judge) -> list[Rubric | None]:
@@ -104,35 +106,39 @@ class FromFile(Source):
                 self._missing.add(prompt.text)
                 self.failures += 1
                 self.report += Report(without=1)
-                log.warning("no rubric for %r in %s", prompt.text, self.path)
+                log.warning("no rubric for %r in %s", prompt.text, self.edit_path if prompt.source else self.path)
         return found
 
     def _of(self, prompt: Prompt) -> Rubric | None:
         source = digest(prompt.source) if prompt.source is not None else None
         keys = ((prompt.text, source), (prompt.text, None), (None, None))
-        return next((self.by_prompt[key] for key in keys if key in self.by_prompt), None)
+        known = self.by_edit if source else self.by_prompt
+        return next((known[key] for key in keys if key in known), None)
 
-    def _read(self) -> dict[tuple[str | None, str | None], Rubric]:
-        """By text of the prompt and digest of its source image."""
-        files = [self.path] if self.path.is_file() else []
-        if self.path.is_dir():
-            files = sorted(f for f in self.path.iterdir() if f.suffix in SUFFIXES and not is_discarded(f))
-        if not files:
-            shipped = ", ".join(sorted(f.stem for f in SHIPPED.glob("*.yaml")))
-            raise UserError(
-                f"rubric.path={self.path}: no rubric there. Give a .yaml or .json file, a folder of them, or one of {shipped}; "
-                "`python rubrics.py export=<folder>` writes such a folder."
-            )
-        by_prompt: dict[tuple[str | None, str | None], Rubric] = {}
-        origin: dict[tuple[str | None, str | None], Path] = {}
-        for file in files:
-            for rubric in read_rubrics(file):
-                key = (rubric.provenance.get("prompt"), rubric.provenance.get("source"))
-                if key in by_prompt:
-                    whose = f"the prompt {key[0]!r}" if key[0] else "every prompt"
-                    raise UserError(f"{file}: a rubric for {whose} is already in {origin[key]}. Keep one of them.")
-                by_prompt[key], origin[key] = rubric, file
-        return by_prompt
+
+def _found(option: str, named: str) -> tuple[Path, ByPrompt]:
+    """The file or folder that is named, and its rubrics."""
+    shipped = SHIPPED / f"{named}.yaml"
+    path = shipped if shipped.is_file() else Path(named)
+    files = [path] if path.is_file() else []
+    if path.is_dir():
+        files = sorted(f for f in path.iterdir() if f.suffix in SUFFIXES and not is_discarded(f))
+    if not files:
+        known = ", ".join(sorted(f.stem for f in SHIPPED.glob("*.yaml")))
+        raise UserError(
+            f"rubric.{option}={path}: no rubric there. Give a .yaml or .json file, a folder of them, or one of {known}; "
+            "`python rubrics.py export=<folder>` writes such a folder."
+        )
+    by_prompt: ByPrompt = {}
+    origin: dict[tuple[str | None, str | None], Path] = {}
+    for file in files:
+        for rubric in read_rubrics(file):
+            key = (rubric.provenance.get("prompt"), rubric.provenance.get("source"))
+            if key in by_prompt:
+                whose = f"the prompt {key[0]!r}" if key[0] else "every prompt"
+                raise UserError(f"{file}: a rubric for {whose} is already in {origin[key]}. Keep one of them.")
+            by_prompt[key], origin[key] = rubric, file
+    return path, by_prompt
 
 
 def content(prompt: Prompt) -> dict[str, str]:
