@@ -89,11 +89,11 @@ def test_a_killed_sweep_goes_on_where_it_was(
     tmp_path: Path, small: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["study=reward_form", "arm=rubric,scalar", "seed=1,2", *small, "data.updates=6"]
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole, killed = tmp_path / "whole", tmp_path / "runs/study/reward_form/t2i_rpo"
     names = [f"arm={arm},seed={seed}" for seed in (1, 2) for arm in ("rubric", "scalar")]  # in this order
     first, second, third, fourth = names
-    command = [sys.executable, "train.py", *arguments, f"hydra.sweep.dir={killed}"]
-    with (tmp_path / "log").open("w") as log, subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log) as process:
+    command = [sys.executable, str(ROOT / "train.py"), *arguments]  # as in the README: the folder is the study's own
+    with (tmp_path / "log").open("w") as log, subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log) as process:
         wait_for(killed / second / "checkpoints" / "last.ckpt", process)
         process.kill()
     assert (killed / first / "summary.json").is_file()
