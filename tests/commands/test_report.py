@@ -54,7 +54,7 @@ def test_a_study_makes_its_files(study: Path, capsys: pytest.CaptureFixture[str]
     assert "2 arms, 6 runs (6 finished)" in html
     assert {path.name for path in study.glob("*.*")} == {"report.html", "report.md", "results.csv", "change.svg", "heldout.svg"}
     text = (study / "report.md").read_text(encoding="utf-8")
-    assert "rubric &gt; scalar: shown as a whole." in text  # 0.255, 0.26, 0.265
+    assert "rubric > scalar: shown as a whole." in text  # 0.255, 0.26, 0.265
     assert "rubric > scalar: shown (+0.260" in capsys.readouterr().out
 
 

@@ -173,7 +173,9 @@ def test_markdown_is_text_whatever_the_names_hold(tmp_path: Path) -> None:
     assert "![change](change.svg)" in text
     assert "What is missing" in text
     assert "    python train.py -m experiment=t2i_rpo reward=rubric,scalar seed=1,2" in text
-    assert plain("a_b|c*") == "a\\_b\\|c\\*"
+    assert plain("a_b|c*") == "a_b\\|c\\*"
+    assert plain("_a_ > b_") == "\\_a\\_ > b\\_"
+    assert plain("> no quote") == "\\> no quote"
 
 
 def test_tables_of_markdown_have_as_many_cells_in_every_row(tmp_path: Path) -> None:

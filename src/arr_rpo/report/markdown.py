@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from arr_rpo.report.page_curves import lines
 from arr_rpo.report.records import Analysis, Study
 from arr_rpo.report.tables import Cell, Table
 
-SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_[]|"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;", "\n": " "})
+SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*[]|"} | {"<": "&lt;", "&": "&amp;", "\n": " "})
+# What is special in some places only: an underscore inside a word and a ">" inside a line are text as they are, and stay legible.
+IN_PLACES = re.compile(r"(?<!\w)_|_(?!\w)|^>")
 
 
 def markdown(study: Study, analysis: Analysis, pictures: Collection[str], page: str) -> str:
@@ -66,4 +69,4 @@ def _list(sentences: Sequence[str]) -> str:
 
 def plain(text: str) -> str:
     """Text that Markdown and HTML take for text."""
-    return text.translate(SPECIAL)
+    return IN_PLACES.sub(r"\\\g<0>", text.translate(SPECIAL))
