@@ -12,7 +12,7 @@ from arr_rpo.report.records import Analysis, Study
 from arr_rpo.report.tables import Cell, Table
 
 SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*[]|"} | {"<": "&lt;", "&": "&amp;", "\n": " "})
-# What is special in some places only: an underscore inside a word and a ">" inside a line are text as they are, and stay legible.
+# Special in some places only: an underscore inside a word and a ">" inside a line are text as they are, and stay legible.
 IN_PLACES = re.compile(r"(?<!\w)_|_(?!\w)|^>")
 
 
