@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import pytest
 from PIL import Image
 
+from arr_rpo.judge.asking import Conversation
+from arr_rpo.judge.forms import NoAnswer
+from arr_rpo.judge.vlm import VLMJudge
 from arr_rpo.refinement.base import Attempt
+from arr_rpo.refinement.loop import RefinementLoop
 from arr_rpo.refinement.steps import Redraw, Rewrite, read_prompt
 from arr_rpo.rubric.parse import RubricError
 from arr_rpo.shapes.oracle_judge import OracleJudge
 from arr_rpo.types import Cost, Grade, Prompt, UserError
 from tests.conftest import make_judge
-from tests.refinement.doubles import ScriptedJudge, Writer
+from tests.judge.test_wording import Listener, words
+from tests.refinement.doubles import CRITIC, Painter, ScriptedJudge, Writer
 
 BLANK = Image.new("RGB", (2, 2))
 PROMPTS = [Prompt(str(i), f"prompt {i}") for i in range(3)]
@@ -90,3 +96,33 @@ def test_judges_that_write_no_prompts_are_refused() -> None:
     rewrite.check(make_judge("judge=shapes_roles", "judge.wording=default"))
     with pytest.raises(UserError, match="max_characters=0"):
         Rewrite(max_characters=0)
+
+
+class Author(Listener):
+    """A model that says what it was asked for, a critique or a prompt."""
+
+    def generate(self, conversations: Sequence[Conversation], max_new_tokens: int) -> tuple[list[str | NoAnswer], Cost]:
+        super().generate(conversations, max_new_tokens)
+        asked = ['{"prompt"' in words(conversation) for conversation in conversations]
+        return ['{"prompt": "one fine cat"}' if prompt else "the cat is not fine" for prompt in asked], Cost(1, 1)
+
+
+def test_a_vision_language_model_criticises_and_rewrites() -> None:
+    model, painter = Author(), Painter()
+    lengths = {"max_description_tokens": 8, "max_critique_tokens": 8, "max_rubric_tokens": 8}
+    judge = VLMJudge(model=model, wording="default", describe=False, reply="json", tie_margin=0.1, **lengths)
+    loop = RefinementLoop(
+        policy=painter,
+        judge=judge,
+        critic=CRITIC,
+        refinement=Rewrite(max_characters=50),
+        rounds=2,
+        good_enough=None,
+        seed=1,
+    )
+    [(first, second)] = loop.run([Prompt("1", "a cat")], [0])
+    assert (first.text, second.text, second.unread) == ("a cat", "one fine cat", "")
+    assert first.grade.value == pytest.approx(0.5)  # of 1 to 4, all as likely
+    [rewriting] = [conversation for conversation in model.asked if '{"prompt"' in words(conversation)]
+    assert '"the cat is not fine"' in words(rewriting)
+    assert "at most 50 characters" in words(rewriting)
