@@ -96,7 +96,8 @@ def test_render_numbers_the_questions_under_their_themes() -> None:
 def test_every_file_is_a_role_and_editing_differs_where_a_picture_is_spoken_of() -> None:
     shown = {role for role in ROLES if "image" in _read("default", role) and role not in ("describe", "label", "structure")}
     assert {path.stem for path in (FOLDER / "default" / "edit").iterdir()} == {*EDITED, *shown} - {"grade"}
-    for style, roles in (("default", ROLES), ("shapes_roles", ROLES), ("shapes", CORE)):
+    taught = set(ROLES) - {"refine_prompt"}  # what a small model was not: to write free text
+    for style, roles in (("default", ROLES), ("shapes_roles", taught), ("shapes", CORE)):
         assert {path.stem for path in (FOLDER / style).glob("*.txt")} == set(roles)
     assert set(EDITING) == {*EDITED, *ROLES}
 
@@ -166,7 +167,7 @@ def images(conversation: Conversation) -> list[Image.Image]:
 PAIR = Preference("1", Prompt("1", ATTACK), A, B, Outcome.B)
 MISSED = Verdict(Outcome.TIE, 0.5, (0.5, 0.5))
 SHOWN = {"score": 1, "check": 1, "critique": 1, "compare": 2, "compare_rubric": 2, "plan": 2, "write": 0}
-SHOWN |= {"write_pair": 2, "write_general": 2, "refine": 2}
+SHOWN |= {"write_pair": 2, "write_general": 2, "refine": 2, "refine_prompt": 1}
 
 
 def asked_in(role: str, prompt: Prompt, a: Image.Image = A, b: Image.Image = B) -> Conversation:
@@ -184,6 +185,7 @@ def asked_in(role: str, prompt: Prompt, a: Image.Image = A, b: Image.Image = B) 
         "write_pair": lambda: judge.writer.write_from_pairs([pair], general=False),
         "write_general": lambda: judge.writer.write_from_pairs([pair], general=True),
         "refine": lambda: judge.writer.refine([pair], [RUBRIC], [MISSED]),
+        "refine_prompt": lambda: judge.writer.refine_prompt([prompt], [f"drawn: {ATTACK}"], [a], ["no cat.\nIs it?"], 321),
     }
     ask[role]()
     return model.asked[0]
@@ -274,6 +276,23 @@ def test_a_refinement_is_told_the_rubric_the_preference_and_the_verdict(edit: bo
     assert render(RUBRIC) in before(conversation)
     assert "People prefer image B." in parts(conversation)[-1]
     assert "said: tie" in parts(conversation)[-1]
+
+
+@pytest.mark.parametrize("edit", [False, True])
+def test_a_prompt_writer_is_told_what_was_drawn_and_what_is_wrong_with_it(edit: bool) -> None:
+    conversation = asked_in("refine_prompt", Prompt("1", ATTACK, {}, SOURCE if edit else None))
+    told = parts(conversation)[-1]
+    assert json.dumps(f"drawn: {ATTACK}") in told
+    assert json.dumps("no cat.\nIs it?") in told
+    assert "321 characters" in told
+    assert told.endswith('{"prompt": "<the text>"}')
+
+
+def test_who_was_not_taught_to_write_prompts_says_so_without_naming_a_judge_that_was_not_either() -> None:
+    judge, model = judge_of("shapes_roles")
+    with pytest.raises(UserError, match=r"'shapes_roles' has no text for the role 'refine_prompt'.*wordings default, or add"):
+        judge.writer.refine_prompt([Prompt("1", "a cat")], ["a cat"], [A], ["no cat"], 321)
+    assert model.asked == []
 
 
 def test_criteria_to_structure_are_numbered_between_tags() -> None:

@@ -53,6 +53,16 @@ def test_rollouts_repeat_by_seed_and_differ_between_seeds(policy: PipelinePolicy
     assert not torch.equal(other.latents_BTD[:, 0], rollout.latents_BTD[:, 0])
 
 
+def test_pictures_with_seeds_of_their_own_are_those_drawn_alone(policy: PipelinePolicy) -> None:
+    seeds = ((3, 1), (3, 2))
+    together = policy.generate_each(PROMPTS, seeds)
+    alone = [policy.generate([prompt], seed)[0] for prompt, seed in zip(PROMPTS, seeds, strict=True)]
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_allclose(np.asarray(one, dtype=float), np.asarray(other, dtype=float), atol=1)
+    [swapped] = policy.generate_each(PROMPTS[:1], seeds[1:])
+    assert np.abs(np.asarray(swapped, dtype=float) - np.asarray(together[0], dtype=float)).mean() > 5
+
+
 def test_log_probabilities_match_numpy(policy: PipelinePolicy, rollout: Rollout) -> None:
     """From the velocity of a plain transformer call, step 1: Flow-GRPO's mean and std in NumPy."""
     sigmas = [4 * s / (1 + 3 * s) for s in (1.0, 0.75, 0.5, 0.25, 0.0)]  # the checkpoint's shift is 4

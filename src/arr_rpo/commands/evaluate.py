@@ -34,14 +34,9 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
         UserError: the folder is no run, or one that did not end.
     """
     run = Path(config.run)
-    if not (run / "config.yaml").is_file():
-        raise UserError(f"run={run}: no config.yaml there. Give the folder of a run of train.py.")
-    weights = run / "policy"
-    if not weights.is_dir():
-        raise UserError(f"run={run}: no folder `policy` there, so the run did not end. Go on with train.py and resume={run}.")
-    trained = OmegaConf.load(run / "config.yaml")
+    trained = finished_run(run)
     policy, data = instantiate(trained.policy), instantiate(trained.data)
-    policy.load_trained(weights)
+    policy.load_trained(run / "policy")
     result: dict[str, Any] = {}
     for name, prompts in (("heldout", data.heldout), ("unseen", data.unseen)):
         if prompts:
@@ -52,6 +47,19 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
             )
     write_json(run / "evaluation.json", result)
     return result
+
+
+def finished_run(run: Path) -> DictConfig:
+    """The config of a run of train.py, whose weights are in its folder `policy`.
+
+    Raises:
+        UserError: the folder is no run, or one that did not end.
+    """
+    if not (run / "config.yaml").is_file():
+        raise UserError(f"run={run}: no config.yaml there. Give the folder of a run of train.py.")
+    if not (run / "policy").is_dir():
+        raise UserError(f"run={run}: no folder `policy` there, so the run did not end. Go on with train.py and resume={run}.")
+    return OmegaConf.load(run / "config.yaml")  # type: ignore[return-value]
 
 
 def bench(config: DictConfig) -> BenchResult:

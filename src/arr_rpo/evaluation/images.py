@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from PIL.Image import Image
 
@@ -15,6 +15,8 @@ from arr_rpo.shapes.edit_oracle import judge_prompt
 from arr_rpo.shapes.edits import INSTRUCTION, PRESERVATION
 from arr_rpo.shapes.questions import questions_of
 from arr_rpo.types import Prompt, UserError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def pictures(policy: PipelinePolicy, prompts: Sequence[Prompt], seed: int, batch
     return images
 
 
-def spread(prompts: Sequence[Prompt], count: int) -> tuple[Prompt, ...]:
+def spread(prompts: Sequence[T], count: int) -> tuple[T, ...]:
     """`count` of them at even distances, or all: files of prompts are sorted by tag, and so each tag is among them."""
     if count >= len(prompts):
         return tuple(prompts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from PIL.Image import Image
 
@@ -64,6 +64,22 @@ class Writer(Protocol):
 
     def template(self, role: str) -> str:
         """Hash of the text that a role is asked with."""
+
+
+@runtime_checkable
+class PromptWriter(Writer, Protocol):
+    """A writer of free text, who can also better a prompt. The embedded models, the oracle and the coin are none."""
+
+    def refine_prompt(
+        self,
+        prompts: Sequence[Prompt],
+        texts: Sequence[str],
+        images: Sequence[Image],
+        critiques: Sequence[str],
+        max_characters: int,
+    ) -> tuple[list[str], Cost]:
+        """For each prompt a text that a better picture is to come from than the image, which was drawn from text i and then
+        criticised, as the reply that came back."""
 
 
 def settle(p_a_first: float, p_a_second: float, tie_margin: float, checks: tuple[CriterionCheck, ...], cost: Cost) -> Verdict:

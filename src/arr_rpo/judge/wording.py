@@ -18,7 +18,7 @@ from arr_rpo.types import Criterion, Rubric, UserError
 FOLDER = Path(__file__).parent / "wordings"
 CORE = ("describe", "label", "check", "score", "compare", "compare_rubric", "write")
 JUDGING = ("describe", "label", "check", "score", "compare", "compare_rubric", "plan", "critique", "grade")
-WRITING = ("write", "write_pair", "write_general", "refine", "structure")
+WRITING = ("write", "write_pair", "write_general", "refine", "structure", "refine_prompt")
 ROLES = (*JUDGING, *WRITING)
 EDITED = ("source_label", "edited_label")  # said before the source, and before a single edited image
 EDITING = (*EDITED, *ROLES)
@@ -94,9 +94,10 @@ class Wording:
             return self._edit[role]
         if role not in self._texts:
             having = [p.name for p in sorted(FOLDER.iterdir()) if (p / f"{role}.txt").is_file()]
+            embedded = " (judge=shapes_roles is the embedded one)" if "shapes_roles" in having else ""
             raise UserError(
                 f"judge wording {self.style!r} has no text for the role {role!r}, which its model was not taught: use a judge "
-                f"with one of the wordings {', '.join(having)} (judge=shapes_roles is the embedded one), or add {role}.txt"
+                f"with one of the wordings {', '.join(having)}{embedded}, or add {role}.txt"
             )
         return self._texts[role]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from PIL.Image import Image
+
 from arr_rpo.judge.asking import Asker, user
 from arr_rpo.judge.forms import NoAnswer
 from arr_rpo.judge.wording import render
@@ -44,6 +46,24 @@ class VLMWriter:
         """See `Writer.structure`."""
         lists = [render([c.question for c in some]) for some in criteria]
         return self._replies([[user(self.asker.wording.say("structure", criteria=text))] for text in lists], Cost())
+
+    def refine_prompt(
+        self,
+        prompts: Sequence[Prompt],
+        texts: Sequence[str],
+        images: Sequence[Image],
+        critiques: Sequence[str],
+        max_characters: int,
+    ) -> tuple[list[str], Cost]:
+        """See `PromptWriter.refine_prompt`."""
+        looking = self.asker.look(prompts, images)
+        asked = [
+            self.asker.conversation(
+                "refine_prompt", prompt, [image], text=text, critique=critique, max_characters=str(max_characters)
+            )
+            for prompt, text, image, critique in zip(prompts, texts, images, critiques, strict=True)
+        ]
+        return self._replies(asked, looking)
 
     def template(self, role: str) -> str:
         """See `Writer.template`."""

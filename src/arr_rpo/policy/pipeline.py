@@ -191,7 +191,14 @@ class PipelinePolicy(nn.Module):
     @torch.no_grad()
     def generate(self, prompts: Sequence[Prompt], seed: Sequence[int]) -> list[Image.Image]:
         """One picture a prompt with the deployment sampler: the same pipeline, no noise in its steps."""
-        start = self.noise(len(prompts), 1, seed, shared=False)
+        return self._deployed(prompts, self.noise(len(prompts), 1, seed, shared=False))
+
+    @torch.no_grad()
+    def generate_each(self, prompts: Sequence[Prompt], seeds: Sequence[Sequence[int]]) -> list[Image.Image]:
+        """As `generate` of each prompt alone, with a seed of its own: its noise does not depend on what else is drawn."""
+        return self._deployed(prompts, [self.noise(1, 1, seed, shared=False)[0] for seed in seeds])
+
+    def _deployed(self, prompts: Sequence[Prompt], start: Sequence[torch.Generator]) -> list[Image.Image]:
         images: list[Image.Image] = []
         for rows in self._calls(prompts):
             images += self._run(prompts[rows], "pil", generator=start[rows])

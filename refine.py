@@ -1,0 +1,6 @@
+"""python refine.py policy=shapes judge=shapes_roles refinement=redraw prompts=shapes/heldout"""
+
+from arr_rpo.commands.refine import main
+
+if __name__ == "__main__":
+    main()

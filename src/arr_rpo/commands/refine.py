@@ -1,0 +1,139 @@
+"""`python refine.py refinement=<kind> prompts=<file>`: generate, criticise, refine at test time, and what it was worth.
+
+Prompts that are in `refinement.jsonl` are not drawn again: a run that was stopped goes on with `run_dir=<its folder>`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from arr_rpo.commands.errors import plain_errors
+from arr_rpo.commands.evaluate import finished_run
+from arr_rpo.commands.run_folder import OtherRunError, differences, occupied
+from arr_rpo.commands.train import record
+from arr_rpo.data.prompts import read_prompts
+from arr_rpo.evaluation.images import spread
+from arr_rpo.judge.base import Judge
+from arr_rpo.refinement.base import Painter
+from arr_rpo.refinement.figures import summary
+from arr_rpo.refinement.loop import RefinementLoop
+from arr_rpo.refinement.records import Records
+from arr_rpo.refinement.sheet import sheet
+from arr_rpo.types import UserError
+from arr_rpo.whole_files import write_json
+
+# What changes no picture and no grade: a stopped run may go on with other values.
+FREE = ("limit", "batch_size", "device", "progress", "sheet", "resampling")
+
+
+@hydra.main(version_base="1.3", config_path="pkg://arr_rpo.configs", config_name="refine")
+@plain_errors
+def main(config: DictConfig) -> None:
+    """Prints what the oracle says of the kept pictures, where it knows the prompts."""
+    refine(with_policy_of_run(config, list(HydraConfig.get().overrides.task)))
+
+
+def with_policy_of_run(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """The config with the policy of `run`, if there is one.
+
+    Raises:
+        UserError: the folder is no finished run, or the command line names a policy beside it.
+    """
+    if config.run is None:
+        return config
+    for override in overrides:
+        if override.lstrip("+~").split("=")[0].split("/")[0].split(".")[0] in ("policy", "sampler"):
+            raise UserError(f"run={config.run} brings the run's own policy: leave {override} out")
+    trained = finished_run(Path(config.run))
+    config.policy, config.sampler = trained.policy, trained.sampler
+    return config
+
+
+def refine(config: DictConfig) -> dict[str, Any]:
+    """Draws what is not drawn yet, and measures all of it.
+
+    Raises:
+        UserError: the parts do not fit, or `run_dir` holds a run with another config.
+    """
+    if config.num_threads:
+        torch.set_num_threads(config.num_threads)
+    folder = Path(config.run_dir)
+    with occupied(folder):
+        refuse_another(folder, config)
+        prompts, records, judge = read_prompts(config.prompts), Records(folder), instantiate(config.judge)
+        asked = spread(range(len(prompts)), len(prompts) if config.limit is None else config.limit)
+        if not asked:
+            raise UserError(f"limit={config.limit}: one prompt is the least")
+        todo = [number for number in asked if not records.has(prompts[number])]
+        loop = RefinementLoop(
+            policy=_policy(config),
+            judge=judge,
+            critic=instantiate(config.critic),
+            refinement=instantiate(config.refinement),
+            rounds=config.rounds,
+            good_enough=config.good_enough,
+            seed=config.seed,
+        )
+        record(config, folder)
+        with Progress(disable=not config.progress) as progress:
+            bar = progress.add_task("refining", total=len(asked), completed=len(asked) - len(todo))
+            for start in range(0, len(todo), config.batch_size):
+                numbers = todo[start : start + config.batch_size]
+                batch = [prompts[number] for number in numbers]
+                records.add(batch, numbers, loop.run(batch, numbers))
+                progress.advance(bar, len(batch))
+        rows = [records.rows[prompts.rows[number].id] for number in asked]
+        result = {**summary(rows, instantiate(config.resampling)), "judge": _named(judge)}
+        write_json(folder / "summary.json", result)
+        if config.sheet:
+            sheet(spread(rows, config.sheet), folder).save(folder / "attempts.png")
+    _show(result)
+    print(f"pictures, critiques and figures: {folder}")
+    return result
+
+
+def refuse_another(folder: Path, config: DictConfig) -> None:
+    """Raises an OtherRunError where the folder holds a refinement of another kind."""
+    if not (folder / "config.yaml").is_file():
+        return
+    found = {key: both for key, both in differences(folder, config).items() if key.split(".")[0] not in FREE}
+    if found:
+        shown = "; ".join(f"{key} is {there} there and {here} here" for key, (there, here) in list(found.items())[:6])
+        raise OtherRunError(f"run_dir={folder} holds another refinement: {shown}. Give its values, or another run_dir.")
+
+
+def _policy(config: DictConfig) -> Painter:
+    policy = instantiate(config.policy)
+    if config.run is not None:
+        policy.load_trained(Path(config.run) / "policy")
+    moved: Painter = policy.to(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return moved
+
+
+def _named(judge: Judge) -> dict[str, str]:
+    return {"name": judge.name, "revision": judge.revision}
+
+
+def _show(result: dict[str, Any]) -> None:
+    table = Table(title="grades by the judge, the rest by the oracle")
+    for column in ("", "mean", "interval", "of"):
+        table.add_column(column, justify="left" if not column else "right")
+    for what, figures in {"grade": result["grade"], **(result["oracle"] or {})}.items():
+        for name, figure in figures.items():
+            interval = "-" if figure["low"] is None else f"{figure['low']:.3f} to {figure['high']:.3f}"
+            mean = "-" if figure["value"] is None else f"{figure['value']:.3f}"
+            table.add_row(f"{what}, {name.replace('_', ' ')}", mean, interval, str(figure["of"]))
+    Console().print(table)
+    counts = ("prompts", "pictures", "ungraded", "critiques_failed", "texts_unread", "calls", "tokens")
+    print(", ".join(f"{name.replace('_', ' ')} {result[name]:,}" for name in counts))
