@@ -18,7 +18,7 @@ train: setup
 	$(BIN)/python train.py experiment=t2i_rpo $(ARGS)
 
 test: setup lint
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .

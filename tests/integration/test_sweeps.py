@@ -34,6 +34,7 @@ SMALL = [
     "trainer.accelerator=cpu",
     "num_threads=1",
 ]
+STUDY = ["study=reward_form", "algorithm=rpo", "sampler=flow_sde"]  # groups of 2: the study's own of 8 need more pictures
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def happened(sweep: Path) -> list[tuple[str, str]]:
 def test_a_killed_sweep_goes_on_where_it_was(
     tmp_path: Path, small: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["study=reward_form", "algorithm=rpo", "sampler=flow_sde", "arm=rubric,scalar", "seed=1,2", *small, "data.updates=6"]
+    arguments = [*STUDY, "arm=rubric,scalar", "seed=1,2", *small, "data.updates=6"]
     whole, killed = tmp_path / "whole", tmp_path / "runs/study/reward_form/t2i_rpo"
     names = [f"arm={arm},seed={seed}" for seed in (1, 2) for arm in ("rubric", "scalar")]  # in this order
     first, second, third, fourth = names
@@ -162,7 +163,7 @@ def test_joblib_runs_several_at_once(
 ) -> None:
     if not find_spec("hydra_plugins.hydra_joblib_launcher"):
         pytest.skip("needs the extra `joblib`")
-    arguments = ["study=reward_form", "algorithm=rpo", "sampler=flow_sde", "arm=pairwise", "seed=1,2", *small, f"hydra.sweep.dir={tmp_path / 'sweep'}"]
+    arguments = [*STUDY, "arm=pairwise", "seed=1,2", *small, f"hydra.sweep.dir={tmp_path / 'sweep'}"]
     arguments += ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     assert train(monkeypatch, *arguments) == 0
     assert "2 runs: 0 skipped, 0 resumed, 2 started; 2 finished" in capfd.readouterr().out
@@ -176,7 +177,7 @@ def test_submitit_runs_each_as_a_job(
 ) -> None:
     if not find_spec("hydra_plugins.hydra_submitit_launcher"):
         pytest.skip("needs the extra `slurm`")
-    arguments = ["study=reward_form", "algorithm=rpo", "sampler=flow_sde", "arm=pairwise", "seed=1", *small, f"hydra.sweep.dir={tmp_path / 'sweep'}"]
+    arguments = [*STUDY, "arm=pairwise", "seed=1", *small, f"hydra.sweep.dir={tmp_path / 'sweep'}"]
     assert train(monkeypatch, *arguments, "hydra/launcher=submitit_local") == 0
     assert "1 runs: 0 skipped, 0 resumed, 1 started; 1 finished" in capfd.readouterr().out
     assert list(results(tmp_path / "sweep")) == ["arm=pairwise,seed=1"]
