@@ -1,4 +1,4 @@
-"""python experiments/rubric_kind/same_criteria.py FOLDER_OF_RUNS: how many refined rubrics ask what the prompt's own rubric asks."""
+"""`python same_criteria.py <folder of runs>`: how many refined rubrics ask just what is written from the prompt alone."""
 
 from __future__ import annotations
 
@@ -16,6 +16,5 @@ def questions(folder: Path, arm: str) -> dict[str, frozenset[str]]:
 if __name__ == "__main__":
     written, refined = (questions(Path(sys.argv[1]), arm) for arm in ("per_prompt", "per_prompt_refined"))
     both = written.keys() & refined.keys()
-    print(
-        f"{sum(written[prompt] == refined[prompt] for prompt in both)} of {len(both)} prompts have the same criteria in both arms"
-    )
+    same = sum(written[prompt] == refined[prompt] for prompt in both)
+    print(f"{same} of {len(both)} prompts have the same criteria in both arms")
