@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -51,7 +52,7 @@ class RPOModule(pl.LightningModule):
 
     def on_train_start(self) -> None:
         data = self.trainer.datamodule  # type: ignore[attr-defined]
-        self.policy.cache_prompts([*data.train, *data.heldout, *data.unseen])
+        self.policy.cache_prompts(itertools.chain(data.train, data.heldout, data.unseen))
 
     def training_step(self, batch: tuple[int, tuple[Prompt, ...]], batch_idx: int) -> None:
         update, prompts = batch

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from PIL.Image import Image
 
 from arr_rpo.algorithm.gaussian import gaussian_kl
 from arr_rpo.data.prompts import read_prompts
-from arr_rpo.evaluation.images import Measured, measure, spread
+from arr_rpo.evaluation.images import Measured, measurable, measure, spread
 from arr_rpo.evaluation.path_kl import path_kl
 from arr_rpo.shapes.edits import random_edit, target, to_metadata
 from arr_rpo.shapes.scene import Thing, draw
@@ -49,9 +51,13 @@ def test_an_edit_has_two_parts() -> None:
     assert not nothing.strict and nothing.parts == {"instruction": 0.0, "preservation": 1.0}
 
 
-def test_a_prompt_of_another_world_is_named() -> None:
-    with pytest.raises(UserError, match=r"prompt p/1 \('a cat'\) has no metadata of the shapes world"):
-        measure([Prompt("p/1", "a cat")], [drawn()])
+@pytest.mark.parametrize("metadata", [{}, {"tag": "single_object", "include": [{"class": "bench", "count": 1}]}])
+def test_a_prompt_of_another_world_is_named(metadata: dict[str, Any]) -> None:
+    """GenEval's own prompts have metadata of the same form; a bench that nobody can find is no failure of the policy."""
+    prompt = Prompt("p/1", "a bench", metadata)
+    assert not measurable([prompt])
+    with pytest.raises(UserError, match=r"prompt p/1 \('a bench'\) is not of the shapes world"):
+        measure([prompt], [drawn()])
 
 
 def test_parts_of_one_picture() -> None:

@@ -32,7 +32,6 @@ SMALL = [
     "callbacks.heldout_progress.every_n_updates=2",
     "callbacks.heldout_progress.prompts=4",
     "callbacks.heldout_progress.kl_prompts=2",
-    "callbacks.progress=null",
     "callbacks.checkpoint.every_seconds=0",
     "trainer.enable_progress_bar=false",
     "trainer.accelerator=cpu",

@@ -28,7 +28,6 @@ SMALL = [
     "callbacks.heldout_progress=null",
     "callbacks.verdict_pictures=null",
     "callbacks.image_grid=null",
-    "callbacks.progress=null",
     "callbacks.checkpoint.every_seconds=0",
     "trainer.enable_progress_bar=false",
     "trainer.accelerator=cpu",

@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from arr_rpo.commands.evaluate import evaluate
+from arr_rpo.commands.run_folder import Stage, objective, stage
 from arr_rpo.commands.train import check_keys, resumed, train
 from arr_rpo.module import RPOModule
 from arr_rpo.policy.adapter import Full
@@ -35,7 +36,6 @@ SMALL = [
     "callbacks.summary.kl_prompts=2",
     "policy.num_inference_steps=3",
     "trainer.enable_progress_bar=false",
-    "callbacks.progress=null",
     "trainer.accelerator=cpu",
     "callbacks.checkpoint.every_seconds=0",
 ]
@@ -49,12 +49,10 @@ def few_prompts(tmp_path: Path) -> str:
     return str(path)
 
 
-def run(tmp_path: Path, heldout: str, *overrides: str) -> Path:
+def run(tmp_path: Path, heldout: str, *overrides: str, experiment: str = "t2i_rpo") -> Path:
     folder = tmp_path / "run"
-    config = configure(
-        [*SMALL, f"run_dir={folder}", f"data.heldout={heldout}", f"rubric.store={tmp_path / 'rubrics'}", *overrides]
-    )
-    train(config)
+    own = [f"run_dir={folder}", f"data.heldout={heldout}", f"rubric.store={tmp_path / 'rubrics'}"]
+    train(configure([f"experiment={experiment}", *SMALL[1:], *own, *overrides]))
     return folder
 
 
@@ -85,6 +83,37 @@ def test_the_main_job_writes_what_it_promises(tmp_path: Path, few_prompts: str) 
     measured = evaluate(OmegaConf.create({"run": str(folder), "batch_size": 128}))
     assert measured["heldout"]["strict"] == summary["heldout_strict"]["after"]
     assert measured["heldout"]["criteria"] == summary["heldout_criteria"]["after"]
+
+
+def test_prompts_that_no_oracle_knows_are_trained_on(tmp_path: Path) -> None:
+    """As prompts of the real world are: nothing is measured, and everything else is written."""
+    heldout, train_on = tmp_path / "heldout.txt", tmp_path / "train.txt"
+    heldout.write_text("a cat\na wooden bench\n", encoding="utf-8")
+    train_on.write_text("\n".join(f"{n} dogs" for n in range(8)), encoding="utf-8")
+    folder = run(tmp_path, str(heldout), "judge=random", "reward=pairwise", f"data.train={train_on}")
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    assert summary["heldout_strict"] == {"before": None, "after": None}
+    assert summary["heldout_by_tag"] == {}
+    assert summary["kl"] > 0
+    assert (folder / "policy" / "pytorch_lora_weights.safetensors").is_file()
+    rows = [json.loads(line) for line in (folder / "heldout.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["prompt"] for row in rows] == ["a cat", "a wooden bench"]
+    assert all(row["after"] is None and (folder / row["pictures"]["trained"]).is_file() for row in rows)
+    assert objective(folder) is None
+    assert stage(folder, OmegaConf.load(folder / "config.yaml")) is Stage.FINISHED  # a sweep does not run it again
+
+
+def test_edits_are_trained_on(tmp_path: Path) -> None:
+    """The same module, judge and callbacks; what is told to change and what is to stay are measured and logged apart."""
+    rows = (ROOT / "src/arr_rpo/shapes/data/edit_heldout.jsonl").read_text(encoding="utf-8").splitlines()[::64]
+    heldout = tmp_path / "heldout.jsonl"
+    heldout.write_text("\n".join(rows), encoding="utf-8")
+    folder = run(tmp_path, str(heldout), "judge=oracle", experiment="edit_rpo")
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    assert set(summary["heldout_parts"]) == {"instruction", "preservation"}
+    verdicts = [json.loads(line) for line in (folder / "verdicts.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert all({"instruction", "preservation"} == set(v["names"]) for v in verdicts)
+    assert (folder / "grids" / "update_00000.png").is_file()
 
 
 def test_a_resumed_run_equals_an_unbroken_one(tmp_path: Path, few_prompts: str) -> None:
@@ -275,7 +304,7 @@ def test_old_weights_and_averages_resume(tmp_path: Path, few_prompts: str) -> No
     """DiffusionNFT's slow weights and the EMA are in the checkpoint."""
     options = ["algorithm=diffusion_nft", "algorithm.group_size=2", "sampler=ode", "judge=oracle", "callbacks=rpo_ema"]
     options += ["module.lr_schedule.path=arr_rpo.algorithm.schedules.constant", "algorithm.old_decay.slope=0.3"]
-    options += ["callbacks.progress=null", "callbacks.checkpoint.every_seconds=0"]
+    options += ["trainer.enable_progress_bar=false", "callbacks.checkpoint.every_seconds=0"]
     whole = run(tmp_path / "whole", few_prompts, *options)
     part = run(tmp_path / "part", few_prompts, *options, "data.updates=2")
     train(resumed(str(part), ["data.updates=3"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 from collections.abc import Iterator
@@ -150,6 +151,22 @@ def test_filters_of_verdicts(page: Any) -> None:
     assert set(texts(page, ".verdict h3")) == {"a drawing of a failed star"}
 
 
+def test_flips_and_wrong_verdicts_can_be_looked_for(chromium: Any, tmp_path: Path) -> None:
+    study = made.study(tmp_path, arms=ARMS[:2])
+    limits = dataclasses.replace(made.LIMITS, verdicts=600)
+    (tmp_path / "report.html").write_text(report_page(study, made.analysis(study), limits), encoding="utf-8")
+    page = next(pages := opened(chromium, tmp_path / "report.html", width=1280))
+    page.select_option("#verdict-outcome", value="inconsistent")
+    assert page.locator(".verdict").count() > 0
+    assert all("order" in text for text in texts(page, ".verdict .said:first-of-type"))
+    page.locator("#verdict-clear").click()
+    page.select_option("#verdict-outcome", value="B")
+    page.select_option("#verdict-truth", value="opposite")  # the oracle says A of each pair of the made study
+    assert page.locator(".verdict").count() > 0
+    assert set(texts(page, ".verdict .badge.differs")) == {"judge and oracle say the opposite"}
+    assert next(pages, None) is None
+
+
 def test_a_criterion_that_the_judge_got_wrong_can_be_looked_for(page: Any) -> None:
     page.select_option("#verdict-truth", value="criterion")
     found = page.locator("#verdict-count").inner_text()
@@ -167,7 +184,18 @@ def test_a_card_has_both_pictures_the_rubric_and_what_the_oracle_says(page: Any)
     assert all(card.locator("img").nth(i).evaluate("image => image.complete && image.naturalWidth") == 32 for i in range(2))
     assert card.locator("img").first.evaluate("image => getComputedStyle(image).imageRendering") == "pixelated"
     assert texts(page, ".verdict >> nth=0 >> .badge") == ["judge", "oracle"]
-    assert card.locator("tbody tr").first.inner_text().split() == ["is", "it", "red?", "0.90", "0.20", "✓", "yes", "✗", "no"]
+    assert card.locator("tbody tr").first.inner_text().split() == [
+        "color:",
+        "is",
+        "it",
+        "red?",
+        "0.90",
+        "0.20",
+        "✓",
+        "yes",
+        "✗",
+        "no",
+    ]
     card.locator("summary").click()
     assert card.locator("ol li").count() == 2
 

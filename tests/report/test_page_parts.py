@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,19 @@ def test_an_axis_that_is_unknown_is_left_out(tmp_path: Path) -> None:
     assert set(line["bands"]) == set(line["runs"][0]["x"]) == {"updates", "images"}
 
 
+def test_a_run_that_diverged_is_drawn_without_its_nan(tmp_path: Path) -> None:
+    run = made.made_run(tmp_path, "rubric", 0, 1, 4)
+    name = next(iter(run.curves))
+    curve = run.curves[name]
+    broken = replace(curve, values=(*curve.values[:-2], float("nan"), float("inf")))
+    found = series(replace(run, curves={name: broken}), name)
+    assert found is not None
+    assert found.y.tolist() == list(curve.values[:-2])
+    assert found.x["updates"].tolist() == list(curve.updates[:-2])
+    nothing = replace(curve, values=(float("nan"),) * len(curve.values))
+    assert series(replace(run, curves={name: nothing}), name) is None
+
+
 def test_an_unfinished_run_has_its_own_line_and_no_part_in_the_mean(tmp_path: Path) -> None:
     line = curves(made.study(tmp_path), 20, 4)["lines"]["measured/strict"][1]
     assert [run["seed"] for run in line["runs"]] == [1, 2]
@@ -149,6 +163,20 @@ def test_the_sample_is_spread_over_runs_and_updates(tmp_path: Path) -> None:
     assert len(everything) == every
     rows = agreement(everything, study).rows
     assert [cell.text for cell in rows[0]] == ["rubric", "20", "16", "4", "4", "8", "4"]
+
+
+def test_a_sample_of_another_version_is_left_out_and_named(tmp_path: Path) -> None:
+    study, missing = made.study(tmp_path), list[str]()
+    path = study.runs[0].verdict_pictures[0]
+    content = json.loads(path.read_text(encoding="utf-8"))
+    whole = sample(study, Album(192, 1e6), 600, [])[1]
+    del content["pairs"][0]["checks"]
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert sample(study, Album(192, 1e6), 600, missing)[1] == whole - 1
+    path.write_text(json.dumps({"pairs": content["pairs"]}), encoding="utf-8")
+    assert sample(study, Album(192, 1e6), 600, missing)[1] == whole - len(content["pairs"])
+    assert len(missing) == 2
+    assert f"1 pairs of {path.name}" in missing[0]
 
 
 def test_a_broken_sample_is_left_out(tmp_path: Path) -> None:

@@ -52,21 +52,35 @@ def test_verified_at_first_pass() -> None:
     assert judge.asked == 3
 
 
-def test_refined_with_the_pair_that_failed_and_its_verdict() -> None:
+def test_refined_with_the_told_pair_that_failed_and_its_verdict() -> None:
+    """The draft's own pair first, then the task's other writing pair; of what is held out the writer never hears."""
     [made], report, writer, _ = run(
-        [task(OWN)], settings(), write_pair=[reply("bad?")], refine=[reply("worse?"), reply("good?")]
+        [task(OWN, OTHER)],
+        settings(),
+        write_pair=[reply("bad?"), reply("good too?")],
+        refine=[reply("worse?"), reply("good?")],
     )
-    assert [c.question for c in made.rubric.criteria] == ["good?"]
+    assert [c.question for c in made.rubric.criteria] == ["good?", "good too?"]
     assert made.rubric.provenance["refinements"] == "2"
-    assert report.verified == (0, 0, 1)
+    assert report.verified == (1, 0, 1)
     asked = [item for role, item in writer.asked if role == "refine"]
     assert [(pair.id, rubric.criteria[0].question, str(verdict.outcome)) for pair, rubric, verdict in asked] == [
         ("own", "bad?", "tie"),
-        ("held", "worse?", "tie"),  # the next pair that was missed
+        ("other", "worse?", "tie"),  # the next told pair that was missed
     ]
     assert [step["step"] for step in made.history[0]["steps"]] == ["written", "verified"] + ["refined", "verified"] * 2
-    assert made.history[0]["steps"][1]["said"] == ["tie", "tie"]
-    assert made.history[0]["steps"][1]["wanted"] == ["A", "A"]
+    assert made.history[0]["steps"][1]["pairs"] == ["own", "other", "held"]
+    assert made.history[0]["steps"][1]["said"] == ["tie", "tie", "tie"]
+    assert made.history[0]["steps"][1]["wanted"] == ["A", "A", "A"]
+
+
+def test_a_draft_that_misses_held_out_pairs_alone_is_discarded() -> None:
+    """To mend it by them would be to tell the writer what it is to be tried on."""
+    flipped = preference("held", PROMPT, RED, BLUE, "B")
+    [made], report, writer, _ = run([task(OWN, heldout=(flipped,))], settings(), write_pair=[reply("good?")])
+    assert made.rubric is None
+    assert report.discarded == 1
+    assert [role for role, _ in writer.asked] == ["write_pair"]
 
 
 def test_discarded_after_the_last_refinement() -> None:
@@ -134,6 +148,21 @@ def test_the_verified_drafts_of_a_task_become_one_rubric() -> None:
     assert made[0].rubric.provenance["drafts_verified"] == "2 of 3"
     assert made[1].rubric.criteria == (Criterion("n", "good four?", 1.0, "U"),)
     assert (report.rubrics, report.discarded, report.unstructured, report.malformed) == (2, 1, 0, 0)
+
+
+def test_drafts_that_fail_together_are_not_put_together() -> None:
+    """Each recovers the held-out pair; both at once tie on it, so the better one stands alone."""
+
+    def quarrelling(rubric: Rubric, first: Image, second: Image) -> float:
+        return 0.5 if len(rubric.criteria) > 1 else by_words(rubric, first, second)
+
+    writer = ScriptedWriter(write_pair=[reply("good one?"), reply("good two?")])
+    [made], report = auto_rubric(ScriptedJudge(quarrelling, writer), [task(OWN, OTHER)], settings(0))  # type: ignore[list-item]
+    assert made.rubric is not None
+    assert [c.question for c in made.rubric.criteria] == ["good one?"]
+    assert made.rubric.provenance["drafts_verified"] == "1 of 2"
+    assert made.rubric.provenance["heldout_accuracy"] == "1.000"
+    assert (report.unstructured, report.malformed) == (1, 0)
 
 
 def test_a_malformed_structure_leaves_the_criteria_as_they_are() -> None:

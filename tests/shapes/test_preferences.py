@@ -78,7 +78,7 @@ def test_pairs_of_one_prompt() -> None:
     assert len(pairs) == 20 == len({p.id for p in pairs})
     assert all(p.better is label(RED_CIRCLE, p.a, p.b) is not Outcome.TIE for p in pairs)
     assert [p.a.tobytes() for p in pairs[:3]] == [p.a.tobytes() for p in ShapesPreferences.for_prompt(RED_CIRCLE, 3, seed=1)]
-    with pytest.raises(UserError, match="no GenEval metadata"):
+    with pytest.raises(UserError, match="no prompt or edit of the shapes world"):
         ShapesPreferences.for_prompt(Prompt("x", "a cat"), 1, seed=1)
 
 

@@ -38,13 +38,13 @@ EDIT_POLICY = [
 ]
 JUDGE = [
     "experiment=shapes_judge",
-    "module.policy_dir=src/arr_rpo/shapes/weights/policy",
     "module.text_steps=2",
     "module.caption_steps=2",
     "module.steps=2",
     "module.drawn_groups=12",
     "module.sampled_groups=6",
-    "module.edit_groups=4",
+    "module.drawn_edits=4",
+    "module.sampled_edits=2",
     "module.pictured=0.5",
     "module.caption_batch_size=4",
     "module.single_batch_size=2",
@@ -54,7 +54,7 @@ JUDGE = [
 
 
 def run(recipe: list[str], folder: Path, *more: str) -> None:
-    quiet = ["trainer.enable_progress_bar=false", "~callbacks.progress", f"run_dir={folder}"]
+    quiet = ["trainer.enable_progress_bar=false", f"run_dir={folder}"]
     train(configure([*recipe, *quiet, *more]))
 
 

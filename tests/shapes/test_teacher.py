@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 
@@ -14,7 +15,7 @@ from arr_rpo.judge.vlm import VLMJudge
 from arr_rpo.judge.wording import render
 from arr_rpo.rubric.parse import parse_rubric
 from arr_rpo.shapes import general
-from arr_rpo.shapes.edits import Edit, mistaken_edit, random_edit, to_metadata
+from arr_rpo.shapes.edits import Edit, mistaken_edit, random_edit, target, to_metadata
 from arr_rpo.shapes.judge_data import Conversation, Group, Picture, collate, name_things
 from arr_rpo.shapes.judge_parts import build_processor
 from arr_rpo.shapes.questions import parse, questions_of
@@ -140,7 +141,7 @@ def test_one_picture_is_asked_about_in_every_role(teacher: Teacher) -> None:
 
 
 def test_lists_are_structured_by_theme(teacher: Teacher) -> None:
-    replies = [said(teacher.writing(np.random.default_rng(seed), 0.0), teacher) for seed in range(60)]
+    replies = [said(teacher.writing(GROUP, np.random.default_rng(seed)), teacher) for seed in range(60)]
     lists = [turns for turns in replies if turns[0].startswith("criteria:")]
     assert 8 < len(lists) < 32
     for asked, reply in lists:
@@ -182,14 +183,28 @@ def test_the_rubric_of_an_edit_is_written_from_the_source(teacher: Teacher) -> N
     """Every rubric names what the true edit meets, whatever else the source holds."""
     seen = 0
     for seed in range(60):
-        turns = said(teacher.writing(np.random.default_rng(seed), 1.0), teacher)
+        rng = np.random.default_rng(seed)
+        source, edit = random_edit(rng)
+        turns = said(teacher.writing(Group(to_metadata(source, edit), (), Picture(source)), rng), teacher)
         if not turns[0].startswith("edit: "):
             continue
         seen += 1
-        names = [c.name for c in parse_rubric(turns[-1], {}).criteria]
+        criteria = parse_rubric(turns[-1], {}).criteria
+        names = [c.name for c in criteria]
         assert names == sorted(names)  # instruction before preservation
         assert {"instruction", "preservation"} == set(names)
+        assert all(parse(c.question).answer(target(source, edit, rng)) for c in criteria)
     assert seen > 30
+
+
+def test_whoever_writes_of_an_edit_is_shown_its_source(teacher: Teacher) -> None:
+    """As the judge will ask: a writer that was never shown a source wrote 16% of the rubrics right."""
+    pixels = torch.zeros(64, 96, dtype=torch.float16)
+    group = dataclasses.replace(EDITED, source=Picture(SOURCE, pixels))
+    lessons = [teacher.writing(group, np.random.default_rng(seed)) for seed in range(20)]
+    shown = [len(lesson.pixels) for lesson in lessons if said(lesson, teacher)[0].startswith("edit: ")]
+    assert len(shown) > 8
+    assert set(shown) == {1}
 
 
 @pytest.mark.parametrize("better", [0, 1])

@@ -14,7 +14,7 @@ from pytorch_lightning.utilities.seed import isolate_rng
 from arr_rpo.callbacks.ema import averaged
 from arr_rpo.callbacks.rubric_reward import RubricReward
 from arr_rpo.data.datamodule import PromptDataModule
-from arr_rpo.evaluation.images import measure, pictures, spread
+from arr_rpo.evaluation.images import measurable, measure, pictures, spread
 from arr_rpo.evaluation.path_kl import path_kl
 from arr_rpo.module import RPOModule
 from arr_rpo.policy.sampler import Sampler
@@ -26,7 +26,8 @@ class HeldoutProgress(pl.Callback):
     """Before every `every_n_updates`-th update and after the last one, a row of `progress.jsonl` and a point in the loggers.
 
     Before an update and not after it: a checkpoint that is written at the end of an update then holds the rows of all updates
-    before it, and the run that goes on from there adds the others once. No random number of the training is drawn.
+    before it, and the run that goes on from there adds the others once. No random number of the training is drawn. Prompts that
+    the oracle does not know are not measured.
 
     Args:
         prompts: of the held-out ones, at even distances in their file, on which accuracy is measured.
@@ -66,6 +67,8 @@ class HeldoutProgress(pl.Callback):
         assert isinstance(pl_module, RPOModule)
         data, reward, begun = trainer.datamodule, RubricReward.of(trainer), time.monotonic()  # type: ignore[attr-defined]
         assert isinstance(data, PromptDataModule)
+        if not measurable(data.heldout):
+            return
         seconds = self._seconds()
         with isolate_rng(), averaged(trainer, pl_module):
             figures = self._figures(pl_module, data.heldout)

@@ -29,13 +29,13 @@ class HeldoutRecord:
         self.rows: dict[str, dict[str, Any]] = {}
 
     def add(
-        self, when: str, split: str, prompts: Sequence[Prompt], images: Sequence[Image.Image], each: Sequence[Measured]
+        self, when: str, split: str, prompts: Sequence[Prompt], images: Sequence[Image.Image], each: Sequence[Measured] | None
     ) -> None:
-        """Takes what was measured `when`: "before" or "after" training."""
+        """Takes what was measured `when`: "before" or "after" training; None where nobody knows what is right."""
         kept = {prompt.id for prompt in spread(prompts, self.pictures)}
-        for prompt, image, measured in zip(prompts, images, each, strict=True):
-            row = self.rows.setdefault(f"{split} {prompt.id}", _row(split, prompt, measured.tag))
-            row[when] = measured.to_dict()
+        for prompt, image, measured in zip(prompts, images, each or [None] * len(images), strict=True):
+            row = self.rows.setdefault(f"{split} {prompt.id}", _row(split, prompt))
+            row[when] = measured.to_dict() if measured else None
             if prompt.id in kept:
                 number = list(self.rows).index(f"{split} {prompt.id}")
                 if prompt.source is not None:
@@ -56,6 +56,6 @@ class HeldoutRecord:
         return f"{FOLDER}/{name}"
 
 
-def _row(split: str, prompt: Prompt, tag: str) -> dict[str, Any]:
-    start = {"prompt_id": prompt.id, "split": split, "tag": tag, "prompt": prompt.text}
+def _row(split: str, prompt: Prompt) -> dict[str, Any]:
+    start = {"prompt_id": prompt.id, "split": split, "tag": prompt.metadata.get("tag", ""), "prompt": prompt.text}
     return {**start, "before": None, "after": None, "pictures": {}}

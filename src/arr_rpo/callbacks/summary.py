@@ -14,7 +14,7 @@ from arr_rpo.callbacks.ema import averaged
 from arr_rpo.callbacks.heldout_record import HeldoutRecord
 from arr_rpo.callbacks.rubric_reward import RubricReward
 from arr_rpo.data.datamodule import PromptDataModule
-from arr_rpo.evaluation.images import measure, pictures
+from arr_rpo.evaluation.images import measurable, measure, pictures, spread
 from arr_rpo.evaluation.path_kl import path_kl
 from arr_rpo.module import RPOModule
 from arr_rpo.policy.sampler import Sampler
@@ -22,9 +22,14 @@ from arr_rpo.shapes.edits import INSTRUCTION
 from arr_rpo.types import Outcome
 from arr_rpo.whole_files import write_json
 
+UNKNOWN: dict[str, Any] = {"strict": None, "criteria": None, "by_tag": {}, "parts": {}}
+NO_ORACLE = "drawing held-out prompts; no oracle knows them, so their accuracy is not measured"
+
 
 class Summary(pl.Callback):
     """Measures the policy with the oracle at the start and at the end; the seed of the measure is not that of the run.
+
+    Where the oracle does not know the prompts, accuracies are null; weights, pictures and the rest are written all the same.
 
     kl_sampler: of the paths on which the divergence from the reference is measured; the same one for runs to be compared.
     pictures: prompts of each split whose pictures are kept, before and after; picture_side: pixels of the longer side at most.
@@ -51,7 +56,8 @@ class Summary(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.before is None:
-            pl_module.print("measuring the policy on held-out prompts")
+            known = measurable(self._data(trainer).heldout)
+            pl_module.print("measuring the policy on held-out prompts" if known else NO_ORACLE)
             self.before = self._measure(trainer, pl_module, "before")
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -62,22 +68,10 @@ class Summary(pl.Callback):
         heldout = self._data(trainer).heldout
         with averaged(trainer, pl_module):
             after = self._measure(trainer, pl_module, "after")
-            kl = path_kl(pl_module.policy, heldout[: self.kl_prompts], self.eval_seed, self.kl_sampler)
+            kl = path_kl(pl_module.policy, spread(heldout, self.kl_prompts), self.eval_seed, self.kl_sampler)
             pl_module.policy.adapter.save(self.run_dir / "policy")
         summary = {
-            "heldout_strict": {"before": self.before["heldout"]["strict"], "after": after["heldout"]["strict"]},
-            "heldout_criteria": {"before": self.before["heldout"]["criteria"], "after": after["heldout"]["criteria"]},
-            "heldout_by_tag": {
-                tag: {"before": value, "after": after["heldout"]["by_tag"][tag]}
-                for tag, value in self.before["heldout"]["by_tag"].items()
-            },
-            "heldout_parts": {
-                name: {"before": value, "after": after["heldout"]["parts"][name]}
-                for name, value in self.before["heldout"].get("parts", {}).items()  # none in an older checkpoint
-            },
-            "unseen_strict": {"before": self.before["unseen"]["strict"], "after": after["unseen"]["strict"]}
-            if "unseen" in after
-            else None,
+            **_accuracies(self.before, after),
             "heldout_prompts": len(heldout),
             "seconds": round(self._seconds(), 1),
             "seed": self.seed,
@@ -88,7 +82,8 @@ class Summary(pl.Callback):
             "replay_floor": pl_module.replay_floor,
         }
         write_json(self.run_dir / "summary.json", summary)
-        print_summary(summary)
+        if measurable(heldout):
+            print_summary(summary)
         Console().print(f"summary, verdicts and weights: {self.run_dir}")
 
     def _measure(self, trainer: pl.Trainer, pl_module: pl.LightningModule, when: str) -> dict[str, Any]:
@@ -97,10 +92,10 @@ class Summary(pl.Callback):
         for split, prompts in (("heldout", data.heldout), ("unseen", data.unseen)):
             if prompts:
                 images = pictures(pl_module.policy, prompts, self.eval_seed, self.batch_size)
-                accuracy = measure(prompts, images)
-                found[split] = accuracy.to_dict()
+                accuracy = measure(prompts, images) if measurable(prompts) else None
+                found[split] = accuracy.to_dict() if accuracy else UNKNOWN
                 if trainer.is_global_zero:
-                    self.record.add(when, split, prompts, images, accuracy.each)
+                    self.record.add(when, split, prompts, images, accuracy.each if accuracy else None)
         if trainer.is_global_zero:
             self.record.write()
         return found
@@ -120,6 +115,25 @@ class Summary(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.before, self._earlier = state_dict["before"], state_dict["seconds"]
         self.record.rows = state_dict.get("record", {})
+
+
+def _accuracies(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """Each held-out figure as {"before", "after"}; null where nobody knows what is right."""
+
+    def both(split: str, figure: str) -> dict[str, Any]:
+        return {"before": before[split][figure], "after": after[split][figure]}
+
+    def each(figure: str) -> dict[str, Any]:
+        entries = before["heldout"].get(figure, {})  # no parts in an older checkpoint
+        return {name: {"before": value, "after": after["heldout"][figure][name]} for name, value in entries.items()}
+
+    return {
+        "heldout_strict": both("heldout", "strict"),
+        "heldout_criteria": both("heldout", "criteria"),
+        "heldout_by_tag": each("by_tag"),
+        "heldout_parts": each("parts"),
+        "unseen_strict": both("unseen", "strict") if "unseen" in after else None,
+    }
 
 
 def _judge(reward: RubricReward | None) -> dict[str, Any] | None:

@@ -62,17 +62,24 @@ def stage(run_dir: Path, config: DictConfig) -> Stage:
             f"{run_dir} holds a run with another config: {shown}{more}. Give the values that it has, another folder "
             "(hydra.sweep.dir=..., or hydra.sweep.subdir='${hydra:job.override_dirname}'), or remove it."
         )
-    if objective(run_dir) is not None:
+    if _summary(run_dir) is not None:
         return Stage.FINISHED
     return Stage.STOPPED if (run_dir / CHECKPOINT).is_file() else Stage.BEGUN
 
 
 def objective(run_dir: Path) -> float | None:
-    """Held-out strict accuracy after training, a share; None of a run that has no whole summary."""
+    """Held-out strict accuracy after training, a share; None of a run that has no whole summary, or was not measured."""
+    strict = (_summary(run_dir) or {}).get("heldout_strict", {}).get("after")
+    return None if strict is None else float(strict)
+
+
+def _summary(run_dir: Path) -> dict[str, Any] | None:
+    """What a finished run wrote at its end; None of any other."""
     try:
-        return float(json.loads((run_dir / SUMMARY).read_text(encoding="utf-8"))["heldout_strict"]["after"])
-    except (OSError, ValueError, TypeError, KeyError):
+        summary = json.loads((run_dir / SUMMARY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return None
+    return summary if isinstance(summary, dict) and "heldout_strict" in summary else None
 
 
 def differences(run_dir: Path, config: DictConfig) -> dict[str, tuple[str, str]]:

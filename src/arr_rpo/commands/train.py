@@ -18,6 +18,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import ProgressBar
 
 from arr_rpo.commands.errors import plain_errors
 from arr_rpo.commands.provenance import provenance
@@ -83,10 +84,13 @@ def train(config: DictConfig) -> None:
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
     pl.seed_everything(config.seed, verbose=False)
+    callbacks = [instantiate(callback) for callback in (config.callbacks or {}).values() if callback]
+    if not config.trainer.enable_progress_bar:
+        callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
     trainer = instantiate(
         config.trainer,
         logger=[instantiate(logger) for logger in (config.logger or {}).values() if logger],
-        callbacks=[instantiate(callback) for callback in (config.callbacks or {}).values() if callback],
+        callbacks=callbacks,
     )
     module, data = instantiate(config.module), instantiate(config.get("data"))  # recipes bring their own data
     try:

@@ -11,6 +11,7 @@ from PIL.Image import Image
 
 from arr_rpo.policy.pipeline import PipelinePolicy
 from arr_rpo.shapes import oracle
+from arr_rpo.shapes.asked import of_this_world
 from arr_rpo.shapes.edit_oracle import judge_prompt
 from arr_rpo.shapes.edits import INSTRUCTION, PRESERVATION
 from arr_rpo.shapes.questions import questions_of
@@ -66,13 +67,23 @@ class Accuracy:
         return {**figures, "prompts": self.prompts}
 
 
+def measurable(prompts: Sequence[Prompt]) -> bool:
+    """Whether the oracle knows what is right for each of the prompts."""
+    return all(of_this_world(prompt.metadata) for prompt in prompts)
+
+
 def measure(prompts: Sequence[Prompt], images: Sequence[Image]) -> Accuracy:
     """Oracle accuracy of one picture a prompt.
 
     Raises:
         UserError: a prompt is not of the shapes world.
     """
-    each = tuple(_measured(prompt, image) for prompt, image in zip(prompts, images, strict=True))
+    for prompt in prompts:
+        if not measurable([prompt]):
+            raise UserError(
+                f"prompt {prompt.id} ({prompt.text!r}) is not of the shapes world: nobody knows what is right for it"
+            )
+    each = tuple(Measured(p.id, p.metadata["tag"], _answers(p, image)) for p, image in zip(prompts, images, strict=True))
     by_tag: dict[str, list[bool]] = defaultdict(list)
     for one in each:
         by_tag[one.tag].append(one.strict)
@@ -106,16 +117,6 @@ def spread(prompts: Sequence[T], count: int) -> tuple[T, ...]:
     if count >= len(prompts):
         return tuple(prompts)
     return tuple(prompts[number * len(prompts) // count] for number in range(count))
-
-
-def _measured(prompt: Prompt, image: Image) -> Measured:
-    try:
-        return Measured(prompt.id, prompt.metadata["tag"], _answers(prompt, image))
-    except KeyError as error:
-        raise UserError(
-            f"prompt {prompt.id} ({prompt.text!r}) has no metadata of the shapes world ({error} is not there), so nobody knows "
-            "what is right: set callbacks.summary=null and callbacks.heldout_progress=null to train on it without this measure"
-        ) from error
 
 
 def _answers(prompt: Prompt, image: Image) -> tuple[tuple[str, bool], ...]:

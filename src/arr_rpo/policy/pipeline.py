@@ -7,7 +7,7 @@ training, in deployment. No model has code of its own here: what differs stands 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -204,14 +204,15 @@ class PipelinePolicy(nn.Module):
             images += self._run(prompts[rows], "pil", generator=start[rows])
         return images
 
-    def cache_prompts(self, prompts: Sequence[Prompt]) -> None:
-        """Encodes all prompts, then frees the text encoders, if `release_text_encoders`."""
+    def cache_prompts(self, prompts: Iterable[Prompt]) -> None:
+        """Encodes all prompts, then frees the text encoders, if `release_text_encoders`; else no prompt is looked at."""
         if not self.release_text_encoders:
             return
-        if any(prompt.source is not None for prompt in prompts):
+        seen = list(prompts)
+        if any(prompt.source is not None for prompt in seen):
             raise UserError("policy.release_text_encoders: encoders that may read the source image must stay; set it to false")
-        self.generate(prompts[:1], seed=(0,))  # shows how this pipeline calls its encoders
-        self.prompts.fill([prompt.text for prompt in prompts])
+        self.generate(seen[:1], seed=(0,))  # shows how this pipeline calls its encoders
+        self.prompts.fill([prompt.text for prompt in seen])
         for name in [name for name in self.pipe.components if name.startswith("text_encoder")]:
             setattr(self.pipe, name, None)
 

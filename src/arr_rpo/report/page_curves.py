@@ -78,10 +78,11 @@ def series(run: Run, key: str) -> Series | None:
     curve = run.curves.get(key)
     if curve is None or not curve.updates:
         return None
-    x = {"updates": curve.updates, "images": curve.images, "judge_calls": curve.judge_calls}
-    return Series(
-        {axis: np.asarray(values, float) for axis, values in x.items() if len(values)}, np.asarray(curve.values, float)
-    )
+    x, y = {"updates": curve.updates, "images": curve.images, "judge_calls": curve.judge_calls}, np.asarray(curve.values, float)
+    drawn = np.isfinite(y)  # a run that diverged logged NaN
+    if not drawn.any():
+        return None
+    return Series({axis: np.asarray(values, float)[drawn] for axis, values in x.items() if len(values)}, y[drawn])
 
 
 def _measured(run: Run, values: Sequence[float | None]) -> Series | None:

@@ -14,6 +14,9 @@ from arr_rpo.report.records import Run, Study
 from arr_rpo.report.tables import NOTHING, Cell, Table
 
 DECIDED = ("A", "B")
+SHOWN = frozenset(  # what a judged pair is shown with
+    ("kind", "prompt", "outcome", "p_a", "p_a_by_order", "grades", "checks", "rubric", "reason", "pictures", "source", "oracle")
+)
 RELATIONS = {
     "agree": "judge and oracle say the same",
     "opposite": "judge and oracle say the opposite",
@@ -43,7 +46,11 @@ def read(run: Run, missing: list[str]) -> list[dict[str, Any]]:
     pairs: list[dict[str, Any]] = []
     for path in run.verdict_pictures:
         content = read_json(path, missing)
-        pairs += [{**pair, "update": content["update"], "folder": path.parent} for pair in content.get("pairs", ())]
+        some = [{**pair, "update": content.get("update"), "folder": path.parent} for pair in content.get("pairs", ())]
+        whole = [pair for pair in some if pair["update"] is not None and set(pair) >= SHOWN]
+        if len(whole) < len(some):
+            missing.append(f"{run.name}: {len(some) - len(whole)} pairs of {path.name} lack what a verdict is shown with")
+        pairs += whole
     return pairs
 
 

@@ -41,7 +41,8 @@ class Settings:
 
 @dataclass(frozen=True)
 class Task:
-    """One rubric to make: a draft from each of the `writing` pairs, tried on it and on all `heldout` ones.
+    """One rubric to make: a draft from each of the `writing` pairs, tried on it and on all `heldout` ones. It is mended by what
+    it missed of the writing pairs alone: of a held-out pair no writer ever hears.
 
     general: whether it is to hold for any prompt; the pairs are then of many.
     identity: goes into the rubric's provenance.
@@ -74,7 +75,8 @@ class Draft:
     """
 
     task: int
-    pairs: tuple[Preference, ...]  # the one it is written from, then those held out
+    pairs: tuple[Preference, ...]  # the one it is written from, others that it may be mended by, then those held out
+    told: int  # how many of them are not held out
     rubric: Rubric | None = None
     verification: Verification | None = None
     refinements: int = 0
@@ -91,9 +93,11 @@ class Draft:
         return self.verification is not None and bool(self.verification.missed)
 
     @property
-    def refinable(self) -> bool:
-        """A verification that only lacks answers says nothing that a writer could mend."""
-        return self.rubric is not None and self.missed and not self.passed and not self.unheard
+    def refinable(self) -> tuple[int, ...]:
+        """The missed pairs that a writer may be told of. A verification that only lacks answers says nothing to mend."""
+        if self.rubric is None or self.verification is None or self.passed or self.unheard:
+            return ()
+        return tuple(i for i in self.verification.missed if i < self.told)
 
     @property
     def unanswered(self) -> bool:
@@ -102,7 +106,7 @@ class Draft:
 
 def auto_rubric(judge: Judge, tasks: Sequence[Task], settings: Settings) -> tuple[list[Made], Report]:
     """A rubric for each task, and the figures. All tasks go through each step together."""
-    drafts, cost = _write(judge.writer, tasks)
+    drafts, cost = _write(judge.writer, tasks, settings.max_refinements > 0)
     drafts, more = _verify(judge, drafts, settings.rule)
     cost += more
     for _ in range(settings.max_refinements):
@@ -113,7 +117,8 @@ def auto_rubric(judge: Judge, tasks: Sequence[Task], settings: Settings) -> tupl
     return made, _report(drafts, made, settings) + structuring + Report(cost=cost)
 
 
-def _write(writer: Writer, tasks: Sequence[Task]) -> tuple[list[Draft], Cost]:
+def _write(writer: Writer, tasks: Sequence[Task], mending: bool) -> tuple[list[Draft], Cost]:
+    """A draft from each writing pair; the task's other ones are pairs to mend it by, if it may be mended."""
     drafts, cost = [], Cost()
     for general in (False, True):
         asked = [(i, pair) for i, task in enumerate(tasks) if task.general is general for pair in task.writing]
@@ -122,14 +127,17 @@ def _write(writer: Writer, tasks: Sequence[Task]) -> tuple[list[Draft], Cost]:
         replies, more = writer.write_from_pairs([pair for _, pair in asked], general=general)
         cost += more
         for (i, pair), reply in zip(asked, replies, strict=True):
-            drafts.append(_read(Draft(i, (pair, *tasks[i].heldout)), reply, "written"))
+            others = [other for other in tasks[i].writing if other is not pair] if mending else []
+            draft = Draft(i, (pair, *others, *tasks[i].heldout), 1 + len(others))
+            drafts.append(_read(draft, reply, "written"))
     return drafts, cost
 
 
 def _verify(judge: Judge, drafts: Sequence[Draft], rule: Rule) -> tuple[list[Draft], Cost]:
     """Verifies the drafts that are new or have changed."""
     asked = [d for d in drafts if d.rubric is not None and d.verification is None]
-    found = iter(verify_all(judge, [d.rubric for d in asked if d.rubric], [d.pairs for d in asked], rule))
+    rubrics = [d.rubric for d in asked if d.rubric]
+    found = iter(verify_all(judge, rubrics, [d.pairs for d in asked], rule, [d.told for d in asked]))
     cost, after = Cost(), []
     for draft in drafts:
         if draft.rubric is not None and draft.verification is None:
@@ -149,7 +157,8 @@ def _verify(judge: Judge, drafts: Sequence[Draft], rule: Rule) -> tuple[list[Dra
 
 
 def _refine(writer: Writer, drafts: Sequence[Draft]) -> tuple[list[Draft], Cost]:
-    """Has each failed draft mended on a pair that it missed: the next one each time. What comes back unchanged stays judged."""
+    """Has each failed draft mended on a told pair that it missed: the next one each time. What comes back unchanged stays
+    judged; what missed held-out pairs alone cannot be mended."""
     rows = [i for i, draft in enumerate(drafts) if draft.refinable]
     if not rows:
         return list(drafts), Cost()
@@ -158,7 +167,7 @@ def _refine(writer: Writer, drafts: Sequence[Draft]) -> tuple[list[Draft], Cost]
         draft = drafts[i]
         assert draft.rubric is not None
         assert draft.verification is not None
-        missed = draft.verification.missed[draft.refinements % len(draft.verification.missed)]
+        missed = draft.refinable[draft.refinements % len(draft.refinable)]
         pairs.append(draft.pairs[missed])
         rubrics.append(draft.rubric)
         verdicts.append(draft.verification.verdicts[missed])
@@ -186,11 +195,12 @@ def _read(draft: Draft, reply: str, step: str, **more: str) -> Draft:
 
 
 def _structure(judge: Judge, tasks: Sequence[Task], drafts: Sequence[Draft], settings: Settings) -> tuple[list[Made], Report]:
-    """The verified drafts of each task as one rubric, with what it recovers of the held-out pairs in its provenance."""
+    """The verified drafts of each task as one rubric, with what it recovers of the held-out pairs in its provenance: the best
+    draft alone where all together recover too little."""
     verified = {i: some for i in range(len(tasks)) if (some := [d for d in drafts if d.task == i and d.passed])}
     counts = {i: distinct([c for d in some if d.rubric for c in d.rubric.criteria]) for i, some in verified.items()}
     replies: list[str] = []
-    cost, unstructured = Cost(), 0
+    cost, unstructured, malformed = Cost(), 0, 0
     unheard: set[int] = set()
     if verified and settings.structure:
         replies, cost = judge.writer.structure([list(counted) for counted in counts.values()])
@@ -200,12 +210,20 @@ def _structure(judge: Judge, tasks: Sequence[Task], drafts: Sequence[Draft], set
             rubrics[i] = Rubric(most_agreed(parse_structure(reply, list(counted)), counted, settings.max_criteria))
         except RubricError as error:
             unstructured += 1
+            malformed += bool(reply)
             unheard |= {i} if not reply else set()
             log.warning("a rubric from pair %s stays unstructured: %s", tasks[i].writing[0].id, error)
-    heldout = verify_all(judge, list(rubrics.values()), [tasks[i].heldout for i in rubrics], settings.rule)
+    heldout = verify_all(judge, list(rubrics.values()), [tasks[i].heldout for i in rubrics], settings.rule, [0] * len(rubrics))
     for i, verification in zip(rubrics, heldout, strict=True):
         cost += verification.cost
-        rubrics[i] = replace(rubrics[i], provenance=_provenance(tasks[i], verified[i], verification))
+        used, accuracy = verified[i], verification.heldout_accuracy
+        if (accuracy or 0.0) < settings.rule.min_heldout:  # together they no longer do what each does alone
+            used = [max(used, key=_heldout_accuracy)]
+            rubrics[i], accuracy = used[0].rubric or rubrics[i], _heldout_accuracy(used[0])
+            unstructured += 1
+            log.warning("drafts from pair %s are not put together: their best stands alone", tasks[i].writing[0].id)
+        pairs = len(verification.heldout)
+        rubrics[i] = replace(rubrics[i], provenance=_provenance(tasks[i], used, pairs, accuracy))
     made = [
         Made(
             rubrics.get(i),
@@ -214,7 +232,7 @@ def _structure(judge: Judge, tasks: Sequence[Task], drafts: Sequence[Draft], set
         )
         for i in range(len(tasks))
     ]
-    return made, Report(unstructured=unstructured, malformed=unstructured - len(unheard), cost=cost)
+    return made, Report(unstructured=unstructured, malformed=malformed, cost=cost)
 
 
 def distinct(criteria: Sequence[Criterion]) -> dict[Criterion, int]:
@@ -231,14 +249,17 @@ def most_agreed(criteria: Sequence[Criterion], counts: Mapping[Criterion, int], 
     return tuple(criteria[i] for i in sorted(ranked[:most]))
 
 
-def _provenance(task: Task, drafts: Sequence[Draft], heldout: Verification) -> dict[str, str]:
-    accuracy = {} if heldout.accuracy is None else {"heldout_accuracy": f"{heldout.accuracy:.3f}"}
+def _heldout_accuracy(draft: Draft) -> float:
+    return (draft.verification.heldout_accuracy if draft.verification else None) or 0.0
+
+
+def _provenance(task: Task, drafts: Sequence[Draft], pairs: int, accuracy: float | None) -> dict[str, str]:
     return {
         **task.identity,
         "drafts_verified": f"{len(drafts)} of {len(task.writing)}",
         "refinements": str(sum(draft.refinements for draft in drafts)),
-        "heldout_pairs": str(len(heldout.answered)),
-        **accuracy,
+        "heldout_pairs": str(pairs),
+        **({} if accuracy is None else {"heldout_accuracy": f"{accuracy:.3f}"}),
     }
 
 

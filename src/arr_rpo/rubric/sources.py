@@ -70,6 +70,11 @@ class PerPrompt(Source):
             replies, cost = writer.write([prompts[row] for row in unknown.values()])
             self.report += Report(cost=cost, drafts=len(unknown))
             for (key, row), reply in zip(unknown.items(), replies, strict=True):
+                if not reply:  # it did not come: another try may have one
+                    self.failures += 1
+                    self.report += Report(unanswered=1, without=1)
+                    log.warning("no rubric for %r: %s did not answer", prompts[row].text, writer.name)
+                    continue
                 try:
                     rubric = parse_rubric(reply, identities[row])
                 except RubricError as error:

@@ -6,7 +6,7 @@ The judge is asked through `Judge.compare`, which has no field for labels; the l
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from arr_rpo.judge.base import Judge
 from arr_rpo.types import Cost, Outcome, Preference, Rubric, Verdict
@@ -29,17 +29,32 @@ class Rule:
 @dataclass(frozen=True)
 class Verification:
     """verdicts: one a pair, that of the writing pair first. answered: the indices of those that did not fail.
-    missed: the answered ones that did not recover the preference. accuracy: share recovered of the answered, None without.
+    missed: the answered ones that did not recover the preference. told: the first pairs, which are not held out.
     """
 
     verdicts: tuple[Verdict, ...]
     answered: tuple[int, ...]
     missed: tuple[int, ...]
     passed: bool
+    told: int = 1
 
     @property
     def accuracy(self) -> float | None:
-        return 1 - len(self.missed) / len(self.answered) if self.answered else None
+        """Share recovered of all answered pairs; None without any."""
+        return self._recovered(self.answered)
+
+    @property
+    def heldout(self) -> tuple[int, ...]:
+        """The answered ones of which the writer was told nothing."""
+        return tuple(i for i in self.answered if i >= self.told)
+
+    @property
+    def heldout_accuracy(self) -> float | None:
+        """Share recovered of those; None without any."""
+        return self._recovered(self.heldout)
+
+    def _recovered(self, answered: tuple[int, ...]) -> float | None:
+        return sum(i not in self.missed for i in answered) / len(answered) if answered else None
 
     @property
     def cost(self) -> Cost:
@@ -52,26 +67,32 @@ def verify(judge: Judge, rubric: Rubric, pairs: Sequence[Preference], rule: Rule
 
 
 def verify_all(
-    judge: Judge, rubrics: Sequence[Rubric], pairs: Sequence[Sequence[Preference]], rule: Rule
+    judge: Judge, rubrics: Sequence[Rubric], pairs: Sequence[Sequence[Preference]], rule: Rule, told: Sequence[int] = ()
 ) -> list[Verification]:
-    """Has each rubric tried on its pairs, of which the first is the one it was written from."""
+    """Has each rubric tried on its pairs, of which the first is the one it was written from.
+
+    told: for each rubric, of how many of its pairs, the first ones, its writer may be told the preference; the others are
+    held out. Without it, that is the first pair alone.
+    """
     asked = [(rubric, pair) for rubric, some in zip(rubrics, pairs, strict=True) for pair in some]
     verdicts = iter(
         judge.compare([p.prompt for _, p in asked], [(p.a, p.b) for _, p in asked], [rubric for rubric, _ in asked])
         if asked
         else []
     )
-    return [judged([next(verdicts) for _ in some], [p.better for p in some], rule) for some in pairs]
+    known = told or [1] * len(pairs)
+    return [
+        judged([next(verdicts) for _ in some], [p.better for p in some], rule, n) for some, n in zip(pairs, known, strict=True)
+    ]
 
 
-def judged(verdicts: Sequence[Verdict], better: Sequence[Outcome], rule: Rule) -> Verification:
+def judged(verdicts: Sequence[Verdict], better: Sequence[Outcome], rule: Rule, told: int = 1) -> Verification:
     """The verification that verdicts amount to. A verdict that failed is neither recovered nor missed."""
     answered = tuple(i for i, verdict in enumerate(verdicts) if verdict.outcome is not Outcome.FAILED)
     missed = tuple(i for i in answered if not recovered(verdicts[i], better[i], both_orders=rule.both_orders))
-    heldout = [i for i in answered if i > 0]
-    share = sum(i not in missed for i in heldout) / len(heldout) if heldout else 0.0
-    passed = 0 in answered and 0 not in missed and share >= rule.min_heldout
-    return Verification(tuple(verdicts), answered, missed, passed)
+    found = Verification(tuple(verdicts), answered, missed, False, told)
+    passed = 0 in answered and 0 not in missed and (found.heldout_accuracy or 0.0) >= rule.min_heldout
+    return replace(found, passed=passed)
 
 
 def recovered(verdict: Verdict, better: Outcome, *, both_orders: bool) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 
 from arr_rpo.shapes import edits, general, prompts
 from arr_rpo.shapes.questions import Located, Question, parse
-from arr_rpo.shapes.vocabulary import PHRASINGS
+from arr_rpo.shapes.vocabulary import PHRASINGS, SHAPES
 
 Metadata = Mapping[str, Any]
 Rng = np.random.Generator
@@ -88,3 +88,9 @@ def dimensions(metadata: Metadata) -> tuple[str, ...]:
 
 def is_edit(metadata: Metadata) -> bool:
     return "edit" in metadata
+
+
+def of_this_world(metadata: Metadata) -> bool:
+    """Whether anyone knows what is right: GenEval's own metadata have the same form, about things of the real world."""
+    include = metadata.get("include", ())
+    return is_edit(metadata) or (bool(include) and all(entry.get("class") in SHAPES for entry in include))

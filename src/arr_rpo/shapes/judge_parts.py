@@ -160,9 +160,8 @@ def build_model(processor: Qwen3VLProcessor) -> Qwen3VLForConditionalGeneration:
         "num_key_value_heads": 4,
         "head_dim": 32,
         "max_position_embeddings": 1024,
-        "rope_parameters": {
-            "rope_type": "default", "rope_theta": 10000.0, "mrope_section": [6, 5, 5], "mrope_interleaved": True
-        },
+        # Of 16 frequencies most must turn slowly, or a thing cannot be found by what it is wherever it stands.
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [6, 5, 5], "mrope_interleaved": True},
         "tie_word_embeddings": True,
     }  # fmt: skip
     vision = {

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 from pathlib import Path
@@ -13,17 +14,17 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from diffusers import FluxPipeline
 from PIL import Image
 
 from arr_rpo.data.datamodule import ResumableLoader
+from arr_rpo.policy.loading import load_pipeline
 from arr_rpo.shapes import oracle, prompts
-from arr_rpo.shapes.edits import mistaken_edit, random_edit, to_metadata
+from arr_rpo.shapes.edits import Edit, instruction, mistaken_edit, random_edit, to_metadata
 from arr_rpo.shapes.flow_recipe import Steps
 from arr_rpo.shapes.judge_data import Conversation, Group, Picture, collate, of_like_length, varied_scene
 from arr_rpo.shapes.judge_parts import build_model, build_processor, warm_start
 from arr_rpo.shapes.policy_parts import MAX_TOKENS
-from arr_rpo.shapes.scene import draw
+from arr_rpo.shapes.scene import Scene, draw
 from arr_rpo.shapes.teacher import Teacher
 from arr_rpo.shapes.vocabulary import IMAGE_SIZE, TAGS
 
@@ -36,8 +37,8 @@ class JudgeRecipe(pl.LightningModule):
 
     Like its large namesakes it is a language model first: `text_steps` of conversations about imagined pictures, whose
     descriptions are given; then `caption_steps` in which it also describes pictures; then `steps` of which a share `pictured`
-    shows pictures. A share `edits` of the lessons is about edits of a source. Half of the pictures of prompts are samples of
-    the policy in `policy_dir`, labelled by the oracle.
+    shows pictures. A share `edits` of the lessons is about edits of a source. Half of the pictures are samples of the base
+    policies `policy` and `edit_policy` (pipeline folders, or `shapes` and `shapes_edit`), labelled by the oracle.
 
     start_from: the folder of an embedded judge to go on from, or null for one at birth.
     """
@@ -53,8 +54,10 @@ class JudgeRecipe(pl.LightningModule):
         edits: float,
         drawn_groups: int,
         sampled_groups: int,
-        edit_groups: int,
-        policy_dir: str,
+        drawn_edits: int,
+        sampled_edits: int,
+        policy: str,
+        edit_policy: str,
         num_inference_steps: int,
         caption_batch_size: int,
         single_batch_size: int,
@@ -78,7 +81,8 @@ class JudgeRecipe(pl.LightningModule):
             warm_start(self.model, self.processor, start_from)
         self._drawn: list[Group] = []
         self._sampled: list[Group] = []
-        self._edited: list[Group] = []
+        self._drawn_edits: list[Group] = []
+        self._sampled_edits: list[Group] = []
 
     @property
     def _p(self) -> Any:
@@ -92,7 +96,8 @@ class JudgeRecipe(pl.LightningModule):
         scenes = [varied_scene(content, rng) for content in contents for _ in range(PICTURES_A_GROUP)]
         self._drawn = self._groups(contents, [draw(s) for s in scenes], scenes)
         self._sampled = self._sample_policy()
-        self._edited = self._draw_edits(rng)
+        self._drawn_edits = self._draw_edits(rng)
+        self._sampled_edits = self._sample_edit_policy()
 
     def train_dataloader(self) -> ResumableLoader:
         return ResumableLoader(Steps(self._p.text_steps + self._p.caption_steps + self._p.steps))
@@ -131,7 +136,7 @@ class JudgeRecipe(pl.LightningModule):
         lesson = {
             "single": [teacher.single(show(rng), rng, p.turns) for _ in range(p.single_batch_size)],
             "pair": [teacher.pair(show(rng), rng) for _ in range(p.pair_batch_size)],
-            "write": [teacher.writing(rng, p.edits) for _ in range(p.writing_batch_size)],
+            "write": [teacher.writing(show(rng), rng) for _ in range(p.writing_batch_size)],
         }
         if pictured or p.text_steps <= step < p.text_steps + p.caption_steps:
             lesson["describe"] = self._described(rng, p.caption_batch_size)
@@ -150,8 +155,10 @@ class JudgeRecipe(pl.LightningModule):
         return Group(content, tuple(Picture(varied_scene(content, rng)) for _ in range(PICTURES_A_GROUP)))
 
     def _any_group(self, rng: np.random.Generator) -> Group:
-        sampled = self._sampled if rng.random() < 0.5 else self._drawn
-        pool = self._edited if rng.random() < self._p.edits else sampled
+        drawn, sampled = self._drawn, self._sampled
+        if rng.random() < self._p.edits:
+            drawn, sampled = self._drawn_edits, self._sampled_edits
+        pool = drawn if rng.random() < 0.5 else sampled
         return pool[int(rng.integers(len(pool)))]
 
     def _learn(self, conversations: list[Conversation]) -> float:
@@ -184,36 +191,57 @@ class JudgeRecipe(pl.LightningModule):
 
     def _draw_edits(self, rng: np.random.Generator) -> list[Group]:
         p = self._p
-        log.info("drawing %d sources and edits of them", p.edit_groups)
-        cases = [random_edit(rng) for _ in range(p.edit_groups)]
-        scenes = [
-            s for source, edit in cases for s in (source, *(mistaken_edit(source, edit, rng) for _ in range(PICTURES_A_GROUP)))
-        ]
-        made, k = self._pictures([draw(s) for s in scenes], scenes), PICTURES_A_GROUP + 1
-        return [Group(to_metadata(*case), tuple(made[k * i + 1 : k * (i + 1)]), made[k * i]) for i, case in enumerate(cases)]
+        log.info("drawing %d sources and edits of them", p.drawn_edits)
+        cases = [random_edit(rng) for _ in range(p.drawn_edits)]
+        made = [mistaken_edit(*case, rng) for case in cases for _ in range(PICTURES_A_GROUP)]
+        return self._edit_groups(cases, [draw(scene) for scene in made], made)
 
-    @torch.no_grad()
+    def _edit_groups(self, cases: list[tuple[Scene, Edit]], pictures: list[Image.Image], truths: list[Any]) -> list[Group]:
+        groups = self._groups([to_metadata(*case) for case in cases], pictures, truths)
+        scenes = [scene for scene, _ in cases]
+        sources = self._pictures([draw(scene) for scene in scenes], scenes)
+        return [dataclasses.replace(group, source=source) for group, source in zip(groups, sources, strict=True)]
+
     def _sample_policy(self) -> list[Group]:
         """Samples of the base policy, with what the oracle finds in them."""
         p = self._p
-        log.info("sampling %d groups of pictures from %s", p.sampled_groups, p.policy_dir)
-        pipe = FluxPipeline.from_pretrained(p.policy_dir, local_files_only=True).to(self.device)
-        pipe.set_progress_bar_config(disable=True)
+        log.info("sampling %d groups of pictures from policy %s", p.sampled_groups, p.policy)
         rng = np.random.default_rng((p.seed, 1))
         contents = [prompts.random_metadata(TAGS[i % len(TAGS)], rng) for i in range(p.sampled_groups)]
-        texts = [prompts.describe(c) for c in contents for _ in range(PICTURES_A_GROUP)]
+        pictures = self._sample(p.policy, [prompts.describe(c) for c in contents])
+        return self._groups(contents, pictures, [oracle.detect(picture) for picture in pictures])
+
+    def _sample_edit_policy(self) -> list[Group]:
+        """Edits of drawn sources by the base policy, with what the oracle finds in them."""
+        p = self._p
+        log.info("sampling %d groups of edits from policy %s", p.sampled_edits, p.edit_policy)
+        rng = np.random.default_rng((p.seed, 2))
+        cases = [random_edit(rng) for _ in range(p.sampled_edits)]
+        told = [instruction(edit, int(rng.integers(3))) for _, edit in cases]
+        pictures = self._sample(p.edit_policy, told, [draw(source) for source, _ in cases])
+        return self._edit_groups(cases, pictures, [oracle.detect(picture) for picture in pictures])
+
+    @torch.no_grad()
+    def _sample(self, policy: str, texts: list[str], sources: list[Image.Image] | None = None) -> list[Image.Image]:
+        """`PICTURES_A_GROUP` pictures of each text, one after the other, made from its source where there are sources."""
+        pipe = load_pipeline(policy, torch.float32, {}).to(self.device)
+        pipe.set_progress_bar_config(disable=True)
+        wanted = [i for i in range(len(texts)) for _ in range(PICTURES_A_GROUP)]
+        generator = torch.Generator().manual_seed(self._p.seed)
         pictures: list[Image.Image] = []
-        generator = torch.Generator().manual_seed(p.seed)
-        for start in range(0, len(texts), 128):
+        for start in range(0, len(wanted), 128):
+            rows = wanted[start : start + 128]
+            shown = {"image": [sources[i] for i in rows], "max_area": IMAGE_SIZE**2, "_auto_resize": False} if sources else {}
             pictures += pipe(
-                texts[start : start + 128],
+                prompt=[texts[i] for i in rows],
                 height=IMAGE_SIZE,
                 width=IMAGE_SIZE,
-                num_inference_steps=p.num_inference_steps,
+                num_inference_steps=self._p.num_inference_steps,
                 max_sequence_length=MAX_TOKENS,
                 generator=generator,
+                **shown,
             ).images
-        return self._groups(contents, pictures, [oracle.detect(picture) for picture in pictures])
+        return pictures
 
     def on_train_end(self) -> None:
         folder = Path(self._p.output_dir)

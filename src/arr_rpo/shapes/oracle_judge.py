@@ -8,7 +8,7 @@ from PIL.Image import Image
 
 from arr_rpo.judge.base import Pair
 from arr_rpo.shapes import oracle
-from arr_rpo.shapes.asked import Asked, Metadata, anyone, critique_text, dimension_grades, own, truth_of
+from arr_rpo.shapes.asked import Asked, Metadata, anyone, critique_text, dimension_grades, of_this_world, own, truth_of
 from arr_rpo.shapes.asked import dimensions as dimensions_of
 from arr_rpo.shapes.judge_parts import rubric_json, themes_json
 from arr_rpo.shapes.questions import Located
@@ -174,9 +174,8 @@ def _anyone(prompt: Prompt) -> list[Asked]:
 
 
 def _metadata(prompt: Prompt) -> Metadata:
-    if not (prompt.metadata.get("include") or prompt.metadata.get("edit")):
+    if not of_this_world(prompt.metadata):
         raise UserError(
-            f"judge=oracle needs GenEval metadata or an edit of the shapes world, and prompt {prompt.id!r} ({prompt.text!r}) "
-            "has neither"
+            f"judge=oracle knows scenes and edits of the shapes world, and prompt {prompt.id!r} ({prompt.text!r}) is neither"
         )
     return prompt.metadata

@@ -11,7 +11,7 @@ from PIL.Image import Image
 
 from arr_rpo.data.prompts import read_prompts
 from arr_rpo.shapes import oracle
-from arr_rpo.shapes.asked import is_edit, own, truth_of
+from arr_rpo.shapes.asked import is_edit, of_this_world, own, truth_of
 from arr_rpo.shapes.edits import from_metadata, mistaken_edit
 from arr_rpo.shapes.judge_data import varied_scene
 from arr_rpo.shapes.scene import Scene, draw
@@ -107,10 +107,9 @@ def label(prompt: Prompt, a: Image, b: Image) -> Outcome:
 
 
 def _drawn(prompt: Prompt, k: int, seed: int, *, strict: bool) -> Preference:
-    if not (prompt.metadata.get("include") or is_edit(prompt.metadata)):
+    if not of_this_world(prompt.metadata):
         raise UserError(
-            f"prompt {prompt.id!r} ({prompt.text!r}) has no GenEval metadata, and is no edit of the shapes world: "
-            "pairs of it cannot be labelled"
+            f"prompt {prompt.id!r} ({prompt.text!r}) is no prompt or edit of the shapes world: pairs of it cannot be labelled"
         )
     rng = np.random.default_rng((seed, zlib.crc32(prompt.id.encode()), k))
     while True:

@@ -15,7 +15,7 @@ import numpy as np
 from arr_rpo.judge.forms import A_B, GRADES, YES_NO, grades, verdict
 from arr_rpo.judge.processor import Qwen3VLProcessor
 from arr_rpo.judge.wording import Wording, render
-from arr_rpo.shapes import edits, general, prompts
+from arr_rpo.shapes import general, prompts
 from arr_rpo.shapes.asked import (
     Asked,
     anyone,
@@ -211,20 +211,16 @@ class Teacher:
 
     # -- no candidates ------------------------------------------------------------------------------------------------
 
-    def writing(self, rng: Rng, edits_share: float) -> Conversation:
-        """A prompt, or an edit with its source, and its rubric as JSON; or, one in four, criteria to be structured."""
+    def writing(self, group: Group, rng: Rng) -> Conversation:
+        """The rubric, as JSON, of an edit with its source as it is shown to a judge, or of a prompt; or, one in four, criteria
+        to be structured."""
         if rng.random() < 0.25:
             return self._structuring(rng)
-        if rng.random() >= edits_share:
-            metadata = random_prompt(rng)
-            conversation = Conversation(self._encode, self._ids)
-            conversation.user(self.wording.say("write", prompt=text_of(metadata, rng)))
-        else:
-            source, edit = edits.random_edit(rng)
-            metadata = edits.to_metadata(source, edit)
-            before, after = self.wording("write", edit=True, prompt=text_of(metadata, rng))
-            conversation = self.describing(source=Picture(source), before=before)
-            conversation.user(after)
+        edit = is_edit(group.metadata)
+        metadata = group.metadata if edit else random_prompt(rng)
+        before, after = self.wording("write", edit=edit, prompt=text_of(metadata, rng))
+        conversation = self.describing(source=group.source, before=before)
+        conversation.user(after)
         conversation.write(rubric_json([(a.name, a.text) for a in own(metadata)]))
         return conversation
 

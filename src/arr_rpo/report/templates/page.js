@@ -17,8 +17,7 @@ function shape(tag, attributes = {}, ...children) {
 
 function filled(node, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
-    if (name === "onclick") node.addEventListener("click", value);
-    else if (value === true) node.setAttribute(name, "");
+    if (value === true) node.setAttribute(name, "");
     else if (value !== false && value !== null && value !== undefined) node.setAttribute(name, value);
   }
   node.append(...children.filter((child) => child !== null && child !== undefined));
@@ -37,7 +36,7 @@ function picture(number, alt) {
   return element("img", { class: small ? "picture pixels" : "picture", src: found.src, alt, width: found.width, height: found.height });
 }
 
-// The value of the checked radio button, or of the select.
+// The value of the checked radio button.
 const chosen = (name) => document.querySelector(`input[name="${name}"]:checked`).value;
 
 function number(value) {

@@ -72,7 +72,7 @@
     const head = [["criterion", ""], ...sides.map((s) => [`P(yes) ${s}`, "number"]), ...(known ? sides.map((s) => [`oracle ${s}`, ""]) : [])];
     const rows = verdict.checks.map((check, i) =>
       element("tr", { class: differs(verdict, i) ? "differs" : null },
-        element("th", { scope: "row" }, check.question),
+        element("th", { scope: "row" }, element("span", { class: "note" }, `${check.name}: `), check.question),
         ...check.p.map((p) => element("td", { class: "number" }, bar(p), p === null ? "–" : p.toFixed(2))),
         ...(known ? check.p.map((_, side) => yesNo(verdict.oracle.checks[i][side])) : [])));
     return element("div", { class: "scroll" }, element("table", {},
