@@ -264,6 +264,21 @@ def test_every_experiment_composes(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("experiment", "rank", "lr", "steps", "kl"), [("t2i_rpo_paper", 16, 5e-5, 8, 0.01), ("edit_rpo_paper", 32, 1e-5, 10, 0.02)]
+)
+def test_the_papers_hyper_parameters(experiment: str, rank: int, lr: float, steps: int, kl: float) -> None:
+    """arXiv 2605.08354; no other dynamics or reward than published."""
+    config = configure([f"experiment={experiment}", "run_dir=x", "data.train=a", "data.heldout=b"])
+    objective, adapter = config.algorithm.objective, config.policy.adapter
+    assert (adapter.rank, adapter.alpha, config.module.optimizer.lr) == (rank, 2 * rank, lr)
+    assert (config.policy.num_inference_steps, config.policy.call.height, config.policy.call.width) == (steps, 512, 512)
+    assert (objective.clip_range, objective.kl_coefficient, config.algorithm.group_size) == (0.2, kl, 2)
+    assert (config.reward.win, config.reward.lose, config.sampler.eta, config.sampler.shared_noise) == (1.0, -0.1, 0.3, True)
+    assert config.algorithm.advantage.path.endswith("raw")
+    assert config.module.lr_schedule.path.endswith("constant")
+
+
+@pytest.mark.parametrize(
     "choices",
     [
         ["reward=scalar"],

@@ -1,7 +1,8 @@
 """The texts that a model is asked with: one folder of text files per style of model.
 
 A text may hold `{images}` once: what stands before it is said before the images are shown, so that a prompt and its rubric
-are a common prefix of all questions about them. `{field!j}` quotes a field as JSON, so that instructions inside it are data.
+are a common prefix of all questions about them. `{field!j}` quotes a field as JSON, so that instructions inside it are data; in
+all fields `<` is written as JSON writes it, `\\u003c`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,11 @@ EDITING = (*EDITED, *ROLES)
 
 
 class _Fields(string.Formatter):
+    """Fields are data: `!j` quotes one as JSON, and none can open or close a tag, or spell a control token."""
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        return str(super().format_field(value, format_spec)).replace("<", "\\u003c")
+
     def convert_field(self, value: Any, conversion: str | None) -> Any:
         return json.dumps(value, ensure_ascii=False) if conversion == "j" else super().convert_field(value, conversion)
 

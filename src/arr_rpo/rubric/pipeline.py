@@ -42,7 +42,7 @@ class Settings:
 @dataclass(frozen=True)
 class Task:
     """One rubric to make: a draft from each of the `writing` pairs, tried on it and on all `heldout` ones. It is mended by what
-    it missed of the writing pairs alone: of a held-out pair no writer ever hears.
+    it missed of the writing and the `mending` pairs: of a held-out pair no writer ever hears.
 
     general: whether it is to hold for any prompt; the pairs are then of many.
     identity: goes into the rubric's provenance.
@@ -52,6 +52,7 @@ class Task:
     heldout: tuple[Preference, ...]
     general: bool
     identity: Mapping[str, str]
+    mending: tuple[Preference, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def auto_rubric(judge: Judge, tasks: Sequence[Task], settings: Settings) -> tupl
 
 
 def _write(writer: Writer, tasks: Sequence[Task], mending: bool) -> tuple[list[Draft], Cost]:
-    """A draft from each writing pair; the task's other ones are pairs to mend it by, if it may be mended."""
+    """A draft from each writing pair. The task's other writing pairs are pairs to mend it by, if it may be mended."""
     drafts, cost = [], Cost()
     for general in (False, True):
         asked = [(i, pair) for i, task in enumerate(tasks) if task.general is general for pair in task.writing]
@@ -127,7 +128,8 @@ def _write(writer: Writer, tasks: Sequence[Task], mending: bool) -> tuple[list[D
         replies, more = writer.write_from_pairs([pair for _, pair in asked], general=general)
         cost += more
         for (i, pair), reply in zip(asked, replies, strict=True):
-            others = [other for other in tasks[i].writing if other is not pair] if mending else []
+            told = (*tasks[i].writing, *tasks[i].mending) if mending else ()
+            others = [other for other in told if other is not pair]
             draft = Draft(i, (pair, *others, *tasks[i].heldout), 1 + len(others))
             drafts.append(_read(draft, reply, "written"))
     return drafts, cost

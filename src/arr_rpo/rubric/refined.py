@@ -42,7 +42,8 @@ class PerPromptRefined(Source):
     """A rubric of its own for each prompt: written from pairs of it, verified, refined, structured, stored, and reused.
 
     Args:
-        writing_pairs, heldout_pairs: how many pairs of a prompt are written from, and how many more only test.
+        writing_pairs, heldout_pairs, mending_pairs: how many pairs of a prompt are written from, how many more only test, and
+            how many further ones a draft that missed them is mended by. Where pairs are few, the last go first.
         fallback: where the rubrics of other prompts come from: those without pairs, and those of which all was discarded.
     """
 
@@ -54,12 +55,13 @@ class PerPromptRefined(Source):
         seed: int,
         writing_pairs: int,
         heldout_pairs: int,
+        mending_pairs: int,
         settings: Settings,
         fallback: RubricSource | None,
     ) -> None:
         super().__init__()
         self.store, self.preferences, self.settings, self.fallback = RubricStore(store), preferences, settings, fallback
-        self._seed, self._writing, self._heldout = seed, writing_pairs, heldout_pairs
+        self._seed, self._writing, self._heldout, self._mending = seed, writing_pairs, heldout_pairs, mending_pairs
         self._known: dict[tuple[tuple[str, str], ...], Rubric | None] = {}
         self._open: set[tuple[tuple[str, str], ...]] = set()
 
@@ -85,14 +87,13 @@ class PerPromptRefined(Source):
     def _make(self, prompts: Mapping[tuple[tuple[str, str], ...], Prompt], judge: Judge) -> None:
         tasks: dict[tuple[tuple[str, str], ...], Task] = {}
         for key, prompt in prompts.items():
-            pairs = self.preferences.for_prompt(prompt, self._writing + self._heldout, self._seed)
-            writing, heldout = split(pairs, self._writing, self._heldout)
+            pairs = self.preferences.for_prompt(prompt, self._writing + self._heldout + self._mending, self._seed)
+            writing, heldout, mending = split(pairs, self._writing, self._heldout, self._mending)
             if not writing:
                 self._without(key, prompt, "no pairs to write from")
                 continue
-            task = Task(
-                writing, heldout, False, identity(judge, self.settings, "write_pair", (writing, heldout), content(prompt))
-            )
+            made_from = identity(judge, self.settings, "write_pair", (writing, heldout, mending), content(prompt))
+            task = Task(writing, heldout, False, made_from, mending)
             if (stored := self.store.get(task.identity)) is None:
                 tasks[key] = task
             elif stored.rubric is None:
@@ -153,7 +154,7 @@ class Global(Source):
         return [self._rubric] * len(prompts)
 
     def _make(self, judge: Judge) -> Rubric:
-        writing, heldout = split(self._pairs(), self._writing, self._heldout)
+        writing, heldout, _ = split(self._pairs(), self._writing, self._heldout)
         if not writing:
             raise UserError("rubric=global: there are no preference pairs that are no ties")
         task = Task(writing, heldout, True, identity(judge, self.settings, "write_general", (writing, heldout), {}))
@@ -184,23 +185,30 @@ class Global(Source):
         return list(pairs.values())
 
 
-def split(pairs: Sequence[Preference], writing: int, heldout: int) -> tuple[tuple[Preference, ...], tuple[Preference, ...]]:
-    """The pairs to write from and those held out, which share no image with them. Ties teach nothing.
+def split(pairs: Sequence[Preference], writing: int, heldout: int, mending: int = 0) -> tuple[tuple[Preference, ...], ...]:
+    """The pairs to write from, those held out, and those to mend by. What is held out shares no image with the others. Ties
+    teach nothing.
 
     Where pairs are few, one at least is written from.
     """
     decided = [pair for pair in pairs if pair.better in DECIDED]
     written = decided[: min(writing, max(1, len(decided) - heldout))]
-    seen = {digest(image) for pair in written for image in (pair.a, pair.b)}
-    unseen = [p for p in decided[len(written) :] if seen.isdisjoint((digest(p.a), digest(p.b)))]
-    return tuple(written), tuple(unseen[:heldout])
+    tests, rest = [], []
+    for pair in _without_images_of(written, decided[len(written) :]):
+        (tests if len(tests) < heldout else rest).append(pair)
+    return tuple(written), tuple(tests), tuple(_without_images_of(tests, rest)[:mending])
+
+
+def _without_images_of(seen: Sequence[Preference], pairs: Sequence[Preference]) -> list[Preference]:
+    shown = {digest(image) for pair in seen for image in (pair.a, pair.b)}
+    return [pair for pair in pairs if shown.isdisjoint((digest(pair.a), digest(pair.b)))]
 
 
 def identity(
     judge: Judge,
     settings: Settings,
     role: str,
-    pairs: tuple[Sequence[Preference], Sequence[Preference]],
+    pairs: Sequence[Sequence[Preference]],
     more: Mapping[str, str],
 ) -> dict[str, str]:
     """What a refined rubric is made from and how: another judge, text, setting, pair or label makes another."""
