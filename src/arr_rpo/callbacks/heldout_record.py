@@ -29,11 +29,11 @@ class HeldoutRecord:
         self.rows: dict[str, dict[str, Any]] = {}
 
     def add(
-        self, when: str, split: str, prompts: Sequence[Prompt], images: Sequence[Image.Image], each: Sequence[Measured] | None
+        self, when: str, split: str, prompts: Sequence[Prompt], images: Sequence[Image.Image], each: Sequence[Measured | None]
     ) -> None:
         """Takes what was measured `when`: "before" or "after" training; None where nobody knows what is right."""
         kept = {prompt.id for prompt in spread(prompts, self.pictures)}
-        for prompt, image, measured in zip(prompts, images, each or [None] * len(images), strict=True):
+        for prompt, image, measured in zip(prompts, images, each, strict=True):
             row = self.rows.setdefault(f"{split} {prompt.id}", _row(split, prompt))
             row[when] = measured.to_dict() if measured else None
             if prompt.id in kept:

@@ -95,7 +95,8 @@ class Summary(pl.Callback):
                 accuracy = measure(prompts, images) if measurable(prompts) else None
                 found[split] = accuracy.to_dict() if accuracy else UNKNOWN
                 if trainer.is_global_zero:
-                    self.record.add(when, split, prompts, images, accuracy.each if accuracy else None)
+                    each = accuracy.each if accuracy else [None] * len(images)
+                    self.record.add(when, split, prompts, images, each)
         if trainer.is_global_zero:
             self.record.write()
         return found

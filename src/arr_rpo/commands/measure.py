@@ -22,13 +22,14 @@ from arr_rpo.commands.errors import plain_errors
 from arr_rpo.data.prompts import read_prompts
 from arr_rpo.evaluation.images import measure, pictures
 from arr_rpo.judge.vlm import VLMJudge
-from arr_rpo.rubric.parse import RubricError, parse_rubric
+from arr_rpo.rubric.parse import RubricError, parse_rubric, parse_structure
 from arr_rpo.shapes import asked, oracle
 from arr_rpo.shapes.asked import Asked
 from arr_rpo.shapes.edits import from_metadata, mistaken_edit
+from arr_rpo.shapes.general import theme_of
 from arr_rpo.shapes.judge_data import PROMPT_KINDS, QUESTION_KINDS, balanced_question, name_things, varied_scene
 from arr_rpo.shapes.scene import draw
-from arr_rpo.types import Criterion, Outcome, Preference, Prompt, Rubric
+from arr_rpo.types import Criterion, Outcome, Preference, Prompt, Rubric, Verdict
 
 SEED = 31
 Pair = tuple[Image, Image]
@@ -48,7 +49,7 @@ def main(overrides: Sequence[str] = ()) -> None:
         print(f"policy, {split}: strict {result.strict:.3f}, criteria {result.criteria:.3f} ({result.prompts} prompts; {tags})")
     print("\n| on | figure | value | of |\n|---|---|---|---|")
     for name, asked_of, pairs in cases(policy, judge, rng):
-        found = {**judge_figures(judge, asked_of, pairs, rng), **writer_figures(judge, asked_of, pairs)}
+        found = {**judge_figures(judge, asked_of, pairs, rng), **writer_figures(judge, asked_of, pairs, rng)}
         for figure, values in found.items():
             print(f"| {name} | {figure} | {_rate(values):.3f} | {len(values)} |", flush=True)
 
@@ -138,7 +139,9 @@ def _general_figures(
     return figures
 
 
-def writer_figures(judge: VLMJudge, prompts: Sequence[Prompt], pairs: Sequence[Pair]) -> dict[str, list[bool]]:
+def writer_figures(
+    judge: VLMJudge, prompts: Sequence[Prompt], pairs: Sequence[Pair], rng: np.random.Generator
+) -> dict[str, list[bool]]:
     """For each role of a writer, whether what it wrote is exactly what the world asks for."""
     figures: dict[str, list[bool]] = defaultdict(list)
     for prompt, reply in zip(prompts, judge.writer.write(prompts)[0], strict=True):
@@ -160,7 +163,35 @@ def writer_figures(judge: VLMJudge, prompts: Sequence[Prompt], pairs: Sequence[P
         a, b = oracle.detect(pair.a), oracle.detect(pair.b)
         split = _texts([c for c in asked.own(pair.prompt.metadata) if c.truth(a) != c.truth(b)])
         figures["plan: exactly what the pictures differ in"].append(_questions(reply) == split)
+    given = [_mistaken_rubric(pair, rng) for pair in labelled]
+    mended, _ = judge.writer.refine(labelled, given, [Verdict(Outcome.TIE, 0.5)] * len(labelled))
+    for pair, rubric, reply in zip(labelled, given, mended, strict=True):
+        right = _texts(asked.own(pair.prompt.metadata)) & ({c.question for c in rubric.criteria} | _explaining(pair))
+        figures["refine: exactly what was right and what explains the pair"].append(_questions(reply) == right)
+    lists = [[Criterion(c.name, c.text) for c in (*asked.own(p.metadata), *asked.anyone(p.metadata))][:8] for p in prompts]
+    for criteria, reply in zip(lists, judge.writer.structure(lists)[0], strict=True):
+        figures["structure: each criterion under its theme"].append(_themes(reply, criteria) == _true_themes(criteria))
     return dict(sorted(figures.items()))
+
+
+def _mistaken_rubric(pair: Preference, rng: np.random.Generator) -> Rubric:
+    """Some of the prompt's criteria, and a question that the prompt does not ask."""
+    mine = asked.own(pair.prompt.metadata)
+    kept = [c.text for c in mine if rng.random() < 0.4]
+    while (wrong := str(balanced_question(oracle.detect(pair.a), rng, PROMPT_KINDS))) in _texts(mine):
+        pass
+    return Rubric(tuple(Criterion("", text) for text in (*kept, wrong)))
+
+
+def _themes(reply: str, criteria: Sequence[Criterion]) -> dict[str, str]:
+    try:
+        return {c.question: c.theme for c in parse_structure(reply, criteria)}
+    except RubricError:
+        return {}
+
+
+def _true_themes(criteria: Sequence[Criterion]) -> dict[str, str]:
+    return {c.question: theme_of(c.question) for c in criteria}
 
 
 def _texts(criteria: Sequence[Asked]) -> set[str]:

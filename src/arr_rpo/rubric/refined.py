@@ -193,9 +193,8 @@ def split(pairs: Sequence[Preference], writing: int, heldout: int, mending: int 
     """
     decided = [pair for pair in pairs if pair.better in DECIDED]
     written = decided[: min(writing, max(1, len(decided) - heldout))]
-    tests, rest = [], []
-    for pair in _without_images_of(written, decided[len(written) :]):
-        (tests if len(tests) < heldout else rest).append(pair)
+    others = _without_images_of(written, decided[len(written) :])
+    tests, rest = others[:heldout], others[heldout:]
     return tuple(written), tuple(tests), tuple(_without_images_of(tests, rest)[:mending])
 
 
