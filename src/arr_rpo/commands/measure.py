@@ -168,7 +168,7 @@ def writer_figures(
     for pair, rubric, reply in zip(labelled, given, mended, strict=True):
         right = _texts(asked.own(pair.prompt.metadata)) & ({c.question for c in rubric.criteria} | _explaining(pair))
         figures["refine: exactly what was right and what explains the pair"].append(_questions(reply) == right)
-    lists = [[Criterion(c.name, c.text) for c in (*asked.own(p.metadata), *asked.anyone(p.metadata))][:8] for p in prompts]
+    lists = [[Criterion(c.name, c.text) for c in asked.own(p.metadata)] for p in prompts]
     for criteria, reply in zip(lists, judge.writer.structure(lists)[0], strict=True):
         figures["structure: each criterion under its theme"].append(_themes(reply, criteria) == _true_themes(criteria))
     return dict(sorted(figures.items()))
