@@ -13,7 +13,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from arr_rpo.commands.evaluate import bench
+from arr_rpo.commands.evaluate import bench, setting_of
 from arr_rpo.types import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -98,3 +98,11 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     old = run("run=gone")
     assert old.returncode == 1
     assert "error: run=gone: no config.yaml there" in old.stderr
+
+
+def test_a_bench_goes_on_however_its_server_is_reached(tmp_path: Path) -> None:
+    server = ("task=judge", "judge=server", "judge.model.model=m", f"run_dir={tmp_path}")
+    setting = setting_of(configure(*server))
+    assert setting_of(configure(*server, "judge.model.timeout=5", "judge.model.base_url=http://other/v1")) == setting
+    assert setting_of(configure(*server, "judge.model.parameters.temperature=0.5")) != setting
+    assert "/v1" not in json.dumps(setting)

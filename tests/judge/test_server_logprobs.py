@@ -68,6 +68,15 @@ class TestLogprobs:
         assert seen.chats[0]["messages"][-1]["role"] == "user"
         assert "continue_final_message" not in seen.chats[0]
 
+    def test_a_choice_of_several_tokens_is_known_by_its_first(self) -> None:
+        """ "N" can only become "NA"; "1" is a choice itself, though "12" begins with it, too."""
+        chances = {"N": 0.5, "1": 0.25, "No": 0.25}
+        with serving(lambda *_: completion("N", logprobs=logprobs(chances))) as (url, _):
+            model = make_model(url, answers="logprobs")
+            [[grade], [number]], _ = model.fill([[user(A, "?")]] * 2, [("1", "2", "NA"), ("1", "12", "N")])
+        assert grade == pytest.approx({"1": 1 / 3, "2": 0.0, "NA": 2 / 3})
+        assert number == pytest.approx({"1": 1 / 3, "12": 0.0, "N": 2 / 3})
+
     @pytest.mark.parametrize("chances", [{"I": 0.6, "yes": 0.3, "no": 0.1}, {"I": 0.9}])
     def test_little_mass_on_the_menu_is_no_answer(self, chances: dict[str, float]) -> None:
         with serving(lambda *_: completion("I", logprobs=logprobs(chances))) as (url, seen):

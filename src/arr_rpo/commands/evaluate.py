@@ -18,6 +18,11 @@ from arr_rpo.types import UserError
 from arr_rpo.whole_files import write_json
 
 SETTING = ("judge", "rubric", "reward.protocol", "preferences")  # what a bench measures, beside its sample
+# Of `judge.model`: how a server is reached, not what it says.
+TRANSPORT = {
+    *("base_url", "api_key_env", "timeout", "concurrency", "retries", "first_wait", "max_wait", "breaker"),
+    *("cache_dir", "record_dir", "replay_dir"),
+}
 
 
 @hydra.main(version_base="1.3", config_path="pkg://arr_rpo.configs", config_name="evaluate")
@@ -70,11 +75,19 @@ def bench(config: DictConfig) -> BenchResult:
     """
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
-    setting = {key: _plain(OmegaConf.select(config, key)) for key in SETTING}
+    setting = setting_of(config)
     result: BenchResult = instantiate(config.bench).run(setting)
     print(markdown(result))
     print(f"verdicts and figures: {config.run_dir}")
     return result
+
+
+def setting_of(config: DictConfig) -> dict[str, Any]:
+    """What is measured: a bench goes on with the verdicts of another call if this is the same."""
+    setting = {key: _plain(OmegaConf.select(config, key)) for key in SETTING}
+    if model := (setting["judge"] or {}).get("model"):
+        setting["judge"]["model"] = {key: value for key, value in model.items() if key not in TRANSPORT}
+    return setting
 
 
 def _plain(part: DictConfig | None) -> Any:

@@ -161,11 +161,19 @@ class ServerModel:
                 f"judge {self.name!r} at {self._client.transport.where}: the server gives no log-probabilities. "
                 "Use judge.model.answers=schema, or generated"
             )
-        chances = {choice: math.exp(reply.top_logprobs.get(choice, -math.inf)) for choice in menu}
+        chances = {choice: _chance(choice, menu, reply.top_logprobs) for choice in menu}
         mass = sum(chances.values())
         if not mass >= self.min_choice_mass or mass == 0:
             return NoAnswer(f"the menu {'/'.join(menu)} holds only {mass:.2f} of the probability")
         return {choice: p / mass for choice, p in chances.items()}
+
+
+def _chance(choice: str, menu: Menu, logprobs: Mapping[str, float]) -> float:
+    """Probability that the reply begins with the choice: its own token's, or, where it is several tokens ("NA"), that of a
+    first one with which no other choice of the menu begins."""
+    others = [other for other in menu if other != choice]
+    begins = [t for t in logprobs if t and choice.startswith(t) and not any(other.startswith(t) for other in others)]
+    return sum(math.exp(logprobs[token]) for token in {choice, *begins} & set(logprobs))
 
 
 def _text(reply: Reply) -> str | NoAnswer:
