@@ -19,7 +19,7 @@ def measured(prompt: Prompt, *answers: tuple[str, bool]) -> Measured:
 
 
 def test_rows_and_pictures(tmp_path: Path) -> None:
-    prompts = [Prompt(f"edit/{n}", f"edit {n}", {}, WHITE) for n in range(4)]
+    prompts = [Prompt(f"edit/{n}", f"edit {n}", {"tag": "recolour"}, WHITE) for n in range(4)]
     record = HeldoutRecord(tmp_path, pictures=2, max_side=16)
     bad = [measured(p, ("instruction", False), ("preservation", True), ("preservation", False)) for p in prompts]
     record.add("before", "heldout", prompts, [WHITE] * 4, bad)

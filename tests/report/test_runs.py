@@ -210,9 +210,9 @@ def test_a_run_that_was_made_twice_is_named(tmp_path: Path) -> None:
 
 
 def test_verdict_pictures(tmp_path: Path) -> None:
-    folder = write_run(tmp_path / "run")
-    write(folder / "verdict_pictures" / "update_00010.json", {"update": 10, "pairs": [{"n": 2}]})
-    write(folder / "verdict_pictures" / "update_00000.json", {"update": 0, "pairs": [{"n": 1}]})
+    folder, whole = write_run(tmp_path / "run"), dict.fromkeys(page_verdicts.SHOWN)
+    write(folder / "verdict_pictures" / "update_00010.json", {"update": 10, "pairs": [{"n": 2, **whole}]})
+    write(folder / "verdict_pictures" / "update_00000.json", {"update": 0, "pairs": [{"n": 1, **whole}]})
     (folder / "verdict_pictures" / "update_00020.json").write_text("{", encoding="utf-8")
     wrong: list[str] = []
     pairs = page_verdicts.read(read_study(tmp_path).runs[0], wrong)

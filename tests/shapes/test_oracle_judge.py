@@ -120,7 +120,7 @@ def test_the_writer_knows_a_prompts_criteria() -> None:
     (text,), cost = JUDGE.writer.write([PROMPT])
     assert asked(text) == [SQUARE, CIRCLE, LEFT, TWO]
     assert cost.calls == 1
-    with pytest.raises(UserError, match="metadata"):
+    with pytest.raises(UserError, match="knows scenes and edits of the shapes world"):
         JUDGE.writer.write([Prompt("q", "a cat")])
 
 

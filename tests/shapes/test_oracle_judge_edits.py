@@ -79,5 +79,5 @@ def test_plans_and_rubrics() -> None:
 
 
 def test_a_prompt_of_another_world_is_named() -> None:
-    with pytest.raises(UserError, match=r"prompt 'x' \('add a hat'\) has neither"):
+    with pytest.raises(UserError, match=r"prompt 'x' \('add a hat'\) is neither"):
         JUDGE.score([Prompt("x", "add a hat", {}, RIGHT)], [RIGHT])

@@ -69,7 +69,8 @@ def stage(run_dir: Path, config: DictConfig) -> Stage:
 
 def objective(run_dir: Path) -> float | None:
     """Held-out strict accuracy after training, a share; None of a run that has no whole summary, or was not measured."""
-    strict = (_summary(run_dir) or {}).get("heldout_strict", {}).get("after")
+    summary = _summary(run_dir)
+    strict = summary["heldout_strict"].get("after") if summary else None
     return None if strict is None else float(strict)
 
 
@@ -79,7 +80,7 @@ def _summary(run_dir: Path) -> dict[str, Any] | None:
         summary = json.loads((run_dir / SUMMARY).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return summary if isinstance(summary, dict) and "heldout_strict" in summary else None
+    return summary if isinstance(summary, dict) and isinstance(summary.get("heldout_strict"), dict) else None
 
 
 def differences(run_dir: Path, config: DictConfig) -> dict[str, tuple[str, str]]:
