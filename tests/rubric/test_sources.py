@@ -54,6 +54,15 @@ def test_each_prompt_is_written_for_once(tmp_path: Path) -> None:
     assert (source.cost.calls, source.report.rubrics, source.failures) == (2, 2, 0)
 
 
+def test_a_writer_that_does_not_answer_is_asked_again(tmp_path: Path) -> None:
+    """A server that is away is no malformed reply, and leaves nothing in the store."""
+    judge: Any = ScriptedJudge(indifferent, ScriptedWriter(write=["", reply("p?")]))
+    source = PerPrompt(store=str(tmp_path))
+    assert source.rubrics([Prompt("1", "p")], judge) == [None]
+    assert (source.failures, source.report.unanswered, source.report.malformed) == (1, 1, 0)
+    assert questions(source.rubrics([Prompt("1", "p")], judge)) == [["p?"]]
+
+
 def test_a_source_image_makes_another_prompt(tmp_path: Path) -> None:
     """ "make it red" asks for something else of each picture."""
     writer = ScriptedWriter(write=[reply("one?"), reply("two?"), reply("none?")])
