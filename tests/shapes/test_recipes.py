@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from diffusers import FluxKontextPipeline, FluxPipeline
 from safetensors.torch import load_file
+from torch.utils.data import Dataset
 from transformers import AutoModelForImageTextToText
 
 from arr_rpo.commands.train import train
+from arr_rpo.shapes.judge_lessons import Lessons
 from arr_rpo.shapes.judge_parts import build_processor
 from arr_rpo.shapes.policy_parts import clip_tokenizer, words
 from arr_rpo.shapes.policy_recipe import Steps
@@ -58,8 +62,15 @@ def run(recipe: list[str], folder: Path, *more: str) -> None:
     train(configure([*recipe, *quiet, *more]))
 
 
-def _stop() -> int:
-    raise ConnectionAbortedError
+def _stopping(dataset: type[Dataset[Any]], stop_after: int) -> Callable[[Any, int], Any]:
+    whole = dataset.__getitem__
+
+    def item(self: Any, index: int) -> Any:
+        if index >= stop_after:
+            raise ConnectionAbortedError
+        return whole(self, index)
+
+    return item
 
 
 def test_tokens_have_the_same_numbers_each_time() -> None:
@@ -83,7 +94,8 @@ def test_a_recipe_writes_its_folder_and_resumes_to_the_same_weights(
 ) -> None:
     run(recipe, tmp_path / "whole")
     with monkeypatch.context() as patch, pytest.raises(ConnectionAbortedError):
-        patch.setattr(Steps, "__getitem__", lambda steps, index: index if index < stop_after else _stop())
+        dataset = Lessons if recipe is JUDGE else Steps
+        patch.setattr(dataset, "__getitem__", _stopping(dataset, stop_after))
         run(recipe, tmp_path / "stopped", "callbacks.checkpoint.every_seconds=0")
     run(recipe, tmp_path / "stopped", f"resume={tmp_path / 'stopped'}")
     whole, resumed = (load_file(tmp_path / name / weights) for name in ("whole", "stopped"))
@@ -94,3 +106,10 @@ def test_a_recipe_writes_its_folder_and_resumes_to_the_same_weights(
         assert pipeline.from_pretrained(tmp_path / "whole" / "policy", local_files_only=True).transformer is not None
     else:
         assert AutoModelForImageTextToText.from_pretrained(tmp_path / "whole" / "judge").config.model_type == "qwen3_vl"
+
+
+def test_lessons_composed_by_workers_are_the_same(tmp_path: Path) -> None:
+    run(JUDGE, tmp_path / "alone")
+    run(JUDGE, tmp_path / "helped", "module.workers=2")
+    alone, helped = (load_file(tmp_path / name / "judge" / "model.safetensors") for name in ("alone", "helped"))
+    assert all(torch.equal(alone[key], helped[key]) for key in alone)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from arr_rpo.data.prompts import read_prompts
 from arr_rpo.types import Prompt, UserError
@@ -32,25 +32,35 @@ class Updates(Dataset[tuple[int, tuple[Prompt, ...]]]):
 
 
 class ResumableLoader(DataLoader[Any]):
-    """Starts at the first update that is not done, which Lightning keeps in its checkpoints."""
+    """Starts at the first update that is not done, which Lightning keeps in its checkpoints.
 
-    def __init__(self, dataset: Dataset[Any]) -> None:
+    workers: processes that prepare items; their order is the same.
+    """
+
+    def __init__(self, dataset: Dataset[Any], workers: int = 0) -> None:
         super().__init__(dataset, batch_size=None)
+        self._workers = workers
         self._start = 0
         self._taken = 0
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         start, self._start = self._start, 0
         self._taken = start
-        for index in range(start, len(self.dataset)):  # type: ignore[arg-type]
+        rest = Subset(self.dataset, range(start, len(self.dataset)))  # type: ignore[arg-type]
+        prepared = DataLoader(rest, batch_size=None, num_workers=self._workers, collate_fn=_as_it_is)
+        for index, item in enumerate(prepared, start):
             self._taken = index + 1
-            yield self.dataset[index]
+            yield item
 
     def state_dict(self) -> dict[str, int]:
         return {"taken": self._taken}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         self._start = state["taken"]
+
+
+def _as_it_is(item: Any) -> Any:
+    return item
 
 
 class PromptDataModule(pl.LightningDataModule):

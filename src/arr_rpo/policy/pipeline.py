@@ -85,6 +85,8 @@ class PipelinePolicy(nn.Module):
             )
         if release_text_encoders and isinstance(adapter, Full):
             raise UserError("policy.release_text_encoders: a fully trained pipeline is saved whole, so its encoders must stay")
+        # Its gradients are NaN in bfloat16 on Hopper (pytorch/pytorch#196678; experiments/gpu). Other kernels take over.
+        torch.backends.cuda.enable_cudnn_sdp(False)
         self.pipe = load_pipeline(checkpoint, getattr(torch, dtype), load)
         for mend in after_load:
             mend(self.pipe)

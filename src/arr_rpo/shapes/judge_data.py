@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from transformers.vision_utils import get_vision_position_ids
 
 from arr_rpo.judge.forms import Form, pieces
 from arr_rpo.shapes import prompts
@@ -20,6 +21,7 @@ from arr_rpo.shapes.judge_parts import (
     END,
     IMAGE_PAD,
     IMAGE_TOKENS,
+    MERGE,
     USER,
     VISION_END,
     VISION_START,
@@ -178,31 +180,45 @@ class Conversation:
         self.weights += [weight] * len(tokens)
 
 
-def collate(conversations: Sequence[Conversation], image_token: int) -> dict[str, Tensor]:
-    """A right-padded batch for `Qwen3VLForConditionalGeneration`: input_ids, attention_mask (B, L), the patches, and and
-    beside them the loss weights (B, L)."""
-    length = max(len(c.tokens) for c in conversations)
-    ids = torch.zeros(len(conversations), length, dtype=torch.long)
-    weights = torch.zeros(len(conversations), length)
+def collate(rows: Sequence[tuple[Conversation, int, float]], image_token: int, rope: Callable[..., Any]) -> dict[str, Tensor]:
+    """A right-padded batch for `Qwen3VLForConditionalGeneration`, and beside its arguments loss weights (B, L) and roles (B,).
+
+    All pictures have one size, so what the model would work out picture by picture is given with them.
+
+    Args:
+        rows: conversations with the number of their role and the sum of its weights, by which theirs are divided.
+        rope: `Qwen3VLModel.get_rope_index`.
+    """
+    length = max(len(c.tokens) for c, _, _ in rows)
+    ids = torch.zeros(len(rows), length, dtype=torch.long)
+    weights = torch.zeros(len(rows), length)
     mask = torch.zeros_like(ids)
-    for row, c in enumerate(conversations):
+    for row, (c, _, total) in enumerate(rows):
         n = len(c.tokens)
-        ids[row, :n], weights[row, :n], mask[row, :n] = torch.tensor(c.tokens), torch.tensor(c.weights), 1
-    batch = {"input_ids": ids, "weights": weights, "attention_mask": mask}
-    pixels = [patches for c in conversations for patches in c.pixels]
-    if pixels:
-        batch["pixel_values"] = torch.cat(pixels).float()
-        side = int(pixels[0].shape[0] ** 0.5)
-        batch["image_grid_thw"] = torch.tensor([[1, side, side]] * len(pixels))
-        batch["mm_token_type_ids"] = (ids == image_token).int()
-    return batch
+        ids[row, :n], mask[row, :n] = torch.tensor(c.tokens), 1
+        weights[row, :n] = torch.tensor(c.weights) / total
+    batch = {"input_ids": ids, "attention_mask": mask, "weights": weights, "roles": torch.tensor([role for _, role, _ in rows])}
+    pixels = [patches for c, _, _ in rows for patches in c.pixels]
+    if not pixels:
+        return batch
+    patches = pixels[0].shape[0]
+    grid = torch.tensor([[1, int(patches**0.5), int(patches**0.5)]])
+    grids = grid.repeat(len(pixels), 1)
+    positions, _ = rope(ids, (ids == image_token).int(), image_grid_thw=grids, attention_mask=mask)
+    return batch | {
+        "position_ids": positions,
+        "pixel_values": torch.cat(pixels),
+        "image_grid_thw": grids,
+        "image_position_ids": get_vision_position_ids(grid, MERGE).repeat(len(pixels), 1),
+        "image_cu_seqlens": torch.tensor([0, patches * len(pixels)], dtype=torch.int32),  # see judge_parts.see_together
+    }
 
 
-def of_like_length(conversations: Sequence[Conversation], tokens: int) -> list[list[Conversation]]:
+def of_like_length(rows: Sequence[tuple[Conversation, int, float]], tokens: int) -> list[list[tuple[Conversation, int, float]]]:
     """Parts of at most `tokens` tokens with padding (or one conversation), sorted by length."""
-    parts: list[list[Conversation]] = []
-    for conversation in sorted(conversations, key=lambda c: -len(c.tokens)):
-        if not parts or len(parts[-1][0].tokens) * (len(parts[-1]) + 1) > tokens:
+    parts: list[list[tuple[Conversation, int, float]]] = []
+    for row in sorted(rows, key=lambda row: -len(row[0].tokens)):
+        if not parts or len(parts[-1][0][0].tokens) * (len(parts[-1]) + 1) > tokens:
             parts.append([])
-        parts[-1].append(conversation)
+        parts[-1].append(row)
     return parts

@@ -5,11 +5,20 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoTokenizer, Qwen2Tokenizer, Qwen2VLImageProcessorPil, Qwen3VLConfig, Qwen3VLForConditionalGeneration
+from torch import Tensor
+from transformers import (
+    AttentionInterface,
+    AutoTokenizer,
+    Qwen2Tokenizer,
+    Qwen2VLImageProcessorPil,
+    Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
+)
 
 from arr_rpo.judge.forms import example, grades, verdict
 from arr_rpo.judge.processor import Qwen3VLProcessor
@@ -32,6 +41,7 @@ USER, ASSISTANT, END = "<|user|>", "<|assistant|>", "<|im_end|>"
 VISION_START, IMAGE_PAD, VISION_END, VIDEO_PAD = "<|vision_start|>", "<|image_pad|>", "<|vision_end|>", "<|video_pad|>"
 PATCH, MERGE = 4, 2
 IMAGE_TOKENS = (IMAGE_SIZE // PATCH // MERGE) ** 2
+TOGETHER = "pictures_of_one_size"
 
 CHAT_TEMPLATE = (
     "{%- for message in messages -%}"
@@ -188,3 +198,22 @@ def build_model(processor: Qwen3VLProcessor) -> Qwen3VLForConditionalGeneration:
     model.generation_config.eos_token_id = processor.tokenizer.eos_token_id  # or generation would not know where to stop
     model.generation_config.pad_token_id = processor.tokenizer.pad_token_id
     return model
+
+
+def see_together(model: Qwen3VLForConditionalGeneration) -> None:
+    """Lets the model attend within each of its pictures, all of one size, at once; by itself it takes them one by one.
+
+    It must then be called with `image_cu_seqlens` of one segment. What is saved is not changed by this.
+    """
+    AttentionInterface.register(TOGETHER, _attend_together)
+    model.model.visual.config._attn_implementation = TOGETHER
+
+
+def _attend_together(
+    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: None, scaling: float, **_: Any
+) -> tuple[Tensor, None]:
+    """(1, heads, pictures * patches, width) each; attention within the pictures, as (1, pictures * patches, heads, width)."""
+    patches = (IMAGE_SIZE // PATCH) ** 2
+    q, k, v = (x[0].unflatten(1, (-1, patches)).transpose(0, 1) for x in (query, key, value))
+    seen = torch.nn.functional.scaled_dot_product_attention(q, k, v, scale=scaling)
+    return seen.transpose(1, 2).flatten(0, 1)[None], None

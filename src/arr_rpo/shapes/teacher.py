@@ -80,7 +80,7 @@ class Teacher:
         before, score = self.wording("score", edit=edit, prompt=text_of(metadata, rng))
         conversation = self.describing(picture, source=group.source, before=before)
         general_ones, mine = anyone(metadata), own(metadata)
-        for role in rng.choice(5, size=turns, p=(0.36, 0.05, 0.03, 0.12, 0.44)):
+        for role in rng.choice(5, size=turns, p=(0.26, 0.06, 0.05, 0.15, 0.48)):
             if role == 0:
                 question_text, answer = look_up(picture.things, rng)
                 conversation.user(question_text)
@@ -110,7 +110,7 @@ class Teacher:
         """Two pictures of a prompt in a role that looks at two. Where neither is better there is nothing to explain."""
         chosen, better = self._choose(group, rng)
         explaining = [self._write_pair, self._write_general, self._refine]
-        role = int(rng.choice(6, p=(0.60, 0.10, 0.08, 0.08, 0.06, 0.08)))
+        role = int(rng.choice(6, p=(0.42, 0.12, 0.12, 0.12, 0.06, 0.16)))
         if role >= 3 and better is not None:
             return explaining[role - 3](group, chosen, better, rng)
         judging = {1: self._compare, 2: self._plan}.get(role, self._compare_by_rubric)
@@ -212,9 +212,9 @@ class Teacher:
     # -- no candidates ------------------------------------------------------------------------------------------------
 
     def writing(self, group: Group, rng: Rng) -> Conversation:
-        """The rubric, as JSON, of an edit with its source as it is shown to a judge, or of a prompt; or, one in four, criteria
+        """The rubric, as JSON, of an edit with its source as it is shown to a judge, or of a prompt; or, two in five, criteria
         to be structured."""
-        if rng.random() < 0.25:
+        if rng.random() < 0.4:
             return self._structuring(rng)
         edit = is_edit(group.metadata)
         metadata = group.metadata if edit else random_prompt(rng)
