@@ -76,4 +76,4 @@ def judge() -> VLMJudge:
 @pytest.fixture(scope="session")
 def roles() -> VLMJudge:
     """The embedded judge that knows every role."""
-    return make_judge("judge=shapes_roles")
+    return make_judge("judge=shapes")

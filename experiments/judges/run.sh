@@ -5,7 +5,7 @@
 set -euo pipefail
 out=$1 second=$2 parts=${3:-cost protocols rubrics kinds transfer criteria seeds}
 python=${PYTHON:-python}
-bench="$python evaluate.py -m task=judge judge=shapes_roles num_threads=1 bench.progress=false preferences=shapes_policy"
+bench="$python evaluate.py -m task=judge num_threads=1 bench.progress=false preferences=shapes_policy"
 store="rubric.store=$out/store"
 mkdir -p "$out"
 
@@ -62,7 +62,7 @@ seeds() { # accuracy against the number of pairs that the rubric is written from
 
 transfer() { # rubrics of one judge in the hands of another
   local writer reader
-  checkpoint() { [ "$1" = first ] && echo shapes_roles || echo "$second"; }
+  checkpoint() { [ "$1" = first ] && echo shapes || echo "$second"; }
   for writer in first second; do
     once "transfer_$writer" $python rubrics.py rubric=global prompts=shapes/heldout limit=1 $store \
       judge.model.checkpoint="$(checkpoint $writer)" export="$out/transfer_$writer"

@@ -13,5 +13,5 @@ from tests.judge.serving.launch import served
 @pytest.fixture(scope="session")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """`transformers serve` of the embedded judge."""
-    with served(EMBEDDED["shapes_roles"], tmp_path_factory.mktemp("serve")) as base_url:
+    with served(EMBEDDED["shapes"], tmp_path_factory.mktemp("serve")) as base_url:
         yield base_url

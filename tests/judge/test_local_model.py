@@ -32,7 +32,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     made = {name: tmp_path_factory.mktemp(name) for name in TWINS}
     for name, folder in made.items():
         TWINS[name](folder)
-    return {**made, "shapes": EMBEDDED["shapes_roles"]}
+    return {**made, "shapes": EMBEDDED["shapes"]}
 
 
 def make(name: str, folder: Path, *changes: str) -> LocalModel:

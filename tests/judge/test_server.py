@@ -41,7 +41,7 @@ from tests.judge.serving.wire import Response, completion, free_port, serving
 
 @pytest.fixture(scope="module")
 def local() -> Any:
-    config = configure(["experiment=t2i_rpo", "judge=shapes_roles", "judge.model.answers=generated"])
+    config = configure(["experiment=t2i_rpo", "judge=shapes", "judge.model.answers=generated"])
     return instantiate(config.judge.model)
 
 
@@ -55,7 +55,7 @@ class TestAgainstTheModelInProcess:
             [user("image A.", A, "image B.", B, "which image is better, A or B?")],
             [user("prompt: a photo of a red circle. write a rubric.")],
         ]
-        there, cost = make_model(real, model=str(EMBEDDED["shapes_roles"])).generate(asked, 64)
+        there, cost = make_model(real, model=str(EMBEDDED["shapes"])).generate(asked, 64)
         here, cost_here = local.generate(asked, 64)
         assert there == [text or there[i] for i, text in enumerate(here)]
         assert any(there)
@@ -63,7 +63,7 @@ class TestAgainstTheModelInProcess:
 
     def test_verdicts(self, real: str, local: Any) -> None:
         """Outcomes, probabilities, and the words that were no answer. Only the server says that a form was cut off."""
-        far, near = make_judge(make_model(real, model=str(EMBEDDED["shapes_roles"]), max_form_tokens=160)), make_judge(local)
+        far, near = make_judge(make_model(real, model=str(EMBEDDED["shapes"]), max_form_tokens=160)), make_judge(local)
         pairs, both, questions = [(A, B), (B, A), (DRAWINGS[2], DRAWINGS[3])], [PROMPT] * 2, [QUESTIONS[0]] * 2
         for ask in (
             lambda judge: [(v.reason, v.outcome, v.p_a, v.checks) for v in judge.compare([PROMPT] * 3, pairs, [RUBRIC] * 3)],

@@ -34,11 +34,11 @@ class TestFaults:
 
     def texts(self, real: str, *faults: Response, n: int = 1, **changes: Any) -> tuple[list[str | NoAnswer], Any]:
         with serving(then(*faults, last=passed_on(real))) as (url, seen):
-            replies, _ = make_model(url, model=str(EMBEDDED["shapes_roles"]), **changes).generate(conversations(n), 24)
+            replies, _ = make_model(url, model=str(EMBEDDED["shapes"]), **changes).generate(conversations(n), 24)
         return replies, seen
 
     def expected(self, real: str, n: int = 1) -> list[str | NoAnswer]:
-        return make_model(real, model=str(EMBEDDED["shapes_roles"])).generate(conversations(n), 24)[0]
+        return make_model(real, model=str(EMBEDDED["shapes"])).generate(conversations(n), 24)[0]
 
     def test_connection_refused(self) -> None:
         url = f"http://127.0.0.1:{free_port()}/v1"
@@ -203,7 +203,7 @@ class TestFaults:
         assert "cut off" in str(slots)
 
     def test_the_real_server_cuts_a_form(self, real: str) -> None:
-        [slots], cost = make_model(real, model=str(EMBEDDED["shapes_roles"]), max_form_tokens=1).fill(conversations(1), [FORM])
+        [slots], cost = make_model(real, model=str(EMBEDDED["shapes"]), max_form_tokens=1).fill(conversations(1), [FORM])
         assert isinstance(slots, NoAnswer)
         assert "cut off" in str(slots)
         assert cost[0].calls == 1
@@ -223,7 +223,7 @@ class TestFaults:
         first.start()
         second.start()
         try:
-            model = make_model(f"http://127.0.0.1:{port}/v1", model=str(EMBEDDED["shapes_roles"]), retries=5, first_wait=0.1)
+            model = make_model(f"http://127.0.0.1:{port}/v1", model=str(EMBEDDED["shapes"]), retries=5, first_wait=0.1)
             replies, _ = model.generate(conversations(8), 24)
         finally:
             done.set()

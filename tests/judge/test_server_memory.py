@@ -34,7 +34,7 @@ class TestCache:
     def test_after_a_restart_nothing_is_asked_again(self, real: str, tmp_path: Path) -> None:
         """The server dies half way through ten conversations; the run stops, is started again, and asks the rest."""
         port = free_port()
-        asked = {"model": str(EMBEDDED["shapes_roles"]), "cache_dir": str(tmp_path), "concurrency": 1}
+        asked = {"model": str(EMBEDDED["shapes"]), "cache_dir": str(tmp_path), "concurrency": 1}
         with serving(then(*[passed_on(real)] * 4, last=lambda *_: DIES), port) as (url, seen):
             with pytest.raises(UserError) as caught:
                 make_model(url, **asked).generate(conversations(10), 24)
@@ -45,7 +45,7 @@ class TestCache:
             assert len(seen.chats) == 6
             again, _ = make_model(url, **asked).generate(conversations(10), 24)
             assert len(seen.chats) == 6
-        assert replies == again == make_model(real, model=str(EMBEDDED["shapes_roles"])).generate(conversations(10), 24)[0]
+        assert replies == again == make_model(real, model=str(EMBEDDED["shapes"])).generate(conversations(10), 24)[0]
 
     def test_a_folder_at_home(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HOME", str(tmp_path))
@@ -125,7 +125,7 @@ class TestCache:
 class TestRecording:
     def test_a_recorded_run_needs_no_server(self, real: str, tmp_path: Path) -> None:
         """With a failed attempt in it, and with replies that came from the cache."""
-        asked = {"model": str(EMBEDDED["shapes_roles"]), "concurrency": 2}
+        asked = {"model": str(EMBEDDED["shapes"]), "concurrency": 2}
         with serving(then(error(500, "once"), last=passed_on(real))) as (url, _):
             make_model(url, cache_dir=str(tmp_path / "cache"), **asked).generate(conversations(2), 24)
             model = make_model(url, cache_dir=str(tmp_path / "cache"), record_dir=str(tmp_path / "record"), **asked)

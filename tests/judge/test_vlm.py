@@ -162,7 +162,7 @@ def test_an_answer_outside_the_menu_is_a_failure_not_a_number() -> None:
     [answer] = strict.check([PROMPT], [RED_CIRCLE], ["is there a red circle?"])
     assert answer.p_yes is None
     assert answer.reason
-    roles = make_judge("judge=shapes_roles", "judge.model.min_choice_mass=1.1")
+    roles = make_judge("judge=shapes", "judge.model.min_choice_mass=1.1")
     [critique] = roles.critique([PROMPT], [RED_CIRCLE], general.DIMENSIONS)
     assert critique.value is None
 

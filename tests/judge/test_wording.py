@@ -49,7 +49,7 @@ def test_a_role_without_a_text_cannot_be_asked(tmp_path: Path) -> None:
     wording = Wording(a_style(tmp_path / "mine", *CORE))
     assert wording.say("write", prompt="x") == "write: x"
     for ask in (lambda: wording("plan", prompt="x"), lambda: wording.digest("plan")):
-        with pytest.raises(UserError, match=r"no text for the role 'plan'.*default, shapes_roles \(judge=shapes_roles"):
+        with pytest.raises(UserError, match=r"no text for the role 'plan'.*default, shapes \(judge=shapes"):
             ask()
 
 
@@ -98,7 +98,7 @@ def test_every_file_is_a_role_and_editing_differs_where_a_picture_is_spoken_of()
     shown = {role for role in ROLES if "image" in _read("default", role) and role not in ("describe", "label", "structure")}
     assert {path.stem for path in (FOLDER / "default" / "edit").iterdir()} == {*EDITED, *shown} - {"grade"}
     taught = set(ROLES) - {"refine_prompt"}  # what a small model was not: to write free text
-    for style, roles in (("default", ROLES), ("shapes_roles", taught), ("shapes", CORE)):
+    for style, roles in (("default", ROLES), ("shapes", taught), ("shapes", CORE)):
         assert {path.stem for path in (FOLDER / style).glob("*.txt")} == set(roles)
     assert set(EDITING) == {*EDITED, *ROLES}
 
@@ -259,7 +259,7 @@ def test_grades_are_asked_for_after_the_critique() -> None:
 
 
 @pytest.mark.parametrize("describe", [False, True])
-@pytest.mark.parametrize("style", ["default", "shapes_roles"])
+@pytest.mark.parametrize("style", ["default", "shapes"])
 def test_a_judge_is_never_told_what_people_prefer(style: str, describe: bool) -> None:
     judge, model = judge_of(style, describe=describe)
     prompts = [Prompt("1", "a cat")]
@@ -299,8 +299,8 @@ def test_a_prompt_writer_is_told_what_was_drawn_and_what_is_wrong_with_it(edit: 
 
 
 def test_who_was_not_taught_to_write_prompts_says_so_without_naming_a_judge_that_was_not_either() -> None:
-    judge, model = judge_of("shapes_roles")
-    with pytest.raises(UserError, match=r"'shapes_roles' has no text for the role 'refine_prompt'.*wordings default, or add"):
+    judge, model = judge_of("shapes")
+    with pytest.raises(UserError, match=r"'shapes' has no text for the role 'refine_prompt'.*wordings default, or add"):
         judge.writer.refine_prompt([Prompt("1", "a cat")], ["a cat"], [A], ["no cat"], 321)
     assert model.asked == []
 

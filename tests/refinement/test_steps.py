@@ -91,9 +91,9 @@ def test_judges_that_write_no_prompts_are_refused() -> None:
     rewrite.check(ScriptedJudge([], Writer()))
     with pytest.raises(UserError, match="'oracle' writes no prompts"):
         rewrite.check(OracleJudge())
-    with pytest.raises(UserError, match=r"'shapes_roles' has no text for the role 'refine_prompt'"):
-        rewrite.check(make_judge("judge=shapes_roles"))
-    rewrite.check(make_judge("judge=shapes_roles", "judge.wording=default"))
+    with pytest.raises(UserError, match=r"'shapes' has no text for the role 'refine_prompt'"):
+        rewrite.check(make_judge("judge=shapes"))
+    rewrite.check(make_judge("judge=shapes", "judge.wording=default"))
     with pytest.raises(UserError, match="max_characters=0"):
         Rewrite(max_characters=0)
 

@@ -58,7 +58,7 @@ def report(config: DictConfig) -> str:
     """
     model = instantiate(config.judge.get("model"))
     if not isinstance(model, LocalModel):
-        raise UserError("judge_cost measures local models: give judge=shapes_roles, qwen3_vl or qwen25_vl")
+        raise UserError("judge_cost measures local models: give judge=shapes, qwen3_vl or qwen25_vl")
     prompt, images, rubric = candidates(config.seed, config.candidates, config.image_size)
     return "\n\n".join(
         [

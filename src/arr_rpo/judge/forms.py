@@ -1,4 +1,4 @@
-"""Reply forms: a JSON object whose leaves are menus of choices, lines of text with menus in them, or one bare menu.
+"""Reply forms: a JSON object whose leaves are menus of choices, or one bare menu.
 
 One definition serves every kind of judge. A local model fills the slots by the probabilities it gives to the choices
 (`pieces`); a server is held to the form by its JSON schema (`schema`); what comes back as text is read strictly (`read`).
@@ -7,16 +7,14 @@ One definition serves every kind of judge. A local model fills the slots by the 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from arr_rpo.strict_json import decode, short
 
 Menu: TypeAlias = tuple[str, ...]
 Piece: TypeAlias = "str | Menu"
-Form: TypeAlias = "Menu | Lines | Mapping[str, Form]"
+Form: TypeAlias = "Menu | Mapping[str, Form]"
 Slots: TypeAlias = "list[dict[str, float]]"  # for each slot of a form, the probability of each choice
 
 YES_NO: Menu = ("yes", "no")
@@ -25,13 +23,6 @@ GRADES: Menu = ("1", "2", "3", "4", "5")
 DIMENSION_GRADES: Menu = ("1", "2", "3", "4", "NA")
 JSON_SPACE = " \t\r\n"
 MOST_COUNTED = 9  # more would not be one token
-
-
-@dataclass(frozen=True)
-class Lines:
-    """A reply that is no JSON: fixed texts and menus in turn."""
-
-    parts: tuple[Piece, ...]
 
 
 class NoAnswer(Exception):  # noqa: N818 - what a judge may say, not what a program did wrong
@@ -46,19 +37,6 @@ def verdict(questions: Sequence[str]) -> Form:
     return {"criteria": checked, **met, "better": A_B}
 
 
-def verdict_lines(questions: Sequence[str]) -> Form:
-    """As `verdict`, for models that were taught to answer in lines: "1. is there a star? A:yes B:no", ..., "better:A"."""
-    parts: list[Piece] = []
-    for number, question in enumerate(questions, start=1):
-        parts += [f"{number}. {question} A:", YES_NO, " B:", YES_NO, "\n"]
-    tally: Menu = tuple(str(n) for n in range(len(questions) + 1))
-    met: list[Piece] = ["score A:", tally, " B:", tally, "\n"] if len(questions) <= MOST_COUNTED else []
-    return Lines((*parts, *met, "better:", A_B))
-
-
-VERDICTS = {"json": verdict, "lines": verdict_lines}
-
-
 def grades(dimensions: Sequence[str]) -> Form:
     """A grade of 1 to 4 in each dimension, NA where it does not apply, then an overall one."""
     return {**dict.fromkeys(dimensions, DIMENSION_GRADES), "overall": DIMENSION_GRADES[:-1]}
@@ -69,7 +47,7 @@ def pieces(form: Form) -> list[Piece]:
     if isinstance(form, tuple):
         return [form]
     joined: list[Piece] = []
-    for piece in form.parts if isinstance(form, Lines) else _json_pieces(form):
+    for piece in _json_pieces(form):
         if isinstance(piece, str) and joined and isinstance(joined[-1], str):
             joined[-1] += piece
         else:
@@ -81,7 +59,6 @@ def _json_pieces(form: Form) -> Iterator[Piece]:
     if isinstance(form, tuple):
         yield from ('"', form, '"')
         return
-    assert not isinstance(form, Lines)  # lines stand alone, never inside JSON
     for index, (key, value) in enumerate(form.items()):
         yield ("," if index else "{") + json.dumps(key, ensure_ascii=False) + ":"
         yield from _json_pieces(value)
@@ -106,8 +83,6 @@ def schema(form: Form) -> dict[str, Any]:
     """The JSON schema of a reply, for servers that decode by one."""
     if isinstance(form, tuple):
         return {"type": "string", "enum": list(form)}
-    if isinstance(form, Lines):
-        return {"type": "string", "pattern": f"^{_pattern(form)}$"}
     return {
         "type": "object",
         "properties": {key: schema(value) for key, value in form.items()},
@@ -124,8 +99,6 @@ def read(form: Form, reply: str) -> Slots:
     """
     if isinstance(form, tuple):
         return [_chosen(form, reply.strip(JSON_SPACE), reply)]
-    if isinstance(form, Lines):
-        return _read_lines(form, reply)
     try:
         data = decode(reply)
     except ValueError as error:
@@ -137,7 +110,6 @@ def _read(form: Form, data: Any, reply: str) -> Iterator[dict[str, float]]:
     if isinstance(form, tuple):
         yield _chosen(form, data, reply)
         return
-    assert not isinstance(form, Lines)
     if not isinstance(data, dict):
         raise NoAnswer(f"{type(data).__name__} where an object with {', '.join(form)} is wanted: {short(reply)}")
     if missing := [key for key in form if key not in data]:
@@ -146,18 +118,6 @@ def _read(form: Form, data: Any, reply: str) -> Iterator[dict[str, float]]:
         raise NoAnswer(f"{short(unknown[0])!r} was not asked for: {short(reply)}")
     for key, value in form.items():
         yield from _read(value, data[key], reply)
-
-
-def _read_lines(form: Lines, reply: str) -> Slots:
-    if not (match := re.fullmatch(_pattern(form), reply.strip(JSON_SPACE))):
-        raise NoAnswer(f"not the lines {short(example(form))!r}: {short(reply)}")
-    return [_chosen(menu, choice, reply) for menu, choice in zip(menus(form), match.groups(), strict=True)]
-
-
-def _pattern(form: Lines) -> str:
-    return "".join(
-        re.escape(piece) if isinstance(piece, str) else f"({'|'.join(map(re.escape, piece))})" for piece in pieces(form)
-    )
 
 
 def _chosen(menu: Menu, choice: Any, reply: str) -> dict[str, float]:

@@ -14,7 +14,7 @@ from arr_rpo.judge.processor import PROCESSORS
 from arr_rpo.types import UserError
 
 _WEIGHTS = Path(__file__).parents[1] / "shapes" / "weights"
-EMBEDDED = {"shapes": _WEIGHTS / "judge", "shapes_roles": _WEIGHTS / "judge_roles"}
+EMBEDDED = {"shapes": _WEIGHTS / "judge"}
 LOADS = ("none", "int8", "nf4")
 
 

@@ -8,10 +8,10 @@ from PIL.Image import Image
 
 from arr_rpo.judge.asking import Asker, Conversation, Model, assistant, user
 from arr_rpo.judge.base import Pair, settle
-from arr_rpo.judge.forms import A_B, GRADES, VERDICTS, YES_NO, Form, Menu, NoAnswer, Slots, example, grades
+from arr_rpo.judge.forms import A_B, GRADES, YES_NO, Form, Menu, NoAnswer, Slots, example, grades, verdict
 from arr_rpo.judge.wording import render
 from arr_rpo.judge.writer import VLMWriter
-from arr_rpo.types import Answer, Cost, CriterionCheck, Critique, Outcome, Prompt, Rubric, Score, UserError, Verdict
+from arr_rpo.types import Answer, Cost, CriterionCheck, Critique, Outcome, Prompt, Rubric, Score, Verdict
 
 
 class VLMJudge:
@@ -21,7 +21,6 @@ class VLMJudge:
         model: `judge.local_model.LocalModel`, or `judge.server.ServerModel`.
         wording: the texts it is asked with (`judge/wordings`).
         describe: whether it describes each image before it is asked about it.
-        reply: how it says a verdict by a rubric, `json` or `lines` (`judge/forms.py`).
         tie_margin: distance from one half within which a pair is a tie.
     """
 
@@ -31,16 +30,13 @@ class VLMJudge:
         model: Model,
         wording: str,
         describe: bool,
-        reply: str,
         tie_margin: float,
         max_description_tokens: int,
         max_critique_tokens: int,
         max_rubric_tokens: int,
     ) -> None:
         self.asker = Asker(model, wording, describe=describe, max_description_tokens=max_description_tokens)
-        if reply not in VERDICTS:
-            raise UserError(f"judge.reply={reply!r} is none of {', '.join(VERDICTS)}")
-        self.tie_margin, self._form = tie_margin, VERDICTS[reply]
+        self.tie_margin = tie_margin
         self._max_critique, self._max_rubric = max_critique_tokens, max_rubric_tokens
         self.name, self.revision = model.name, model.revision()
         self.writer = VLMWriter(self.asker, self.revision, max_rubric_tokens)
@@ -50,7 +46,7 @@ class VLMJudge:
         looking = self.asker.look(prompts, [image for pair in pairs for image in pair])
         conversations, forms = [], []
         for prompt, (a, b), rubric in zip(prompts, pairs, rubrics, strict=True):
-            form: Form = self._form([c.question for c in rubric.criteria]) if rubric else A_B
+            form: Form = verdict([c.question for c in rubric.criteria]) if rubric else A_B
             role, fields = ("compare_rubric", {"rubric": render(rubric)}) if rubric else ("compare", {})
             for order in ((a, b), (b, a)):
                 conversations.append(self.asker.conversation(role, prompt, order, form=example(form), **fields))

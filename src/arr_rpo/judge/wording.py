@@ -36,8 +36,8 @@ class _Fields(string.Formatter):
 
 
 class Wording:
-    """The texts of one style (`shapes` and `shapes_roles` for the embedded judges, `default` for large models, or a folder of
-    yours). A model without some of the other roles has no text for them, and cannot be asked in them.
+    """The texts of one style (`shapes` for the embedded judge, `default` for large models, or a folder of yours). A model
+    without some of the other roles has no text for them, and cannot be asked in them.
 
     A sub-folder `edit` holds those that differ where an image is an edit of a source.
     """
@@ -100,10 +100,9 @@ class Wording:
             return self._edit[role]
         if role not in self._texts:
             having = [p.name for p in sorted(FOLDER.iterdir()) if (p / f"{role}.txt").is_file()]
-            embedded = " (judge=shapes_roles is the embedded one)" if "shapes_roles" in having else ""
             raise UserError(
                 f"judge wording {self.style!r} has no text for the role {role!r}, which its model was not taught: use a judge "
-                f"with one of the wordings {', '.join(having)}{embedded}, or add {role}.txt"
+                f"with one of the wordings {', '.join(having)}, or add {role}.txt"
             )
         return self._texts[role]
 

@@ -71,7 +71,7 @@ def themes_json(questions: Sequence[str]) -> str:
 
 def _corpus() -> Iterator[str]:
     """Text with every word, in every place it can stand."""
-    wording, rng = Wording("shapes_roles"), np.random.default_rng(0)
+    wording, rng = Wording("shapes"), np.random.default_rng(0)
     for index in range(3000):
         metadata = prompts.random_metadata(TAGS[index % len(TAGS)], rng)
         questions = [(q.kind, str(q)) for q in questions_of(metadata)]

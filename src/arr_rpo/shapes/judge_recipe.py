@@ -1,6 +1,6 @@
 """Recipe of the embedded judge: reasoning on text first, then eyes, then all roles on drawings and the policy's samples.
 
-`python train.py experiment=shapes_judge` runs it. The model card in `shapes/weights/judge_roles` says how what ships was made.
+`python train.py experiment=shapes_judge` runs it. The model card in `shapes/weights/judge` says how what ships was made.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ class Teacher:
 
     def __init__(self, processor: Qwen3VLProcessor) -> None:
         self.tokenizer = tokenizer = processor.tokenizer
-        self.wording = Wording("shapes_roles")
+        self.wording = Wording("shapes")
         tokens = (USER, ASSISTANT, END, VISION_START, IMAGE_PAD, VISION_END)
         self._ids = {token: tokenizer.convert_tokens_to_ids(token) for token in tokens}
         self._encode = functools.lru_cache(maxsize=200_000)(lambda text: tokenizer(text).input_ids)
