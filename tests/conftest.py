@@ -71,9 +71,3 @@ def make_judge(*overrides: str) -> VLMJudge:
 @pytest.fixture(scope="session")
 def judge() -> VLMJudge:
     return make_judge()
-
-
-@pytest.fixture(scope="session")
-def roles() -> VLMJudge:
-    """The embedded judge that knows every role."""
-    return make_judge("judge=shapes")

@@ -34,8 +34,8 @@ def test_arms_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     main([str(tmp_path), "--against", "reward=rubric", "--csv", str(tmp_path / "all.csv")])
     out = capsys.readouterr().out
     assert "| reward=rubric | 4 | 0.500 (0.100 to 0.900) |" in out
-    assert out.count("| 12.5 |") == 1  # half right at four calls each
-    assert out.count("| 18.8 |") == 1
+    assert out.count("| 12.5 (2.5 to 22.5) |") == 1  # half right at four calls each
+    assert out.count("| 18.8 (2.5 to 22.5) |") == 1
     assert "| reward=scalar | 4 | +0.250 |" in out  # one more of four
     rows = list(csv.DictReader((tmp_path / "all.csv").open()))
     assert {(r["arm"], r["value"]) for r in rows if r["figure"] == "accuracy"} == {

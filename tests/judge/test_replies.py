@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -21,12 +20,9 @@ from arr_rpo.judge.forms import (
     NoAnswer,
     grades,
     menus,
-    outline,
     pieces,
     read,
-    schema,
     verdict,
-    verdict_lines,
 )
 
 QUESTIONS = ("is there a red circle?", 'does the sign say "STOP"?', "steht links ein Stuhl, rechts ein Tisch? — 左に椅子?")
@@ -347,49 +343,3 @@ def test_anything_in_the_place_of_a_choice_is_no_answer(form: Form, value: Any, 
 @given(form=st.sampled_from([*FORMS.values()]), value=ANYTHING)
 def test_any_other_json_is_no_answer(form: Form, value: Any) -> None:
     is_no_answer(form, json.dumps(value))
-
-
-class TestLines:
-    """Verdicts of models that answer in lines."""
-
-    FORM = verdict_lines(["is there a red circle?", "is it (really) a*b?"])
-    REPLY = "1. is there a red circle? A:yes B:no\n2. is it (really) a*b? A:no B:no\nscore A:1 B:0\nbetter:A"
-
-    def test_they_are_filled_and_read(self) -> None:
-        choices = iter(["yes", "no", "no", "no", "1", "0", "A"])
-        assert written(self.FORM, lambda menu: next(choices)) == self.REPLY
-        slots = read(self.FORM, f"{self.REPLY}\n")
-        assert [max(slot, key=slot.__getitem__) for slot in slots] == ["yes", "no", "no", "no", "1", "0", "A"]
-        assert all(sum(slot.values()) == 1 for slot in slots)
-
-    def test_they_ask_what_the_json_asks(self) -> None:
-        """In the same order, so that a verdict is made of either."""
-        for n in (1, 9, 12):
-            questions = [f"is it so ({i})?" for i in range(n)]
-            assert menus(verdict_lines(questions)) == menus(verdict(questions))
-        assert outline(self.FORM) == outline(verdict_lines(["x?", "y?"]))
-
-    def test_a_server_can_be_held_to_them(self) -> None:
-        pattern = schema(self.FORM)["pattern"]
-        assert re.search(pattern, self.REPLY)
-        assert not re.search(pattern, self.REPLY + ".")
-
-    @pytest.mark.parametrize(
-        "spoil",
-        [
-            lambda r: "",
-            lambda r: r[:-1],
-            lambda r: r + "B",
-            lambda r: r.replace("A:yes", "A:maybe"),
-            lambda r: r.replace("red", "blue"),
-            lambda r: r.replace("1. ", "", 1),
-            lambda r: r.replace("score A:1", "score A:3"),
-            lambda r: r.replace("a*b", "aab"),
-            lambda r: "\n".join(reversed(r.splitlines())),
-            lambda r: f"Of course!\n{r}",
-            lambda r: r + "\n" + r,
-            lambda r: r.upper(),
-        ],
-    )
-    def test_nothing_is_repaired(self, spoil: Callable[[str], str]) -> None:
-        is_no_answer(self.FORM, spoil(self.REPLY))

@@ -41,7 +41,7 @@ from tests.judge.serving.wire import Response, completion, free_port, serving
 
 @pytest.fixture(scope="module")
 def local() -> Any:
-    config = configure(["experiment=t2i_rpo", "judge=shapes", "judge.model.answers=generated"])
+    config = configure(["experiment=t2i_rpo", "judge.model.answers=generated"])
     return instantiate(config.judge.model)
 
 

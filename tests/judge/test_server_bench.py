@@ -25,11 +25,11 @@ def bench(folder: Path, judge: VLMJudge, reward: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("reward", ["rubric", "checklist", "rational"])
 def test_the_bench_says_the_same_of_a_judge_here_and_there(real: str, reward: str, tmp_path: Path) -> None:
-    local = instantiate(configure(["experiment=t2i_rpo", "judge=shapes", "judge.model.answers=generated"]).judge.model)
+    local = instantiate(configure(["experiment=t2i_rpo", "judge.model.answers=generated"]).judge.model)
     near = bench(tmp_path / "near", make_judge(local), reward)
     far = bench(tmp_path / "far", make_judge(make_model(real, model=str(EMBEDDED["shapes"]), concurrency=8)), reward)
     assert len(near) == 16
-    assert sum(row["outcome"] != "failed" for row in near) >= 4
+    assert not any(row["outcome"] == "failed" for row in near)
     for here, there in zip(near, far, strict=True):
         assert [here[key] for key in ("id", "outcome", "p_a", "checks")] == [
             there[key] for key in ("id", "outcome", "p_a", "checks")

@@ -208,6 +208,11 @@ class TestKey:
             make_model("http://127.0.0.1:1/v1", api_key_env="JUDGE_KEY")
         assert KEY not in str(caught.value)
 
+    def test_a_key_given_for_its_name_is_not_repeated(self) -> None:
+        with pytest.raises(UserError, match="take it out of the config") as caught:
+            make_model("http://127.0.0.1:1/v1", api_key_env=KEY)
+        assert KEY not in str(caught.value)
+
     def test_none_in_the_address(self) -> None:
         with pytest.raises(UserError, match=r"judge\.model.api_key_env") as caught:
             make_model(f"http://me:{KEY}@127.0.0.1:1/v1")

@@ -103,10 +103,10 @@ def _labelled(number: int, seed: int) -> list[Preference]:
     return pairs
 
 
-def test_what_it_writes_from_a_pair_explains_the_preference(roles: VLMJudge) -> None:
+def test_what_it_writes_from_a_pair_explains_the_preference(judge: VLMJudge) -> None:
     """Of 60 pairs, criteria that are the prompt's own, which the judge cannot copy from anywhere but the prompt."""
     pairs = _labelled(60, 6)
-    replies, _ = roles.writer.write_from_pairs(pairs, general=False)
+    replies, _ = judge.writer.write_from_pairs(pairs, general=False)
     own = []
     for pair, reply in zip(pairs, replies, strict=True):
         questions = {str(q) for q in questions_of(pair.prompt.metadata)}
@@ -114,11 +114,11 @@ def test_what_it_writes_from_a_pair_explains_the_preference(roles: VLMJudge) -> 
     assert sum(own) / len(own) >= 0.8
 
 
-def test_a_plan_names_what_differs(roles: VLMJudge) -> None:
+def test_a_plan_names_what_differs(judge: VLMJudge) -> None:
     """Of 60 pairs, the planned questions on which the oracle sees a difference; the order of a pair is not to matter much."""
     pairs = _labelled(60, 7)
     prompts = [p.prompt for p in pairs]
-    plans, _ = roles.plan(prompts, [(p.a, p.b) for p in pairs])
+    plans, _ = judge.plan(prompts, [(p.a, p.b) for p in pairs])
     split = []
     for pair, plan in zip(pairs, plans, strict=True):
         things_a, things_b = oracle.detect(pair.a), oracle.detect(pair.b)
@@ -134,8 +134,8 @@ def _questions(reply: str) -> list[str]:
         return []
 
 
-def test_a_critique_comes_before_the_grades(roles: VLMJudge) -> None:
-    right, wrong = roles.critique([PROMPT, PROMPT], [RED_CIRCLE, BLUE_STARS], general.DIMENSIONS)
+def test_a_critique_comes_before_the_grades(judge: VLMJudge) -> None:
+    right, wrong = judge.critique([PROMPT, PROMPT], [RED_CIRCLE, BLUE_STARS], general.DIMENSIONS)
     assert right.text == "objects: right. colors: right. numbers: right. positions: NA. extras: nothing."
     assert wrong.text.startswith("objects: no circle.")
     assert right.dimensions["positions"] is None
@@ -162,8 +162,8 @@ def test_an_answer_outside_the_menu_is_a_failure_not_a_number() -> None:
     [answer] = strict.check([PROMPT], [RED_CIRCLE], ["is there a red circle?"])
     assert answer.p_yes is None
     assert answer.reason
-    roles = make_judge("judge=shapes", "judge.model.min_choice_mass=1.1")
-    [critique] = roles.critique([PROMPT], [RED_CIRCLE], general.DIMENSIONS)
+    judge = make_judge("judge.model.min_choice_mass=1.1")
+    [critique] = judge.critique([PROMPT], [RED_CIRCLE], general.DIMENSIONS)
     assert critique.value is None
 
 

@@ -92,8 +92,8 @@ def test_judges_that_write_no_prompts_are_refused() -> None:
     with pytest.raises(UserError, match="'oracle' writes no prompts"):
         rewrite.check(OracleJudge())
     with pytest.raises(UserError, match=r"'shapes' has no text for the role 'refine_prompt'"):
-        rewrite.check(make_judge("judge=shapes"))
-    rewrite.check(make_judge("judge=shapes", "judge.wording=default"))
+        rewrite.check(make_judge())
+    rewrite.check(make_judge("judge.wording=default"))
     with pytest.raises(UserError, match="max_characters=0"):
         Rewrite(max_characters=0)
 
@@ -110,7 +110,7 @@ class Author(Listener):
 def test_a_vision_language_model_criticises_and_rewrites() -> None:
     model, painter = Author(), Painter()
     lengths = {"max_description_tokens": 8, "max_critique_tokens": 8, "max_rubric_tokens": 8}
-    judge = VLMJudge(model=model, wording="default", describe=False, reply="json", tie_margin=0.1, **lengths)
+    judge = VLMJudge(model=model, wording="default", describe=False, tie_margin=0.1, **lengths)
     loop = RefinementLoop(
         policy=painter,
         judge=judge,

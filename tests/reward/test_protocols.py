@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from arr_rpo import types
+from arr_rpo.judge.forms import NoAnswer
 from arr_rpo.reward.protocols import Checklist, Compare, Criteria, DeltaRubric, Rational, Score, as_verdicts
 from arr_rpo.types import (
     Answer,
@@ -48,7 +49,7 @@ class Scripted:
         answers: Mapping[tuple[int, str], float | None] | None = None,
         scores: Sequence[types.Score] = (),
         critiques: Sequence[Critique] = (),
-        plans: Sequence[str] = (),
+        plans: Sequence[str | NoAnswer] = (),
     ) -> None:
         self.verdicts, self.answers = verdicts or {}, answers or {}
         self.scores, self.critiques, self.plans = list(scores), list(critiques), list(plans)
@@ -156,12 +157,12 @@ def test_a_plan_becomes_the_rubric_of_both_orders() -> None:
     assert rubric.provenance == {"writer": "scripted", "writer_revision": "7", "role": "plan", "prompt": "a red circle"}
 
 
-@pytest.mark.parametrize("text", ["", "Here is a checklist", PLAN[:-1], '{"criteria": []}'])
-def test_a_plan_that_is_none_fails_its_pair_only(text: str) -> None:
+@pytest.mark.parametrize("text", ["", "Here is a checklist", PLAN[:-1], '{"criteria": []}', NoAnswer("the server is away")])
+def test_a_plan_that_is_none_fails_its_pair_only(text: str | NoAnswer) -> None:
     judge = Scripted({("is it large?",): said(0.8, 0.8)}, plans=[text, PLAN])
     got = DeltaRubric().verdicts(judge, [PROMPT] * 2, [(A, B), (A, C)], [None, None])
     assert [v.outcome for v in got] == [Outcome.FAILED, Outcome.A]
-    assert got[0].reason.startswith("no plan: ")
+    assert got[0].reason.startswith("no plan: the server is away" if isinstance(text, NoAnswer) else "no plan: ")
     assert got[0].cost + got[1].cost == Cost(2 + 2, 100 + 10)
     assert judge.pairs == [(A, C)]
 

@@ -43,7 +43,7 @@ def said(conversation: Conversation, teacher: Teacher) -> list[str]:
     return re.split(r"<\|assistant\|>|<\|im_end\|><\|user\|>", text)
 
 
-def test_a_pair_is_laid_out_as_the_judge_will_ask(teacher: Teacher, roles: VLMJudge) -> None:
+def test_a_pair_is_laid_out_as_the_judge_will_ask(teacher: Teacher, judge: VLMJudge) -> None:
     """Token by token against the chat template and the conversation that `Asker` makes, up to the reply."""
     images = [draw(CIRCLE), draw(STARS)]
     processor = build_processor()
@@ -54,18 +54,18 @@ def test_a_pair_is_laid_out_as_the_judge_will_ask(teacher: Teacher, roles: VLMJu
     before, after = teacher.wording("compare_rubric", **fields)
     conversation = teacher.describing(*pictures, before=before)
     conversation.user(after)
-    roles.asker._seen = {}
-    roles.asker.descriptions(images)
-    roles.asker._seen = dict(zip(roles.asker._seen, map(name_things, (CIRCLE, STARS)), strict=True))
-    asked = roles.asker.conversation("compare_rubric", Prompt("1", fields["prompt"]), images, rubric=fields["rubric"])
+    judge.asker._seen = {}
+    judge.asker.descriptions(images)
+    judge.asker._seen = dict(zip(judge.asker._seen, map(name_things, (CIRCLE, STARS)), strict=True))
+    asked = judge.asker.conversation("compare_rubric", Prompt("1", fields["prompt"]), images, rubric=fields["rubric"])
     encoded = processor.apply_chat_template(
         [asked], tokenize=True, add_generation_prompt=True, return_dict=True, return_tensors="pt"
     )
     assert conversation.tokens == encoded["input_ids"][0].tolist()
-    batch = collate([conversation], processor.tokenizer.convert_tokens_to_ids("<|image_pad|>"))
+    image_token = processor.tokenizer.convert_tokens_to_ids("<|image_pad|>")
+    batch = collate([(conversation, 0, 1.0)], image_token, judge.asker.model.model.model.get_rope_index)
     assert torch.equal(batch["pixel_values"], encoded["pixel_values"])
     assert torch.equal(batch["image_grid_thw"], encoded["image_grid_thw"])
-    assert torch.equal(batch["mm_token_type_ids"], encoded["mm_token_type_ids"].int())
 
 
 @pytest.mark.parametrize(("pair", "letter"), [(PAIR, "A"), (PAIR[::-1], "B")])
@@ -160,7 +160,7 @@ EDITED = Group(to_metadata(SOURCE, RECOLOUR), (Picture(MADE), Picture(UNCHANGED)
 TOLD = ["is there a blue circle upper left?", "is there a green star lower right?", "are there exactly two objects in total?"]
 
 
-def test_an_edit_shows_its_source_first_as_the_judge_will_ask(teacher: Teacher, roles: VLMJudge) -> None:
+def test_an_edit_shows_its_source_first_as_the_judge_will_ask(teacher: Teacher, judge: VLMJudge) -> None:
     pictures = [draw(SOURCE), draw(MADE), draw(UNCHANGED)]
     processor = build_processor()
     pixels = processor.image_processor(pictures, return_tensors="pt")["pixel_values"].view(3, 64, -1)
@@ -169,10 +169,10 @@ def test_an_edit_shows_its_source_first_as_the_judge_will_ask(teacher: Teacher, 
     conversation = teacher.describing(a, b, source=source, before=before)
     conversation.user(after)
     prompt = Prompt("1", "make the red circle blue", source=pictures[0])
-    roles.asker._seen = {}
-    roles.asker.look([prompt], pictures[1:])
-    roles.asker._seen = {key: name_things(SOURCE if i else MADE) for i, key in enumerate(roles.asker._seen)}
-    asked = roles.asker.conversation("compare", prompt, pictures[1:])
+    judge.asker._seen = {}
+    judge.asker.look([prompt], pictures[1:])
+    judge.asker._seen = {key: name_things(SOURCE if i else MADE) for i, key in enumerate(judge.asker._seen)}
+    asked = judge.asker.conversation("compare", prompt, pictures[1:])
     encoded = processor.apply_chat_template(
         [asked], tokenize=True, add_generation_prompt=True, return_dict=True, return_tensors="pt"
     )

@@ -15,6 +15,7 @@ from arr_rpo.evaluation.records import Judged, read
 from arr_rpo.types import Outcome, UserError
 
 COLUMNS = ("accuracy", "accuracy_decided", "accuracy_averaged", "order_gap", "flip_rate", "tie_rate", "failure_rate", "ece")
+WITH_INTERVAL = ("accuracy", "flip_rate")
 COSTS = ("calls", "tokens")
 
 
@@ -61,10 +62,13 @@ def table(benches: dict[str, Path]) -> str:
     lines = [f"| arm | pairs | {' | '.join(head)} |", "|---" * (len(head) + 2) + "|"]
     for arm, folder in benches.items():
         overall = figures_of(folder)
-        first = overall["accuracy"]
-        cells = [_with_interval(first), *(_value(overall[name]) for name in COLUMNS[1:])]
+        first, calls = overall["accuracy"], overall["calls"]["value"]
+        cells = [(_with_interval if name in WITH_INTERVAL else _value)(overall[name]) for name in COLUMNS]
         cells += [_value(overall[name], 1) for name in COSTS]
-        cells.append(f"{100 * (first['value'] or 0) / overall['calls']['value']:.1f}" if overall["calls"]["value"] else "-")
+        bought = {
+            key: 100 * first[key] / calls if calls and first[key] is not None else None for key in ("value", "low", "high")
+        }
+        cells.append(_with_interval(bought, 1))
         lines.append(f"| {arm} | {first['of']} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -118,9 +122,9 @@ def _value(figure: dict[str, Any], digits: int = 3) -> str:
     return "-" if figure["value"] is None else f"{figure['value']:.{digits}f}"
 
 
-def _with_interval(figure: dict[str, Any]) -> str:
-    bounds = "" if figure["low"] is None else f" ({figure['low']:.3f} to {figure['high']:.3f})"
-    return _value(figure) + bounds
+def _with_interval(figure: dict[str, Any], digits: int = 3) -> str:
+    bounds = "" if figure["low"] is None else f" ({figure['low']:.{digits}f} to {figure['high']:.{digits}f})"
+    return _value(figure, digits) + bounds
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from PIL.Image import Image
 from arr_rpo.commands.errors import plain_errors
 from arr_rpo.data.prompts import read_prompts
 from arr_rpo.evaluation.images import measure, pictures
+from arr_rpo.judge.forms import NoAnswer
 from arr_rpo.judge.vlm import VLMJudge
 from arr_rpo.rubric.parse import RubricError, parse_rubric, parse_structure
 from arr_rpo.shapes import asked, oracle
@@ -159,10 +160,10 @@ def writer_figures(
         figures["write from a pair: precision"] += [q in _texts(asked.own(pair.prompt.metadata)) for q in written]
         figures["write from a pair: coverage of what explains it"] += [q in written for q in told]
     plans, _ = judge.plan([p.prompt for p in labelled], [(p.a, p.b) for p in labelled])
-    for pair, reply in zip(labelled, plans, strict=True):
+    for pair, plan in zip(labelled, plans, strict=True):
         a, b = oracle.detect(pair.a), oracle.detect(pair.b)
         split = _texts([c for c in asked.own(pair.prompt.metadata) if c.truth(a) != c.truth(b)])
-        figures["plan: exactly what the pictures differ in"].append(_questions(reply) == split)
+        figures["plan: exactly what the pictures differ in"].append(_questions(plan) == split)
     given = [_mistaken_rubric(pair, rng) for pair in labelled]
     mended, _ = judge.writer.refine(labelled, given, [Verdict(Outcome.TIE, 0.5)] * len(labelled))
     for pair, rubric, reply in zip(labelled, given, mended, strict=True):
@@ -204,8 +205,10 @@ def _explaining(pair: Preference) -> set[str]:
     return _texts([c for c in asked.own(pair.prompt.metadata) if c.truth(found) and not c.truth(other)])
 
 
-def _questions(reply: str) -> set[str]:
+def _questions(reply: str | NoAnswer) -> set[str]:
     """Of a rubric as it came back; none of what is no rubric."""
+    if isinstance(reply, NoAnswer):
+        return set()
     try:
         return {c.question for c in parse_rubric(reply, {}).criteria}
     except RubricError:

@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from PIL.Image import Image
 
+from arr_rpo.judge.forms import NoAnswer
 from arr_rpo.types import Answer, Cost, Criterion, CriterionCheck, Critique, Outcome, Preference, Prompt, Rubric, Score, Verdict
 
 Pair = tuple[Image, Image]
@@ -38,8 +39,9 @@ class Judge(Protocol):
     def critique(self, prompts: Sequence[Prompt], images: Sequence[Image], dimensions: Sequence[str]) -> list[Critique]:
         """What is wrong with each image, in words, and then its grades (RationalRewards)."""
 
-    def plan(self, prompts: Sequence[Prompt], pairs: Sequence[Pair]) -> tuple[list[str], Cost]:
-        """A neutral checklist of what the images of each pair disagree on, as the text that came back (DeltaRubric)."""
+    def plan(self, prompts: Sequence[Prompt], pairs: Sequence[Pair]) -> tuple[Sequence[str | NoAnswer], Cost]:
+        """A neutral checklist of what the images of each pair disagree on, as the text that came back, or why none did
+        (DeltaRubric)."""
 
 
 class Writer(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -98,6 +99,11 @@ def api_key(variable: str | None) -> str | None:
     """
     if variable is None:
         return None
+    if not re.fullmatch("[A-Z_][A-Z0-9_]*", variable):
+        raise UserError(
+            "judge.model.api_key_env names an environment variable, such as OPENAI_API_KEY. What was given is no such name and "
+            "is not repeated here, as it may be the key itself: take it out of the config, and export it under a name"
+        )
     key = os.environ.get(variable, "").strip()
     if not key:
         raise UserError(f"judge.model.api_key_env={variable}: no such environment variable. Export it, or name none (null)")

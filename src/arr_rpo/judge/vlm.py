@@ -95,12 +95,12 @@ class VLMJudge:
         costs = _with_first(costs, looking + writing)
         return [_critique(str(text), slots, dimensions, cost) for text, slots, cost in zip(texts, answers, costs, strict=True)]
 
-    def plan(self, prompts: Sequence[Prompt], pairs: Sequence[Pair]) -> tuple[list[str], Cost]:
+    def plan(self, prompts: Sequence[Prompt], pairs: Sequence[Pair]) -> tuple[Sequence[str | NoAnswer], Cost]:
         """See `Judge.plan`."""
         looking = self.asker.look(prompts, [image for pair in pairs for image in pair])
         asked = [self.asker.conversation("plan", prompt, pair) for prompt, pair in zip(prompts, pairs, strict=True)]
         replies, cost = self.asker.generate(asked, self._max_rubric)
-        return ["" if isinstance(reply, NoAnswer) else reply for reply in replies], looking + cost
+        return replies, looking + cost
 
     def _single(
         self,

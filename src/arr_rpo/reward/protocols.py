@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from arr_rpo.judge.base import Judge, Pair, settle
+from arr_rpo.judge.forms import NoAnswer
 from arr_rpo.rubric.parse import RubricError, parse_rubric
 from arr_rpo.types import Answer, Cost, CriterionCheck, Critique, Grade, Outcome, Prompt, Rubric, Verdict
 
@@ -49,7 +50,8 @@ class Rubrics(Protocol):
 
 
 class Compare:
-    """One A/B verdict a pair in each order: by the prompt's rubric (ARR, arXiv 2605.08354), or by the prompt alone."""
+    """One A/B verdict a pair in each order: by the prompt's rubric (ARR, arXiv 2605.08354), or by the prompt alone (MT-Bench,
+    arXiv 2306.05685, whose swap of the order this is)."""
 
     def __init__(self, *, uses_rubric: bool) -> None:
         self.uses_rubric = uses_rubric
@@ -63,7 +65,7 @@ class Compare:
 
 
 class Criteria:
-    """One A/B verdict a criterion in each order, aggregated outside the judge.
+    """One A/B verdict a criterion in each order, aggregated outside the judge (Branch-Solve-Merge, arXiv 2310.15123).
 
     aggregate: `mean`, the weighted mean of the criteria's probabilities that A is better, or `votes`, the weighted share of
         criteria that A wins, an undecided one counting half. Each order is aggregated by itself; then the two are settled.
@@ -123,8 +125,10 @@ class DeltaRubric:
         for prompt, text in zip(prompts, texts, strict=True):
             origin = {"writer": judge.name, "writer_revision": judge.revision, "role": "plan", "prompt": prompt.text}
             try:
+                if isinstance(text, NoAnswer):
+                    raise text
                 plan, reason = parse_rubric(text, origin), ""
-            except RubricError as error:
+            except (RubricError, NoAnswer) as error:
                 plan, reason = None, f"no plan: {error}"
             plans.append(plan)
             reasons.append(reason)
@@ -153,9 +157,9 @@ class Checklist:
     """A yes/no question a criterion and image, each asked by itself (RubricRL, arXiv 2511.20651, which takes the mean).
 
     gate: `mean`, the weighted mean of the probabilities of yes, or `all`, their product: the probability that every
-        criterion is met, as far as criteria are independent. A gate has no use for weights; unlike the minimum, the product
-        still rewards an image for mending any of its faults.
-    fixed: where the criteria come from instead of the prompt's rubric; None takes that.
+        criterion is met, as far as criteria are independent (GenEval, arXiv 2310.11513, counts a picture so). A gate has no
+        use for weights; unlike the minimum, the product still rewards an image for mending any of its faults.
+    fixed: where the criteria come from instead of the prompt's rubric; None takes that. Five for all prompts are Themis's idea.
 
     A criterion without an answer leaves the image without a grade.
     """

@@ -58,7 +58,7 @@ def make_model(base_url: str, **changes: Any) -> ServerModel:
 
 
 def make_judge(model: Any, **changes: Any) -> VLMJudge:
-    arguments = dict(configure(["experiment=t2i_rpo", "judge=shapes"]).judge)
+    arguments = dict(configure(["experiment=t2i_rpo"]).judge)
     for key in ("_target_", "model"):
         del arguments[key]
     return VLMJudge(model=model, **{**arguments, **changes})
