@@ -91,6 +91,7 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
+    torch.backends.cuda.enable_cudnn_sdp(False)  # as `PipelinePolicy` has it
     for name in sys.argv[1:]:
         main(name)
         if DEVICE.type == "cuda":

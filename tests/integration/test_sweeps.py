@@ -80,6 +80,12 @@ def traces(run: Path) -> dict[str, tuple[int, int, int]]:
     return {name: (stat.st_ino, stat.st_mtime_ns, stat.st_size) for name, stat in stats.items()}
 
 
+def met(run: Path) -> set[tuple[int, str]]:
+    """The prompts of each update."""
+    rows = map(json.loads, (run / "verdicts.jsonl").read_text(encoding="utf-8").splitlines())
+    return {(row["step"], row["prompt_id"]) for row in rows}
+
+
 def happened(sweep: Path) -> list[tuple[str, str]]:
     lines = (sweep / "sweep.jsonl").read_text(encoding="utf-8").splitlines()
     return [(event["run"], event["what"]) for event in map(json.loads, lines)]
@@ -114,6 +120,7 @@ def test_a_killed_sweep_goes_on_where_it_was(
     assert results(killed) == results(whole)
     assert len({str(row) for row in results(whole).values()}) == 4  # they are four different runs
     assert results(whole)[first]["images"] == 6 * 4
+    assert met(whole / first) == met(whole / second) != met(whole / third)  # arms of a seed see the same prompts
 
     (killed / second / "summary.json").unlink()  # killed after the last checkpoint: only the measure is missing
     assert train(monkeypatch, *arguments, f"hydra.sweep.dir={killed}") == 0
