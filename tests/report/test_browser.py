@@ -123,6 +123,10 @@ def test_arrow_keys_read_the_values_of_a_curve(page: Any) -> None:
     assert first == ["rubric", "0.715"]  # the best arm first: 0.4 + (0.31 + 0.32) / 2
     chart.press("Escape")
     assert page.locator("#tip").inner_text() == ""
+    page.locator("input[name=show][value=runs]").check(force=True)
+    page.locator("#chart svg").press("ArrowLeft")
+    first = page.locator("#tip div").first.inner_text().split()
+    assert first == ["rubric", "0.710", "·", "0.720"]  # of each seed
 
 
 def test_pointing_at_a_curve_reads_it(page: Any) -> None:

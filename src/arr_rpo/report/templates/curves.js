@@ -43,7 +43,7 @@
     svg.append(shape("text", { x: (margin.left + width - margin.right) / 2, y: height - 4, "text-anchor": "middle" }, axisLabel()));
     for (const part of shown) svg.append(...(perRun ? thin(part, px, py) : mean(part, px, py)));
     svg.append(shape("line", { class: "cursor", id: "cursor", y1: margin.top, y2: height - margin.bottom, visibility: "hidden" }));
-    const read = (x) => readAt(x, shown, px, width);
+    const read = (x) => readAt(x, shown, px, width, perRun);
     svg.addEventListener("pointermove", (event) => read(x0 + ((event.clientX - svg.getBoundingClientRect().left) * width / svg.clientWidth - margin.left) / (width - margin.left - margin.right) * (x1 - x0)));
     svg.addEventListener("pointerleave", hide);
     svg.addEventListener("blur", hide);
@@ -91,22 +91,25 @@
     return y[right - 1] + share * (y[right] - y[right - 1]);
   }
 
-  function readAt(where, shown, px, width) {
+  function readAt(where, shown, px, width, perRun) {
     const stops = shown.flatMap(stopsOf);
     at = stops.reduce((best, x) => (Math.abs(x - where) < Math.abs(best - where) ? x : best));
     const cursor = byId("cursor");
     for (const end of ["x1", "x2"]) cursor.setAttribute(end, px(at));
     cursor.setAttribute("visibility", "visible");
+    const drawn = (p) => (perRun ? p.runs.map((run) => [run.x, run.y]) : p.band ? [[p.band.x, p.band.mean]] : []);
     const values = shown
-      .map((p) => ({ arm: p.arm, value: p.band ? valueAt(p.band.x, p.band.mean, at) : null }))
-      .filter((v) => v.value !== null)
-      .sort((a, b) => b.value - a.value);
+      .map((p) => ({ arm: p.arm, values: drawn(p).map(([x, y]) => valueAt(x, y, at)).filter((value) => value !== null) }))
+      .filter((v) => v.values.length)
+      .sort((a, b) => average(b.values) - average(a.values));
     clear(tip).append(element("strong", {}, `${axisLabel()}: ${number(at)}`));
-    for (const v of values) tip.append(element("div", {}, swatch(v.arm), report.arms[v.arm].name, element("b", {}, number(v.value))));
+    for (const v of values) tip.append(element("div", {}, swatch(v.arm), report.arms[v.arm].name, element("b", {}, v.values.map(number).join(" · "))));
     const left = px(at) * (box.clientWidth / width);
     tip.style.left = left > box.clientWidth / 2 ? "auto" : `${left + 12}px`;
     tip.style.right = left > box.clientWidth / 2 ? `${box.clientWidth - left + 12}px` : "auto";
   }
+
+  const average = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
   function hide() {
     at = null;
