@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from PIL.Image import Image
 
 from arr_rpo.judge.forms import Form, NoAnswer, Slots
-from arr_rpo.judge.wording import Wording
+from arr_rpo.judge.wording import REFERENCE, Wording
 from arr_rpo.types import Cost, Prompt
 
 Conversation = list[dict[str, Any]]  # chat messages: role, and content as text or as parts of type text and image
@@ -57,11 +57,11 @@ class Asker:
         """Has every picture described that conversations about `prompts` and `images` will show."""
         if not self.describe:
             return Cost()
-        sources = {id(p.source): p.source for p in prompts if p.source is not None}
-        return self.descriptions([*images, *sources.values()])[1]
+        given = {id(picture): picture for p in prompts for picture in (p.source, *p.references) if picture is not None}
+        return self.descriptions([*images, *given.values()])[1]
 
     def conversation(self, role: str, prompt: Prompt, images: Sequence[Image], **fields: str) -> Conversation | NoAnswer:
-        """The turns up to the model's reply: the source of an edit first, several candidates with their letters.
+        """The turns up to the model's reply: an edit's source and references first, several candidates with their letters.
 
         A picture that could not be described makes the whole conversation impossible.
         """
@@ -69,7 +69,11 @@ class Asker:
         before, after = self.wording(role, edit=edit, prompt=prompt.text, **fields)
         shown = list(zip(self.wording.labels(len(images), edit), images, strict=True))
         if prompt.source is not None:
-            shown.insert(0, (self.wording.say("source_label", edit=True), prompt.source))
+            references = [
+                (self.wording.say(REFERENCE, edit=True, number=str(number)), picture)
+                for number, picture in enumerate(prompt.references, start=1)
+            ]
+            shown = [(self.wording.say("source_label", edit=True), prompt.source), *references, *shown]
         if not self.describe:
             return [user(before, *(part for pair in shown for part in pair), after)]
         turns: Conversation = []

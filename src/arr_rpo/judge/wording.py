@@ -22,7 +22,8 @@ JUDGING = ("describe", "label", "check", "score", "compare", "compare_rubric", "
 WRITING = ("write", "write_pair", "write_general", "refine", "structure", "refine_prompt")
 ROLES = (*JUDGING, *WRITING)
 EDITED = ("source_label", "edited_label")  # said before the source, and before a single edited image
-EDITING = (*EDITED, *ROLES)
+REFERENCE = "reference_label"  # said before each further picture that an edit is given; not every model was taught any
+EDITING = (*EDITED, REFERENCE, *ROLES)
 
 
 class _Fields(string.Formatter):
@@ -99,7 +100,7 @@ class Wording:
         if edit and role in self._edit:
             return self._edit[role]
         if role not in self._texts:
-            having = [p.name for p in sorted(FOLDER.iterdir()) if (p / f"{role}.txt").is_file()]
+            having = [p.name for p in sorted(FOLDER.iterdir()) if any(p.rglob(f"{role}.txt"))]
             raise UserError(
                 f"judge wording {self.style!r} has no text for the role {role!r}, which its model was not taught: use a judge "
                 f"with one of the wordings {', '.join(having)}, or add {role}.txt"

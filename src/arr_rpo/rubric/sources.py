@@ -147,9 +147,10 @@ def _found(option: str, named: str) -> tuple[Path, ByPrompt]:
 
 
 def content(prompt: Prompt) -> dict[str, str]:
-    """What a prompt contributes to a rubric's identity: its text, and the picture that it edits."""
+    """What a prompt contributes to a rubric's identity: its text, the picture that it edits, and its references."""
     source = {"source": digest(prompt.source)} if prompt.source is not None else {}
-    return {"prompt": prompt.text, **source}
+    references = {"references": " ".join(map(digest, prompt.references))} if prompt.references else {}
+    return {"prompt": prompt.text, **source, **references}
 
 
 def written_by(writer: Writer, *roles: str) -> dict[str, str]:
