@@ -3,7 +3,7 @@
 #   bash experiments/judges/run.sh <folder> <folder of a second judge> [<parts>]
 # About an hour on one core. A part that is finished in the folder is not run again.
 set -euo pipefail
-out=$1 second=$2 parts=${3:-cost protocols rubrics kinds transfer criteria seeds}
+out=$1 second=$2 parts=${3:-cost generated protocols rubrics kinds transfer criteria seeds}
 python=${PYTHON:-python}
 bench="$python evaluate.py -m task=judge num_threads=1 bench.progress=false preferences=shapes_policy"
 store="rubric.store=$out/store"
@@ -25,6 +25,11 @@ table() { # table <sweep> [<option>...]
 
 cost() { # what answers cost
   once cost $python -m arr_rpo.commands.judge_cost
+}
+
+generated() { # the verdict as text, as ARR has it, and by the probabilities of answer tokens
+  once generated $bench reward=rubric judge.model.answers=tokens,generated $store hydra.sweep.dir="$out/generated"
+  table generated --against judge.model.answers=tokens --csv "$out/generated.csv"
 }
 
 protocols() { # every protocol on 514 pairs that the embedded policy makes of held-out prompts

@@ -13,6 +13,7 @@ from hydra.utils import instantiate
 
 from arr_rpo.data.preferences import own
 from arr_rpo.data.prompts import read_prompts
+from arr_rpo.judge.vlm import VLMJudge
 from arr_rpo.rubric.controls import Dropout, Shuffled, ShuffledLabels
 from arr_rpo.rubric.files import to_yaml
 from arr_rpo.rubric.pipeline import Settings
@@ -196,6 +197,17 @@ def test_shuffled_labels_do_not_verify(tmp_path: Path) -> None:
     assert source.rubrics(SOME, ORACLE) == [None] * len(SOME)
     assert sum(source.report.verified) == 0
     assert source.report.drafts == source.failures == len(SOME)
+
+
+@pytest.mark.slow
+def test_the_embedded_judge_verifies_true_labels_and_not_those_of_a_coin(judge: VLMJudge, tmp_path: Path) -> None:
+    """It sees pictures and writes, where the oracle knows."""
+    some = SOME[::2]
+    true = refined(tmp_path / "true", heldout_pairs=12)
+    assert sum(rubric is not None for rubric in true.rubrics(some, judge)) >= len(some) - 2
+    coin = refined(tmp_path / "coin", labels="shuffled", heldout_pairs=12)
+    assert sum(rubric is not None for rubric in coin.rubrics(some, judge)) <= 1
+    assert coin.report.drafts == true.report.drafts == 2 * len(some)
 
 
 def test_labels_are_shuffled_by_prompt_and_seed() -> None:
