@@ -1,4 +1,4 @@
-"""python refine.py policy=shapes judge=shapes_roles refinement=redraw prompts=shapes/heldout"""
+"""python refine.py policy=shapes judge=shapes refinement=redraw prompts=shapes/heldout"""
 
 from arr_rpo.commands.refine import main
 

@@ -1,9 +1,9 @@
 """What a policy of real size takes on this GPU, with random weights, beside what `plan.py` foretells.
 
-    python experiments/gpu/memory.py flux1_dev sd35_large ...
+    python experiments/gpu/memory.py flux1_dev sd35_medium ...
 
-Prints for each policy the bytes that torch had allocated at most, and seconds, of a rollout of one pipeline call and of a
-training step (forward and backward of one candidate), without and with gradient checkpointing. With a CPU it prints seconds.
+Prints for each policy the GiB that torch had allocated at most, and seconds, of a training step (forward and backward of one
+candidate), without and with gradient checkpointing, and of a rollout of one pipeline call. On a CPU only the seconds are real.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 from torch.utils._pytree import tree_map_only
 
 from arr_rpo.commands.plan import plan
-from arr_rpo.policy.plan import GIB, _training_step
+from arr_rpo.policy.plan import GIB, training_step
 from arr_rpo.policy.scheduler import PolicyScheduler
 from arr_rpo.policy.skeleton import call_arguments, read_architecture, skeleton
 
@@ -77,7 +77,7 @@ def main(name: str) -> None:
         pipe(num_inference_steps=policy.num_inference_steps, output_type="pt", **arguments(policy.batch_size))
 
     peaks = expected.peaks()
-    train = functools.partial(_training_step, pipe, [functools.partial(arguments, 1)])
+    train = functools.partial(training_step, pipe, [functools.partial(arguments, 1)])
     rows = []
     for label, key in (("training", "training"), ("training, checkpointed", "training_checkpointed")):
         if key == "training_checkpointed":

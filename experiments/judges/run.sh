@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # What stands behind experiments/judges/README.md:
 #   bash experiments/judges/run.sh <folder> <folder of a second judge> [<parts>]
-# About an hour on one core. A part that is finished in the folder is not run again.
+# About an hour on one core. The README's second judge is the one before: git archive da256b0 src/arr_rpo/shapes/weights/judge_roles |
+# tar -x -C <folder of a second judge> --strip-components=5. A part that is finished in the folder is not run again.
 set -euo pipefail
 out=$1 second=$2 parts=${3:-cost generated protocols rubrics kinds transfer criteria seeds}
 python=${PYTHON:-python}
@@ -20,7 +21,7 @@ once() { # once <name> <command...>: prints into <folder>/<name>.log, unless tha
 table() { # table <sweep> [<option>...]
   local sweep=$1
   shift
-  once "table_$sweep" $python -m arr_rpo.commands.bench_table "$out/$sweep" "$@"
+  once "table_$sweep" $python -m arr_rpo.commands.bench_table "$out/$sweep" --csv "$out/$sweep.csv" "$@"
 }
 
 cost() { # what answers cost
@@ -29,13 +30,13 @@ cost() { # what answers cost
 
 generated() { # the verdict as text, as ARR has it, and by the probabilities of answer tokens
   once generated $bench reward=rubric judge.model.answers=tokens,generated $store hydra.sweep.dir="$out/generated"
-  table generated --against judge.model.answers=tokens --csv "$out/generated.csv"
+  table generated --against judge.model.answers=tokens
 }
 
 protocols() { # every protocol on 514 pairs that the embedded policy makes of held-out prompts
   once protocols $bench reward=scalar,pairwise,rubric,criteria,checklist,checklist_gate,delta_rubric,rational,fixed_five \
     $store hydra.sweep.dir="$out/protocols"
-  table protocols --against reward=rubric --csv "$out/protocols.csv"
+  table protocols --against reward=rubric
 }
 
 rubrics() { # written from pairs, verified, refined; the same from labels by a coin, and verified as the published code does

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hydra.errors import InstantiationException
 
+from arr_rpo.judge.forms import NoAnswer
 from arr_rpo.judge.loading import EMBEDDED
 from arr_rpo.judge.vlm import VLMJudge
 from arr_rpo.rubric.parse import RubricError, parse_rubric
@@ -127,7 +128,9 @@ def test_a_plan_names_what_differs(judge: VLMJudge) -> None:
     assert sum(split) / len(split) >= 0.6
 
 
-def _questions(reply: str) -> list[str]:
+def _questions(reply: str | NoAnswer) -> list[str]:
+    if isinstance(reply, NoAnswer):
+        return []
     try:
         return [c.question for c in parse_rubric(reply, {}).criteria]
     except RubricError:

@@ -344,7 +344,8 @@ def test_references_of_an_edit_are_shown_after_its_source() -> None:
     assert "Reference image 1" in words(model.asked[-1])
     judge.writer.write([prompt])
     assert images(model.asked[-1]) == [SOURCE, C]
-    with pytest.raises(UserError, match=r"'shapes' has no text for the role 'reference_label'.*wordings default, or add"):
+    why = r"'shapes' has no text for the role 'reference_label'.*wordings default, or add edit/reference_label\.txt"
+    with pytest.raises(UserError, match=why):
         judge_of("shapes")[0].compare([prompt], [(A, B)], [None])
 
 

@@ -126,7 +126,7 @@ def test_arrow_keys_read_the_values_of_a_curve(page: Any) -> None:
     page.locator("input[name=show][value=runs]").check(force=True)
     page.locator("#chart svg").press("ArrowLeft")
     first = page.locator("#tip div").first.inner_text().split()
-    assert first == ["rubric", "0.710", "·", "0.720"]  # of each seed
+    assert first == ["rubric", "1:", "0.710", "·", "2:", "0.720"]  # of each seed
 
 
 def test_pointing_at_a_curve_reads_it(page: Any) -> None:

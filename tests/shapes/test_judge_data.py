@@ -11,6 +11,7 @@ from arr_rpo.shapes.judge_data import (
     FIXED_TEXT,
     LEARNT,
     Picture,
+    Row,
     balanced_question,
     collate,
     look_up,
@@ -101,9 +102,11 @@ def test_padding_is_neither_attended_nor_learnt(teacher: Teacher) -> None:
     model = build_model(build_processor()).eval()
     short, long = teacher.describing(Picture(CIRCLE)), teacher.describing(Picture(CIRCLE), Picture(STARS))
     short.write("upper left")
-    batch = collate([(short, 2, 1.0), (long, 0, 2.0)], 0, model.model.get_rope_index)
-    weights, roles = batch.pop("weights"), batch.pop("roles")
-    assert roles.tolist() == [2, 0]
+    long.write("lower left")
+    batch = collate([Row(short, 2, 1.0), Row(long, 0, 2.0)], 0, model.model.get_rope_index)
+    weights, kinds = batch.pop("weights"), batch.pop("kinds")
+    assert kinds.tolist() == [2, 0]
+    assert weights[1].sum() == sum(long.weights) / 2 > 0
     with torch.no_grad():
         together = model(**batch).logits[0, : len(short.tokens)]
         alone = model(input_ids=torch.tensor([short.tokens])).logits[0]
@@ -113,10 +116,10 @@ def test_padding_is_neither_attended_nor_learnt(teacher: Teacher) -> None:
 
 
 def test_conversations_of_like_length_go_together(teacher: Teacher) -> None:
-    rows = [(teacher.describing(*[Picture(CIRCLE)] * n), 0, 1.0) for n in (1, 2, 1, 2, 1)]
-    short, long = len(rows[0][0].tokens), len(rows[1][0].tokens)
+    rows = [Row(teacher.describing(*[Picture(CIRCLE)] * n), 0, 1.0) for n in (1, 2, 1, 2, 1)]
+    short, long = rows[0].length, rows[1].length
     parts = of_like_length(rows, 2 * long + 1)
-    assert [[len(c.tokens) for c, _, _ in part] for part in parts] == [[long, long], [short] * 3]
+    assert [[row.length for row in part] for part in parts] == [[long, long], [short] * 3]
     assert [len(part) for part in of_like_length(rows, 1)] == [1] * 5
 
 
@@ -127,12 +130,12 @@ def test_pictures_seen_together_are_seen_as_one_by_one(teacher: Teacher) -> None
     image_token = model.config.image_token_id
     rng = np.random.default_rng(3)
     seen = [Picture(CIRCLE, torch.tensor(rng.normal(size=(64, 96)), dtype=torch.half)) for _ in range(3)]
-    rows = [(teacher.describing(*seen[:2]), 0, 1.0), (teacher.describing(seen[2]), 0, 1.0)]
+    rows = [Row(teacher.describing(*seen[:2]), 0, 1.0), Row(teacher.describing(seen[2]), 0, 1.0)]
     batch = collate(rows, image_token, model.model.get_rope_index)
     plain = {key: batch[key] for key in ("input_ids", "attention_mask", "pixel_values", "image_grid_thw")}
     with torch.no_grad():
         one_by_one = model(**plain, mm_token_type_ids=(batch["input_ids"] == image_token).int()).logits
         see_together(model)
-        together = model(**{key: value for key, value in batch.items() if key not in ("weights", "roles")}).logits
+        together = model(**{key: value for key, value in batch.items() if key not in ("weights", "kinds")}).logits
     there = batch["attention_mask"].bool()
     assert torch.allclose(one_by_one[there], together[there], atol=1e-5)

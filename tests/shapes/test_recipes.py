@@ -108,8 +108,13 @@ def test_a_recipe_writes_its_folder_and_resumes_to_the_same_weights(
         assert AutoModelForImageTextToText.from_pretrained(tmp_path / "whole" / "judge").config.model_type == "qwen3_vl"
 
 
-def test_lessons_composed_by_workers_are_the_same(tmp_path: Path) -> None:
+def test_lessons_composed_by_workers_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a run was stopped while they were ahead of it."""
     run(JUDGE, tmp_path / "alone")
-    run(JUDGE, tmp_path / "helped", "module.workers=2")
-    alone, helped = (load_file(tmp_path / name / "judge" / "model.safetensors") for name in ("alone", "helped"))
-    assert all(torch.equal(alone[key], helped[key]) for key in alone)
+    helped = ["module.workers=2", "callbacks.checkpoint.every_seconds=0"]
+    with monkeypatch.context() as patch, pytest.raises(ConnectionAbortedError):
+        patch.setattr(Lessons, "__getitem__", _stopping(Lessons, 5))
+        run(JUDGE, tmp_path / "helped", *helped)
+    run(JUDGE, tmp_path / "helped", f"resume={tmp_path / 'helped'}")
+    alone, resumed = (load_file(tmp_path / name / "judge" / "model.safetensors") for name in ("alone", "helped"))
+    assert all(torch.equal(alone[key], resumed[key]) for key in alone)

@@ -16,7 +16,7 @@ from arr_rpo.judge.wording import render
 from arr_rpo.rubric.parse import parse_rubric
 from arr_rpo.shapes import general
 from arr_rpo.shapes.edits import Edit, mistaken_edit, random_edit, target, to_metadata
-from arr_rpo.shapes.judge_data import Conversation, Group, Picture, collate, name_things
+from arr_rpo.shapes.judge_data import Conversation, Group, Picture, Row, collate, name_things
 from arr_rpo.shapes.judge_parts import build_processor
 from arr_rpo.shapes.questions import parse, questions_of
 from arr_rpo.shapes.scene import draw, place
@@ -63,7 +63,7 @@ def test_a_pair_is_laid_out_as_the_judge_will_ask(teacher: Teacher, judge: VLMJu
     )
     assert conversation.tokens == encoded["input_ids"][0].tolist()
     image_token = processor.tokenizer.convert_tokens_to_ids("<|image_pad|>")
-    batch = collate([(conversation, 0, 1.0)], image_token, judge.asker.model.model.model.get_rope_index)
+    batch = collate([Row(conversation, 0, 1.0)], image_token, judge.asker.model.model.model.get_rope_index)
     assert torch.equal(batch["pixel_values"], encoded["pixel_values"])
     assert torch.equal(batch["image_grid_thw"], encoded["image_grid_thw"])
 

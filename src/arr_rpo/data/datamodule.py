@@ -34,7 +34,7 @@ class Updates(Dataset[tuple[int, tuple[Prompt, ...]]]):
 class ResumableLoader(DataLoader[Any]):
     """Starts at the first update that is not done, which Lightning keeps in its checkpoints.
 
-    workers: processes that prepare items; their order is the same.
+    workers: processes, forked, that prepare items; their order is the same.
     """
 
     def __init__(self, dataset: Dataset[Any], workers: int = 0) -> None:
@@ -47,7 +47,10 @@ class ResumableLoader(DataLoader[Any]):
         start, self._start = self._start, 0
         self._taken = start
         rest = Subset(self.dataset, range(start, len(self.dataset)))  # type: ignore[arg-type]
-        prepared = DataLoader(rest, batch_size=None, num_workers=self._workers, collate_fn=_as_it_is)
+        how = "fork" if self._workers else None  # what makes the items holds a model and tokenizer, which cannot be pickled
+        prepared = DataLoader(
+            rest, batch_size=None, num_workers=self._workers, collate_fn=_as_it_is, multiprocessing_context=how
+        )
         for index, item in enumerate(prepared, start):
             self._taken = index + 1
             yield item

@@ -99,12 +99,13 @@ def api_key(variable: str | None) -> str | None:
     """
     if variable is None:
         return None
-    if not re.fullmatch("[A-Z_][A-Z0-9_]*", variable):
-        raise UserError(
-            "judge.model.api_key_env names an environment variable, such as OPENAI_API_KEY. What was given is no such name and "
-            "is not repeated here, as it may be the key itself: take it out of the config, and export it under a name"
-        )
     key = os.environ.get(variable, "").strip()
+    if not key and variable not in os.environ and not re.fullmatch("[A-Z][A-Z0-9]*(_[A-Z0-9]+)+", variable):
+        raise UserError(
+            "judge.model.api_key_env names an environment variable, such as OPENAI_API_KEY; there is none of that name. It "
+            "is not repeated here, as it may be the key itself: then export that under a name, and take it out of the config "
+            "and of the run's config.yaml and versions.json"
+        )
     if not key:
         raise UserError(f"judge.model.api_key_env={variable}: no such environment variable. Export it, or name none (null)")
     if not (key.isascii() and key.isprintable() and " " not in key):

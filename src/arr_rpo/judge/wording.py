@@ -38,7 +38,7 @@ class _Fields(string.Formatter):
 
 class Wording:
     """The texts of one style (`shapes` for the embedded judge, `default` for large models, or a folder of yours). A model
-    without some of the other roles has no text for them, and cannot be asked in them.
+    that was taught no more than some roles has no text for the others, and cannot be asked in them.
 
     A sub-folder `edit` holds those that differ where an image is an edit of a source.
     """
@@ -90,7 +90,8 @@ class Wording:
 
     def digest(self, role: str) -> str:
         """Hash of a role's texts: what is asked is part of an answer's identity."""
-        return hashlib.sha256((self._template(role, False) + self._edit.get(role, "")).encode()).hexdigest()[:16]
+        texts = [self._template(role, False), *(self._edit.get(name, "") for name in (role, *EDITED, REFERENCE))]
+        return hashlib.sha256("".join(texts).encode()).hexdigest()[:16]
 
     def _template(self, role: str, edit: bool) -> str:
         if edit and not self._edit:
@@ -101,9 +102,10 @@ class Wording:
             return self._edit[role]
         if role not in self._texts:
             having = [p.name for p in sorted(FOLDER.iterdir()) if any(p.rglob(f"{role}.txt"))]
+            place = f"{role}.txt" if role in ROLES else f"edit/{role}.txt"
             raise UserError(
                 f"judge wording {self.style!r} has no text for the role {role!r}, which its model was not taught: use a judge "
-                f"with one of the wordings {', '.join(having)}, or add {role}.txt"
+                f"with one of the wordings {', '.join(having)}, or add {place}"
             )
         return self._texts[role]
 

@@ -127,7 +127,7 @@ def make_plan(
         parameter.grad = torch.zeros_like(parameter)  # a step of several minibatches adds to gradients that are there
     calls = [min(rollout_batch_size, minibatch_size - first) for first in range(0, minibatch_size, rollout_batch_size)]
     arguments = functools.partial(call_arguments, pipe, call, prompt_tokens)
-    train = functools.partial(_training_step, pipe, [functools.partial(arguments, n) for n in calls])
+    train = functools.partial(training_step, pipe, [functools.partial(arguments, n) for n in calls])
     working_training = working_bytes(pipe, train)
     pipe.transformer.enable_gradient_checkpointing()
     working_checkpointed = working_bytes(pipe, train)
@@ -198,7 +198,8 @@ def working_bytes(pipe: Any, step: Callable[[], object]) -> int:
     return live.peak
 
 
-def _training_step(pipe: Any, calls: Iterable[Callable[[], dict[str, Any]]]) -> None:
+def training_step(pipe: Any, calls: Iterable[Callable[[], dict[str, Any]]]) -> None:
+    """The pipeline's first step with gradients, for the candidates of each of the calls, and one backward pass over all."""
     call: Any = type(pipe).__call__
     undecorated = functools.partial(call.__wrapped__, pipe)  # without its no_grad
     velocities = [_probe(pipe, undecorated, "latent", arguments()).float() for arguments in calls]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from arr_rpo.judge.base import Judge, Pair, settle
@@ -124,16 +124,21 @@ class DeltaRubric:
         reasons = []
         for prompt, text in zip(prompts, texts, strict=True):
             origin = {"writer": judge.name, "writer_revision": judge.revision, "role": "plan", "prompt": prompt.text}
-            try:
-                if isinstance(text, NoAnswer):
-                    raise text
-                plan, reason = parse_rubric(text, origin), ""
-            except (RubricError, NoAnswer) as error:
-                plan, reason = None, f"no plan: {error}"
+            plan, reason = _plan(text, origin)
             plans.append(plan)
             reasons.append(reason)
         verdicts = _compare_by(judge, prompts, pairs, plans, reasons)
         return [_with_cost(verdict, planning if i == 0 else Cost()) for i, verdict in enumerate(verdicts)]
+
+
+def _plan(text: str | NoAnswer, origin: Mapping[str, str]) -> tuple[Rubric | None, str]:
+    """The checklist of a plan, or None and why."""
+    if isinstance(text, NoAnswer):
+        return None, f"no plan: {text}"
+    try:
+        return parse_rubric(text, origin), ""
+    except RubricError as error:
+        return None, f"no plan: {error}"
 
 
 class Score:

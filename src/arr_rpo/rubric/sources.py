@@ -18,7 +18,7 @@ from arr_rpo.types import Cost, Prompt, Rubric, UserError
 log = logging.getLogger(__name__)
 
 SHIPPED = Path(__file__).parent / "data"
-ByPrompt = dict[tuple[str | None, str | None], Rubric]  # by text of the prompt and digest of its source image
+ByPrompt = dict[tuple[str | None, str | None], Rubric]  # by a prompt's `content`: text, and digests of its pictures
 
 
 class RubricSource(Protocol):
@@ -115,7 +115,7 @@ class FromFile(Source):
         return found
 
     def _of(self, prompt: Prompt) -> Rubric | None:
-        source = digest(prompt.source) if prompt.source is not None else None
+        source = content(prompt).get("source")
         keys = ((prompt.text, source), (prompt.text, None), (None, None))
         known = self.by_edit if source else self.by_prompt
         return next((known[key] for key in keys if key in known), None)
@@ -147,10 +147,9 @@ def _found(option: str, named: str) -> tuple[Path, ByPrompt]:
 
 
 def content(prompt: Prompt) -> dict[str, str]:
-    """What a prompt contributes to a rubric's identity: its text, the picture that it edits, and its references."""
-    source = {"source": digest(prompt.source)} if prompt.source is not None else {}
-    references = {"references": " ".join(map(digest, prompt.references))} if prompt.references else {}
-    return {"prompt": prompt.text, **source, **references}
+    """What a prompt contributes to a rubric's identity: its text, and the picture that it edits with its references."""
+    source = {"source": " ".join(map(digest, (prompt.source, *prompt.references)))} if prompt.source is not None else {}
+    return {"prompt": prompt.text, **source}
 
 
 def written_by(writer: Writer, *roles: str) -> dict[str, str]:

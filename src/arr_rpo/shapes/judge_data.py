@@ -180,25 +180,36 @@ class Conversation:
         self.weights += [weight] * len(tokens)
 
 
-def collate(rows: Sequence[tuple[Conversation, int, float]], image_token: int, rope: Callable[..., Any]) -> dict[str, Tensor]:
-    """A right-padded batch for `Qwen3VLForConditionalGeneration`, and beside its arguments loss weights (B, L) and roles (B,).
+@dataclass(frozen=True)
+class Row:
+    """A conversation of a lesson. kind: its number; total: what the weights of all conversations of its kind add up to."""
+
+    conversation: Conversation
+    kind: int
+    total: float
+
+    @property
+    def length(self) -> int:
+        return len(self.conversation.tokens)
+
+
+def collate(rows: Sequence[Row], image_token: int, rope: Callable[..., Any]) -> dict[str, Tensor]:
+    """A right-padded batch for `Qwen3VLForConditionalGeneration`, and beside its arguments `kinds` (B,) and loss weights
+    (B, L), each divided by its row's total.
 
     All pictures have one size, so what the model would work out picture by picture is given with them.
 
-    Args:
-        rows: conversations with the number of their role and the sum of its weights, by which theirs are divided.
-        rope: `Qwen3VLModel.get_rope_index`.
+    rope: `Qwen3VLModel.get_rope_index`.
     """
-    length = max(len(c.tokens) for c, _, _ in rows)
+    length = max(row.length for row in rows)
     ids = torch.zeros(len(rows), length, dtype=torch.long)
     weights = torch.zeros(len(rows), length)
     mask = torch.zeros_like(ids)
-    for row, (c, _, total) in enumerate(rows):
-        n = len(c.tokens)
-        ids[row, :n], mask[row, :n] = torch.tensor(c.tokens), 1
-        weights[row, :n] = torch.tensor(c.weights) / total
-    batch = {"input_ids": ids, "attention_mask": mask, "weights": weights, "roles": torch.tensor([role for _, role, _ in rows])}
-    pixels = [patches for c, _, _ in rows for patches in c.pixels]
+    for i, row in enumerate(rows):
+        ids[i, : row.length], mask[i, : row.length] = torch.tensor(row.conversation.tokens), 1
+        weights[i, : row.length] = torch.tensor(row.conversation.weights) / row.total
+    batch = {"input_ids": ids, "attention_mask": mask, "weights": weights, "kinds": torch.tensor([row.kind for row in rows])}
+    pixels = [patches for row in rows for patches in row.conversation.pixels]
     if not pixels:
         return batch
     patches = pixels[0].shape[0]
@@ -214,11 +225,11 @@ def collate(rows: Sequence[tuple[Conversation, int, float]], image_token: int, r
     }
 
 
-def of_like_length(rows: Sequence[tuple[Conversation, int, float]], tokens: int) -> list[list[tuple[Conversation, int, float]]]:
-    """Parts of at most `tokens` tokens with padding (or one conversation), sorted by length."""
-    parts: list[list[tuple[Conversation, int, float]]] = []
-    for row in sorted(rows, key=lambda row: -len(row[0].tokens)):
-        if not parts or len(parts[-1][0][0].tokens) * (len(parts[-1]) + 1) > tokens:
+def of_like_length(rows: Sequence[Row], tokens: int) -> list[list[Row]]:
+    """Parts of at most `tokens` tokens with padding (or one row), sorted by length."""
+    parts: list[list[Row]] = []
+    for row in sorted(rows, key=lambda row: -row.length):
+        if not parts or parts[-1][0].length * (len(parts[-1]) + 1) > tokens:
             parts.append([])
         parts[-1].append(row)
     return parts

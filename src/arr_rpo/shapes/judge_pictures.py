@@ -107,6 +107,8 @@ class Studio:
         return [dataclasses.replace(group, source=source) for group, source in zip(groups, sources, strict=True)]
 
     def _pictures(self, pictures: list[Image.Image], truths: list[Any]) -> list[Picture]:
+        if not pictures:
+            return []
         pixels = self._processor(pictures, return_tensors="pt")["pixel_values"].half()
         patches = pixels.view(len(pictures), -1, pixels.shape[-1])
         return [Picture(truth, patch) for patch, truth in zip(patches, truths, strict=True)]
@@ -114,6 +116,8 @@ class Studio:
     @torch.no_grad()
     def _sampled(self, policy: str, texts: list[str], sources: list[Image.Image] | None = None) -> list[Image.Image]:
         """`PICTURES_A_GROUP` pictures of each text, one after the other, made from its source where there are sources."""
+        if not texts:
+            return []
         pipe = load_pipeline(policy, torch.float32, {}).to(self._device)
         pipe.set_progress_bar_config(disable=True)
         wanted = [i for i in range(len(texts)) for _ in range(PICTURES_A_GROUP)]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from arr_rpo.data.datamodule import ResumableLoader
-from arr_rpo.shapes.judge_lessons import ROLES, Lessons
+from arr_rpo.shapes.judge_lessons import KINDS, Curriculum, Lessons
 from arr_rpo.shapes.judge_parts import build_model, build_processor, see_together, warm_start
 from arr_rpo.shapes.judge_pictures import Studio
 from arr_rpo.shapes.teacher import Teacher
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 class JudgeRecipe(pl.LightningModule):
     """Trains a Qwen3-VL of 1.5 M parameters by next-token prediction on conversations.
 
-    Like its large namesakes it is a language model first, then it learns to see, then all at once: `judge_lessons.Lessons` has
+    Like its large namesakes it is a language model first, then it learns to see, then all at once: `judge_lessons` has
     the phases. Pictures are drawn, or samples of the base policies `policy` and `edit_policy` (pipeline folders, or `shapes`
     and `shapes_edit`), labelled by the oracle: `judge_pictures.Studio`.
 
@@ -79,12 +80,12 @@ class JudgeRecipe(pl.LightningModule):
 
     def train_dataloader(self) -> ResumableLoader:
         p = self._p
-        pools = None
-        if p.caption_steps + p.steps:
-            studio = Studio(self.processor.image_processor, p.policy, p.edit_policy, p.num_inference_steps, self.device, p.seed)
-            pools = studio.pools(p.drawn_groups, p.sampled_groups, p.drawn_edits, p.sampled_edits)
+        curriculum = Curriculum(**{field.name: p[field.name] for field in dataclasses.fields(Curriculum)})
+        studio = Studio(self.processor.image_processor, p.policy, p.edit_policy, p.num_inference_steps, self.device, p.seed)
+        sizes = (p.drawn_groups, p.sampled_groups, p.drawn_edits, p.sampled_edits)
+        pools = studio.pools(*(sizes if p.caption_steps + p.steps else (0, 0, 0, 0)))
         model = self.model
-        lessons = Lessons(Teacher(self.processor), p, pools, model.config.image_token_id, model.model.get_rope_index)
+        lessons = Lessons(Teacher(self.processor), curriculum, pools, model.config.image_token_id, model.model.get_rope_index)
         return ResumableLoader(lessons, p.workers)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -97,22 +98,22 @@ class JudgeRecipe(pl.LightningModule):
         for group in optimizer.param_groups:
             group["lr"] = self._rate(step)
         optimizer.zero_grad()
-        losses = torch.zeros(len(ROLES), device=self.device)
+        losses = torch.zeros(len(KINDS), device=self.device)
         for part in batch:
-            roles = part.pop("roles")
+            kinds = part.pop("kinds")
             by_row = self._losses(part)
             self.manual_backward(by_row.sum())
-            losses.index_add_(0, roles, by_row.detach())
+            losses.index_add_(0, kinds, by_row.detach())
         self._note(losses.tolist(), step)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         optimizer.step()
 
     def _note(self, losses: list[float], step: int) -> None:
-        for role, loss in zip(ROLES, losses, strict=True):
+        for kind, loss in zip(KINDS, losses, strict=True):
             if not math.isfinite(loss):
-                raise RuntimeError(f"the loss of role {role} is {loss} at step {step}: lower the learning rate")
+                raise RuntimeError(f"the loss of {kind} conversations is {loss} at step {step}: lower the learning rate")
             if loss:
-                self.log(f"loss/{role}", loss, prog_bar=True)
+                self.log(f"loss/{kind}", loss, prog_bar=True)
 
     def _rate(self, step: int) -> float:
         """Constant on text, then half a cosine."""

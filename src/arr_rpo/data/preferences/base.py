@@ -170,7 +170,8 @@ class ReadPairs(Sequence[Preference]):
             else:
                 disjoint.append(row)
                 taken += images
-        pairs = (pair for pair in self.open([*disjoint, *others]) if _same(pair.prompt.source, prompt.source))
+        found = self.open([*disjoint, *others])
+        pairs = (p for p in found if _same(p.prompt.source, prompt.source) and p.prompt.references == prompt.references)
         return list(itertools.islice(pairs, n))
 
     @cached_property

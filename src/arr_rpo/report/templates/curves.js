@@ -52,14 +52,14 @@
       if (event.key === "Escape") hide();
       if (!step) return;
       event.preventDefault();
-      const stops = [...new Set(shown.flatMap(stopsOf))].sort((a, b) => a - b);
+      const stops = [...new Set(shown.flatMap((part) => stopsOf(part, perRun)))].sort((a, b) => a - b);
       const here = at === null ? (step > 0 ? -1 : stops.length) : stops.findIndex((x) => x >= at);
       read(stops[Math.min(stops.length - 1, Math.max(0, here + step))]);
     });
     box.append(svg);
   }
 
-  const stopsOf = (part) => (part.band ? part.band.x : part.runs.flatMap((run) => run.x));
+  const stopsOf = (part, perRun) => (part.band && !perRun ? part.band.x : part.runs.flatMap((run) => run.x));
   const axisLabel = () => report.curves.axes.find(([key]) => key === axis())[1];
   const faded = (arm) => (strong !== null && strong !== arm ? " faded" : "");
   const path = (x, y, px, py) => x.map((value, i) => `${i ? "L" : "M"}${px(value).toFixed(1)} ${py(y[i]).toFixed(1)}`).join("");
@@ -92,24 +92,24 @@
   }
 
   function readAt(where, shown, px, width, perRun) {
-    const stops = shown.flatMap(stopsOf);
+    const stops = shown.flatMap((part) => stopsOf(part, perRun));
     at = stops.reduce((best, x) => (Math.abs(x - where) < Math.abs(best - where) ? x : best));
     const cursor = byId("cursor");
     for (const end of ["x1", "x2"]) cursor.setAttribute(end, px(at));
     cursor.setAttribute("visibility", "visible");
-    const drawn = (p) => (perRun ? p.runs.map((run) => [run.x, run.y]) : p.band ? [[p.band.x, p.band.mean]] : []);
+    const drawn = (p) => (perRun ? p.runs : p.band ? [{ x: p.band.x, y: p.band.mean }] : []);
     const values = shown
-      .map((p) => ({ arm: p.arm, values: drawn(p).map(([x, y]) => valueAt(x, y, at)).filter((value) => value !== null) }))
-      .filter((v) => v.values.length)
-      .sort((a, b) => average(b.values) - average(a.values));
+      .map((p) => ({ arm: p.arm, read: drawn(p).map((run) => ({ seed: run.seed, value: valueAt(run.x, run.y, at) })).filter((r) => r.value !== null) }))
+      .filter((v) => v.read.length)
+      .sort((a, b) => average(b.read) - average(a.read));
     clear(tip).append(element("strong", {}, `${axisLabel()}: ${number(at)}`));
-    for (const v of values) tip.append(element("div", {}, swatch(v.arm), report.arms[v.arm].name, element("b", {}, v.values.map(number).join(" · "))));
+    for (const v of values) tip.append(element("div", {}, swatch(v.arm), report.arms[v.arm].name, element("b", {}, v.read.map((r) => (perRun ? `${r.seed}: ` : "") + number(r.value)).join(" · "))));
     const left = px(at) * (box.clientWidth / width);
     tip.style.left = left > box.clientWidth / 2 ? "auto" : `${left + 12}px`;
     tip.style.right = left > box.clientWidth / 2 ? `${box.clientWidth - left + 12}px` : "auto";
   }
 
-  const average = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+  const average = (read) => read.reduce((sum, r) => sum + r.value, 0) / read.length;
 
   function hide() {
     at = null;
