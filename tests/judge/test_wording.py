@@ -84,7 +84,10 @@ def test_texts_for_editing_replace_those_of_their_roles(tmp_path: Path) -> None:
     assert wording.say("score", prompt="x") == "score: x"
     assert wording.say("write", edit=True, prompt="x") == "write: x"
     assert wording.digest("score") != plain[0]
-    assert wording.digest("write") == plain[1]
+    assert wording.digest("write") != plain[1]  # the source's label is said in every role
+    (edit / "score.txt").write_text("the edit: {prompt}", encoding="utf-8")
+    assert Wording(folder).digest("score") != wording.digest("score")
+    assert Wording(folder).digest("write") == wording.digest("write")
 
 
 def test_render_numbers_the_questions_under_their_themes() -> None:
