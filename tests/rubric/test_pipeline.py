@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -163,6 +164,20 @@ def test_drafts_that_fail_together_are_not_put_together() -> None:
     assert made.rubric.provenance["drafts_verified"] == "1 of 2"
     assert made.rubric.provenance["heldout_accuracy"] == "1.000"
     assert (report.unstructured, report.malformed) == (1, 0)
+
+
+def test_a_draft_that_stands_alone_keeps_to_the_limit() -> None:
+    """What one criterion of a longer draft does not recover is no reason to have them all."""
+
+    def needs_both(rubric: Rubric, first: Image, second: Image) -> float:
+        return by_words(rubric, first, second) if len(rubric.criteria) > 1 else 0.5
+
+    writer = ScriptedWriter(write_pair=[reply("good one?", "good two?")])
+    limited = replace(settings(0), max_criteria=1)
+    [made], _ = auto_rubric(ScriptedJudge(needs_both, writer), [task(OWN)], limited)  # type: ignore[list-item]
+    assert made.rubric is not None
+    assert len(made.rubric.criteria) == 1
+    assert made.rubric.provenance["heldout_accuracy"] == "0.000"
 
 
 def test_a_malformed_structure_leaves_the_criteria_as_they_are() -> None:

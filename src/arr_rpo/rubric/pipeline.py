@@ -198,7 +198,7 @@ def _read(draft: Draft, reply: str, step: str, **more: str) -> Draft:
 
 def _structure(judge: Judge, tasks: Sequence[Task], drafts: Sequence[Draft], settings: Settings) -> tuple[list[Made], Report]:
     """The verified drafts of each task as one rubric, with what it recovers of the held-out pairs in its provenance: the best
-    draft alone where all together recover too little."""
+    draft alone, of those within the limit, where all together recover too little."""
     verified = {i: some for i in range(len(tasks)) if (some := [d for d in drafts if d.task == i and d.passed])}
     counts = {i: distinct([c for d in some if d.rubric for c in d.rubric.criteria]) for i, some in verified.items()}
     replies: list[str] = []
@@ -219,8 +219,9 @@ def _structure(judge: Judge, tasks: Sequence[Task], drafts: Sequence[Draft], set
     for i, verification in zip(rubrics, heldout, strict=True):
         cost += verification.cost
         used, accuracy = verified[i], verification.heldout_accuracy
-        if (accuracy or 0.0) < settings.rule.min_heldout:  # together they no longer do what each does alone
-            used = [max(used, key=_heldout_accuracy)]
+        short = [d for d in used if d.rubric and len(d.rubric.criteria) <= settings.max_criteria]
+        if short and (accuracy or 0.0) < settings.rule.min_heldout:  # together they no longer do what each does alone
+            used = [max(short, key=_heldout_accuracy)]
             rubrics[i], accuracy = used[0].rubric or rubrics[i], _heldout_accuracy(used[0])
             unstructured += 1
             log.warning("drafts from pair %s are not put together: their best stands alone", tasks[i].writing[0].id)
