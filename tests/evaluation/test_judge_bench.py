@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from arr_rpo.evaluation.judge_bench import JudgeBench, markdown
-from arr_rpo.reward.protocols import Compare
+from arr_rpo.reward.pair_protocols import Compare
 from arr_rpo.types import Cost, Criterion, Preference, Prompt, Rubric, UserError
 from tests.evaluation.doubles import QUICK, SCRIPT, Pairs, ScriptedJudge
 

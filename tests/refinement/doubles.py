@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from PIL import Image
 
 from arr_rpo.refinement.base import Trail
-from arr_rpo.reward.protocols import Rational
+from arr_rpo.reward.point_protocols import Rational
 from arr_rpo.types import Cost, Critique, Prompt
 
 CRITIC = Rational(dimensions=["objects", "colors"], edit_dimensions=["instruction"], value="overall", tie_margin=0.0)

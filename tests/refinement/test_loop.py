@@ -9,7 +9,7 @@ import pytest
 from arr_rpo.refinement.base import best
 from arr_rpo.refinement.loop import RefinementLoop
 from arr_rpo.refinement.steps import Redraw, Rewrite
-from arr_rpo.reward.protocols import Score
+from arr_rpo.reward.point_protocols import Score
 from arr_rpo.types import Cost, Prompt, UserError
 from tests.refinement.doubles import CRITIC, Painter, ScriptedJudge, Writer, values
 

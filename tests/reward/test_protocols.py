@@ -10,7 +10,9 @@ from PIL import Image
 
 from arr_rpo import types
 from arr_rpo.judge.forms import NoAnswer
-from arr_rpo.reward.protocols import Checklist, Compare, Criteria, DeltaRubric, Rational, Score, as_verdicts
+from arr_rpo.reward.pair_protocols import Compare, Criteria, DeltaRubric
+from arr_rpo.reward.point_protocols import Checklist, Rational, Score
+from arr_rpo.reward.protocols import as_verdicts
 from arr_rpo.types import (
     Answer,
     Cost,

@@ -10,10 +10,11 @@ from PIL import Image
 
 from arr_rpo import types
 from arr_rpo.judge.base import settle
+from arr_rpo.reward.pair_protocols import Compare
 from arr_rpo.reward.pairings import Pairing, anchor, disjoint, round_robin, swiss
 from arr_rpo.reward.pairwise import Pairwise
+from arr_rpo.reward.point_protocols import Checklist, Score
 from arr_rpo.reward.pointwise import Pointwise
-from arr_rpo.reward.protocols import Checklist, Compare, Score
 from arr_rpo.types import Answer, Cost, Criterion, Outcome, Prompt, Rollout, Rubric, UserError, Verdict
 
 RUBRIC = Rubric((Criterion("a", "is it?"),))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from arr_rpo.judge.base import Judge
 from arr_rpo.refinement.base import Attempt, Painter, Refinement, Revision, Trail
-from arr_rpo.reward.protocols import Rational
+from arr_rpo.reward.point_protocols import Rational
 from arr_rpo.types import Prompt, UserError
 
 

@@ -1,0 +1,130 @@
+"""Protocols that ask about two images at once: one verdict a pair, one a criterion, or a plan and then a verdict."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from arr_rpo.judge.base import Judge, Pair, settle
+from arr_rpo.judge.forms import NoAnswer
+from arr_rpo.reward.protocols import NO_RUBRIC
+from arr_rpo.rubric.parse import RubricError, parse_rubric
+from arr_rpo.types import Cost, Outcome, Prompt, Rubric, Verdict
+
+
+class Compare:
+    """One A/B verdict a pair in each order: by the prompt's rubric (ARR, arXiv 2605.08354), or by the prompt alone (MT-Bench,
+    arXiv 2306.05685, whose swap of the order this is)."""
+
+    def __init__(self, *, uses_rubric: bool) -> None:
+        self.uses_rubric = uses_rubric
+
+    def verdicts(
+        self, judge: Judge, prompts: Sequence[Prompt], pairs: Sequence[Pair], rubrics: Sequence[Rubric | None]
+    ) -> list[Verdict]:
+        if not self.uses_rubric:
+            return judge.compare(prompts, pairs, [None] * len(pairs))
+        return _compare_by(judge, prompts, pairs, rubrics, [NO_RUBRIC] * len(pairs))
+
+
+class Criteria:
+    """One A/B verdict a criterion in each order, aggregated outside the judge (Branch-Solve-Merge, arXiv 2310.15123).
+
+    aggregate: `mean`, the weighted mean of the criteria's probabilities that A is better, or `votes`, the weighted share of
+        criteria that A wins, an undecided one counting half. Each order is aggregated by itself; then the two are settled.
+    tie_margin: distance of the aggregate from one half within which a pair is a tie.
+
+    A criterion without an answer fails the pair: a mean over the others would let failures decide.
+    """
+
+    uses_rubric = True
+
+    def __init__(self, *, aggregate: Literal["mean", "votes"], tie_margin: float) -> None:
+        self.aggregate, self.tie_margin = aggregate, tie_margin
+
+    def verdicts(
+        self, judge: Judge, prompts: Sequence[Prompt], pairs: Sequence[Pair], rubrics: Sequence[Rubric | None]
+    ) -> list[Verdict]:
+        asked = [(i, criterion) for i, rubric in enumerate(rubrics) if rubric for criterion in rubric.criteria]
+        answers = judge.compare(
+            [prompts[i] for i, _ in asked], [pairs[i] for i, _ in asked], [Rubric((criterion,)) for _, criterion in asked]
+        )
+        by_pair: list[list[Verdict]] = [[] for _ in pairs]
+        for (i, _), answer in zip(asked, answers, strict=True):
+            by_pair[i].append(answer)
+        return [self._verdict(rubric, answers) for rubric, answers in zip(rubrics, by_pair, strict=True)]
+
+    def _verdict(self, rubric: Rubric | None, answers: Sequence[Verdict]) -> Verdict:
+        if rubric is None:
+            return Verdict(Outcome.FAILED, None, reason=NO_RUBRIC)
+        cost = sum((answer.cost for answer in answers), Cost())
+        orders: list[tuple[float, float]] = []
+        for criterion, answer in zip(rubric.criteria, answers, strict=True):
+            if answer.p_a is None:
+                return Verdict(Outcome.FAILED, None, cost=cost, reason=f"{criterion.question} {answer.reason}")
+            orders.append(answer.p_a_by_order or (answer.p_a, answer.p_a))
+        if self.aggregate == "votes":
+            orders = [(_vote(first), _vote(second)) for first, second in orders]
+        weights = [criterion.weight for criterion in rubric.criteria]
+        first, second = (statistics.fmean(probabilities, weights) for probabilities in zip(*orders, strict=True))
+        return settle(first, second, self.tie_margin, tuple(c for answer in answers for c in answer.checks), cost)
+
+
+class DeltaRubric:
+    """The judge first writes a neutral checklist of what the two images disagree on, then judges the pair by it, one
+    checklist for both orders (DeltaRubric, arXiv 2605.09269).
+
+    The planner is shown no label, and a plan that is no rubric fails the pair.
+    """
+
+    uses_rubric = False
+
+    def verdicts(
+        self, judge: Judge, prompts: Sequence[Prompt], pairs: Sequence[Pair], rubrics: Sequence[Rubric | None]
+    ) -> list[Verdict]:
+        texts, planning = judge.plan(prompts, pairs)
+        plans: list[Rubric | None] = []
+        reasons = []
+        for prompt, text in zip(prompts, texts, strict=True):
+            origin = {"writer": judge.name, "writer_revision": judge.revision, "role": "plan", "prompt": prompt.text}
+            plan, reason = _plan(text, origin)
+            plans.append(plan)
+            reasons.append(reason)
+        verdicts = _compare_by(judge, prompts, pairs, plans, reasons)
+        return [_with_cost(verdict, planning if i == 0 else Cost()) for i, verdict in enumerate(verdicts)]
+
+
+def _plan(text: str | NoAnswer, origin: Mapping[str, str]) -> tuple[Rubric | None, str]:
+    """The checklist of a plan, or None and why."""
+    if isinstance(text, NoAnswer):
+        return None, f"no plan: {text}"
+    try:
+        return parse_rubric(text, origin), ""
+    except RubricError as error:
+        return None, f"no plan: {error}"
+
+
+def _compare_by(
+    judge: Judge,
+    prompts: Sequence[Prompt],
+    pairs: Sequence[Pair],
+    rubrics: Sequence[Rubric | None],
+    reasons: Sequence[str],
+) -> list[Verdict]:
+    """Verdicts by rubric; where there is none, the pair fails for the reason given."""
+    rows = [i for i, rubric in enumerate(rubrics) if rubric is not None]
+    answers = iter(judge.compare([prompts[i] for i in rows], [pairs[i] for i in rows], [rubrics[i] for i in rows]))
+    return [
+        Verdict(Outcome.FAILED, None, reason=reason) if rubric is None else next(answers)
+        for rubric, reason in zip(rubrics, reasons, strict=True)
+    ]
+
+
+def _vote(p: float) -> float:
+    return 0.5 if p == 0.5 else float(p > 0.5)
+
+
+def _with_cost(verdict: Verdict, more: Cost) -> Verdict:
+    return dataclasses.replace(verdict, cost=verdict.cost + more)
