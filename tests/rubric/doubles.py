@@ -11,10 +11,12 @@ from PIL.Image import Image
 from arr_rpo.judge.base import Pair, settle
 from arr_rpo.rubric.pipeline import Settings
 from arr_rpo.rubric.verify import Rule
+from arr_rpo.shapes.oracle_judge import OracleJudge
 from arr_rpo.shapes.scene import draw, place
 from arr_rpo.types import Cost, Criterion, Outcome, Preference, Prompt, Rubric, Verdict
 
 Opinion = Callable[[Rubric, Image, Image], float]  # probability that the image shown first is better
+ORACLE = OracleJudge()
 STRICT = Rule(both_orders=True, min_heldout=1.0)
 
 
@@ -91,3 +93,11 @@ def picture(*kinds: str, seed: int = 0) -> Image:
 
 def preference(name: str, prompt: Prompt, a: Image, b: Image, better: str) -> Preference:
     return Preference(name, prompt, a, b, Outcome(better))
+
+
+def indifferent(rubric: Rubric, first: Image, second: Image) -> float:
+    return 0.5
+
+
+def questions(rubrics: Sequence[Rubric | None]) -> list[list[str] | None]:
+    return [[c.question for c in rubric.criteria] if rubric else None for rubric in rubrics]
