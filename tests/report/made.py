@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Sequence
@@ -148,6 +149,19 @@ def verdict(folder: Path, update: int, number: int, seed: int, i: int) -> dict[s
         "source": None,
         "oracle": None if OUTCOMES[i] == "failed" else oracle,
     }
+
+
+def edited(study: Study) -> Study:
+    """The study, of edits: a grey source for each prompt with pictures, and beside each judged pair."""
+    runs = []
+    for run in study.runs:
+        grey = picture(run.folder / "verdict_pictures" / "source.png", (128, 128, 128))
+        for file in run.verdict_pictures:
+            told = json.loads(file.read_text(encoding="utf-8"))
+            write(file, {**told, "pairs": [{**pair, "source": grey.name} for pair in told["pairs"]]})
+        heldout = tuple(dataclasses.replace(p, pictures={**p.pictures, "source": grey}) for p in run.heldout)
+        runs.append(dataclasses.replace(run, heldout=heldout))
+    return dataclasses.replace(study, runs=tuple(runs))
 
 
 def picture(path: Path, colour: tuple[int, int, int]) -> Path:

@@ -204,6 +204,20 @@ def test_a_card_has_both_pictures_the_rubric_and_what_the_oracle_says(page: Any)
     assert card.locator("ol li").count() == 2
 
 
+def test_an_edit_is_shown_beside_its_source(chromium: Any, tmp_path: Path) -> None:
+    study = made.edited(made.study(tmp_path, arms=ARMS[:2]))
+    (tmp_path / "report.html").write_text(report_page(study, made.analysis(study), made.LIMITS), encoding="utf-8")
+    for width in (1280, 375):
+        page = next(pages := opened(chromium, tmp_path / "report.html", width=width))
+        card = page.locator(".verdict").first
+        assert [text.split()[0] for text in card.locator("figcaption").all_inner_texts()] == ["source", "A", "B"]
+        row = page.locator("#grid tbody tr").first
+        assert row.locator("th img").count() == 1
+        assert row.locator("th img").get_attribute("src") == card.locator("img").first.get_attribute("src")
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        assert next(pages, None) is None
+
+
 def test_pages_of_verdicts_turn_by_button_and_by_arrow_key(page: Any) -> None:
     assert page.locator("#verdict-back").is_disabled()
     page.locator("#verdict-next").click()
