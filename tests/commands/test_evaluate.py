@@ -13,7 +13,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from arr_rpo.commands.evaluate import bench, setting_of
+from arr_rpo.commands.evaluate import bench, evaluate, setting_of
 from arr_rpo.types import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +42,17 @@ def test_every_set_of_preferences_composes_and_fits_its_reader(name: str, tmp_pa
         instantiate(config.preferences)
     assert isinstance(error.value.__cause__, UserError)
     assert "no such file" in str(error.value.__cause__)
+
+
+def test_prompts_that_no_oracle_knows_are_refused_before_anything_is_drawn(tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("a cat on a skateboard\n", encoding="utf-8")
+    data = {"_target_": "arr_rpo.data.datamodule.PromptDataModule", "train": "shapes/train", "unseen": None}
+    data |= {"heldout": str(tmp_path / "prompts.txt"), "updates": 1, "candidates_per_update": 8}
+    data |= {"group_size": 8, "seed": 1}
+    (tmp_path / "policy").mkdir()
+    (tmp_path / "config.yaml").write_text(json.dumps({"policy": None, "data": data}), encoding="utf-8")
+    with pytest.raises(UserError, match="no oracle knows its held-out prompts"):
+        evaluate(configure(f"run={tmp_path}"))
 
 
 @pytest.mark.parametrize("protocol", ["pairwise", "rubric", "criteria", "scalar", "checklist", "rational", "delta_rubric"])

@@ -11,7 +11,7 @@ from arr_rpo.commands.table import interval, main, paired, read_arms, table
 from arr_rpo.types import UserError
 
 
-def write_run(folder: Path, seed: int, before: float, after: float) -> None:
+def write_run(folder: Path, seed: int, before: float | None, after: float | None) -> None:
     folder.mkdir(parents=True)
     summary = {
         "heldout_strict": {"before": before, "after": after},
@@ -38,6 +38,13 @@ def test_rows_and_arms(tmp_path: Path) -> None:
     # Mean 0.15, standard error 0.05, t of one degree of freedom 12.706: 0.15 -+ 0.635.
     assert "| t2i_rpo | 2 | +0.150 | -0.485 to +0.785 |" in lines
     assert "| t2i_rpo, judge=random | 1 | -0.050 | one seed |" in lines
+
+
+def test_what_no_oracle_measures_is_a_dash(tmp_path: Path) -> None:
+    write_run(tmp_path / "seed=1", 1, None, None)
+    lines = table(read_arms([tmp_path])).splitlines()
+    assert "| t2i_rpo | 1 | – | – | – | 0.600 | 0.700 | 12.3 | 3 / 2 / 1 | 1.5 |" in lines
+    assert "| t2i_rpo | 1 | – | not measured |" in lines
 
 
 def test_what_all_runs_share_names_no_arm(tmp_path: Path) -> None:

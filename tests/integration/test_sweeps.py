@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from arr_rpo.commands.run_folder import occupied
 from arr_rpo.commands.train import main
 
 pytestmark = pytest.mark.slow
@@ -135,6 +136,19 @@ def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
         assert process.poll() is None, "the sweep ended too soon"
         time.sleep(0.02)
     raise TimeoutError(path)
+
+
+def test_two_terminals_may_work_on_one_sweep(
+    tmp_path: Path, small: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    sweep = tmp_path / "sweep"
+    arguments = ["-m", "reward=scalar,pairwise", *small, f"hydra.sweep.dir={sweep}"]
+    arguments += ["hydra.sweep.subdir=${hydra:runtime.choices.reward}"]
+    with occupied(sweep / "scalar"):
+        assert train(monkeypatch, *arguments) == 0
+    assert "2 runs: 0 skipped, 0 resumed, 1 started; 1 finished, 1 left to another process" in capfd.readouterr().out
+    assert list(results(sweep)) == ["pairwise"]
+    assert not (sweep / "scalar" / "failed.json").exists()
 
 
 def test_a_run_that_fails_stops_no_other(

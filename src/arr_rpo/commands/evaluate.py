@@ -12,7 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from arr_rpo.commands.errors import plain_errors
-from arr_rpo.evaluation.images import measure, pictures
+from arr_rpo.evaluation.images import measurable, measure, pictures
 from arr_rpo.evaluation.judge_bench import BenchResult, markdown
 from arr_rpo.types import UserError
 from arr_rpo.whole_files import write_json
@@ -36,20 +36,28 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     """Loads the run's weights as a user would (`load_lora_weights`, or the pipeline folder) and measures them.
 
     Raises:
-        UserError: the folder is no run, or one that did not end.
+        UserError: the folder is no run, or one that did not end; or no oracle knows its held-out prompts.
     """
     run = Path(config.run)
     trained = finished_run(run)
-    policy, data = instantiate(trained.policy), instantiate(trained.data)
+    data = instantiate(trained.data)
+    splits = {name: prompts for name, prompts in (("heldout", data.heldout), ("unseen", data.unseen)) if prompts}
+    known = {name: prompts for name, prompts in splits.items() if measurable(prompts)}
+    if not known:
+        raise UserError(
+            f"run={run}: no oracle knows its held-out prompts, so nothing can be counted. {run}/heldout_pictures has pictures "
+            "of them before and after training, and `python evaluate.py task=judge` measures judges."
+        )
+    policy = instantiate(trained.policy)
     policy.load_trained(run / "policy")
     result: dict[str, Any] = {}
-    for name, prompts in (("heldout", data.heldout), ("unseen", data.unseen)):
-        if prompts:
-            images = pictures(policy, prompts, trained.callbacks.summary.eval_seed, config.batch_size)
-            result[name] = measure(prompts, images).to_dict()
-            print(
-                f"{name}: strict {result[name]['strict']:.3f}, criteria {result[name]['criteria']:.3f}, {len(prompts)} prompts"
-            )
+    for name, prompts in splits.items():
+        if name not in known:
+            print(f"{name}: not measured, since no oracle knows these prompts")
+            continue
+        images = pictures(policy, prompts, trained.callbacks.summary.eval_seed, config.batch_size)
+        result[name] = measure(prompts, images).to_dict()
+        print(f"{name}: strict {result[name]['strict']:.3f}, criteria {result[name]['criteria']:.3f}, {len(prompts)} prompts")
     write_json(run / "evaluation.json", result)
     return result
 

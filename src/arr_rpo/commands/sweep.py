@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import traceback
+import uuid
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +26,8 @@ from arr_rpo.commands.run_folder import FAILURE, OccupiedError, OtherRunError, S
 from arr_rpo.whole_files import write_json
 
 JOURNAL = "sweep.jsonl"
-SKIPPED, RESUMED, STARTED, FINISHED, FAILED = "skipped", "resumed", "started", "finished", "failed"
+SKIPPED, RESUMED, STARTED, FINISHED, FAILED, LEFT = "skipped", "resumed", "started", "finished", "failed", "left"
+SESSION = "ARR_RPO_SWEEP"  # the environment variable by which the processes of one command know each other
 
 
 def in_sweep() -> bool:
@@ -49,7 +51,9 @@ def run_in_sweep(config: DictConfig, train: Callable[[DictConfig], None]) -> flo
             _train(config, run_dir, train, note)
         note(FINISHED)
         return objective(run_dir)
-    except (OccupiedError, OtherRunError) as error:  # the folder is another's: nothing is written there
+    except OccupiedError:  # two terminals work on one sweep
+        note(LEFT, "another process is at work in it")
+    except OtherRunError as error:  # nothing is written there
         note(FAILED, str(error))
     except Exception as error:
         message = told(error)
@@ -93,30 +97,39 @@ class Note:
             file=sys.stderr if what == FAILED else sys.stdout,
             flush=True,
         )
-        line = json.dumps({"at": _now(), "run": self.run, "what": what, "why": why}) + "\n"
+        session = os.environ.get(SESSION, "")
+        line = json.dumps({"at": _now(), "run": self.run, "what": what, "why": why, "session": session}) + "\n"
         self.journal.parent.mkdir(parents=True, exist_ok=True)
         with self.journal.open("a", encoding="utf-8") as file:  # one short write, so that lines of several processes stay whole
             file.write(line)
 
 
 class SweepReport(Callback):
-    """After a sweep: what was skipped, resumed and started; exit code 1 and a list if not every run finished."""
+    """After a sweep: what was skipped, resumed, started and left to another process; exit code 1 and a list if a run failed."""
 
     def __init__(self) -> None:
-        self.begun = 0
+        self.begun, self.session = 0, ""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        self.begun = len(_read(config))
+        self.begun, self.session = len(_read(config)), uuid.uuid4().hex
+        os.environ[SESSION] = self.session
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         events = [json.loads(line) for line in _read(config)[self.begun :].splitlines()]
+        # Of another terminal's nothing is said. Without a session: a launcher's worker on a machine that was up before.
+        events = [event for event in events if event.get("session", "") in (self.session, "")]
         if not events:
             return  # every run was told to go on with a run that it named (`resume`)
         how = {event["run"]: event["what"] for event in events if event["what"] in (SKIPPED, RESUMED, STARTED)}
         last = {event["run"]: event for event in events}
-        failed = {run: event for run, event in last.items() if event["what"] not in (SKIPPED, FINISHED)}
+        left = [run for run, event in last.items() if event["what"] == LEFT]
+        failed = {run: event for run, event in last.items() if event["what"] not in (SKIPPED, FINISHED, LEFT)}
         counts = ", ".join(f"{list(how.values()).count(what)} {what}" for what in (SKIPPED, RESUMED, STARTED))
-        print(f"sweep {config.hydra.sweep.dir}: {len(last)} runs: {counts}; {len(last) - len(failed)} finished")
+        done = len(last) - len(failed) - len(left)
+        others = f", {len(left)} left to another process" if left else ""
+        print(f"sweep {config.hydra.sweep.dir}: {len(last)} runs: {counts}; {done} finished{others}")
+        for run in left:
+            print(f"  left: {run}: another process was at work in it")
         for run, event in failed.items():
             print(f"  failed: {run}: {event['why'] or 'it ended without a word'}", file=sys.stderr)
         if failed:

@@ -74,7 +74,7 @@ def table(arms: Arms) -> str:
     lines += ["", "| arm | seeds | strict, mean change | 95% interval |", "|---|---|---|---|"]
     for name, runs in arms.items():
         changes = list(changes_of(runs).values())
-        lines.append(f"| {name} | {len(runs)} | {sum(changes) / len(changes):+.3f} | {interval(changes)} |")
+        lines.append(f"| {name} | {len(runs)} | {figure(mean(changes), '+.3f')} | {interval(changes)} |")
     return "\n".join(lines)
 
 
@@ -92,22 +92,36 @@ def paired(arms: Arms, baseline: str) -> str:
         others = changes_of(runs)
         differences = [others[seed] - own[seed] for seed in sorted(set(others) & set(own))]
         if name != baseline and differences:
-            mean = sum(differences) / len(differences)
-            lines.append(f"| {name} | {len(differences)} | {mean:+.3f} | {interval(differences)} |")
+            lines.append(f"| {name} | {len(differences)} | {figure(mean(differences), '+.3f')} | {interval(differences)} |")
     return "\n".join(lines)
 
 
 def changes_of(runs: Sequence[dict[str, Any]]) -> dict[int, float]:
-    """Seed -> change of the held-out strict accuracy."""
-    return {int(run["seed"]): run["heldout_strict"]["after"] - run["heldout_strict"]["before"] for run in runs}
+    """Seed -> change of the held-out strict accuracy, of the runs in which it was measured."""
+    changes = {int(run["seed"]): change_of(run["heldout_strict"]) for run in runs}
+    return {seed: change for seed, change in changes.items() if change is not None}
+
+
+def change_of(figures: dict[str, float | None]) -> float | None:
+    """After minus before; None where no oracle knows the prompts."""
+    before, after = figures["before"], figures["after"]
+    return None if before is None or after is None else after - before
+
+
+def mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def figure(value: float | None, form: str = ".3f") -> str:
+    return "–" if value is None else format(value, form)
 
 
 def row(name: str, run: dict[str, Any]) -> str:
     strict, criteria, judge = run["heldout_strict"], run["heldout_criteria"], run["judge"]
-    change = strict["after"] - strict["before"]
     return (
-        f"| {name} | {run['seed']} | {strict['before']:.3f} | {strict['after']:.3f} | {change:+.3f} "
-        f"| {criteria['before']:.3f} | {criteria['after']:.3f} | {run['kl']:.1f} "
+        f"| {name} | {run['seed']} | {figure(strict['before'])} | {figure(strict['after'])} "
+        f"| {figure(change_of(strict), '+.3f')} "
+        f"| {figure(criteria['before'])} | {figure(criteria['after'])} | {figure(run['kl'], '.1f')} "
         f"| {judge['ties']} / {judge['flips']} / {judge['failures']} | {run['seconds'] / 60:.1f} |"
     )
 
@@ -126,11 +140,11 @@ def write_csv(arms: Arms, path: Path) -> None:
 def interval(changes: Sequence[float]) -> str:
     """Student's t interval of the mean over seeds; one seed has none."""
     if len(changes) < 2:
-        return "one seed"
-    mean, error = sum(changes) / len(changes), float(stats.sem(changes))
+        return "one seed" if changes else "not measured"
+    centre, error = sum(changes) / len(changes), float(stats.sem(changes))
     if error == 0:
-        return f"{mean:+.3f} in each"
-    low, high = stats.t.interval(0.95, len(changes) - 1, loc=mean, scale=error)
+        return f"{centre:+.3f} in each"
+    low, high = stats.t.interval(0.95, len(changes) - 1, loc=centre, scale=error)
     return f"{low:+.3f} to {high:+.3f}"
 
 
