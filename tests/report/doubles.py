@@ -51,7 +51,7 @@ def make_study(
     claims: Sequence[tuple[str, ...]] = (),
 ) -> Study:
     arms = tuple(dict.fromkeys(run.arm for run in runs))
-    return Study(Path(), "study", "", reference, arms, tuple(pairs), tuple(claims), tuple(runs), {}, ())
+    return Study(Path(), "study", "", reference, arms, tuple(pairs), tuple(claims), tuple(runs), ())
 
 
 def share(strict: str) -> float:

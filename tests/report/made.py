@@ -41,9 +41,7 @@ def study(folder: Path, arms: Sequence[str] = ("rubric", "scalar"), seeds: Seque
     runs = [made_run(folder, arm, number, seed, updates) for number, arm in enumerate(arms) for seed in seeds]
     runs[-1] = unfinished(runs[-1])
     missing = (f"{runs[-1].name}: no summary.json: the run did not end",)
-    return Study(
-        folder, "Reward <form>", "Does a rubric beat a scalar?", arms[0], tuple(arms), (), (), tuple(runs), {}, missing
-    )
+    return Study(folder, "Reward <form>", "Does a rubric beat a scalar?", arms[0], tuple(arms), (), (), tuple(runs), missing)
 
 
 def made_run(folder: Path, arm: str, number: int, seed: int, updates: int) -> Run:
@@ -176,14 +174,14 @@ def write(path: Path, data: Any) -> None:
 
 
 def estimate(value: float, half: float = 0.05, seeds: int = 2) -> Estimate:
-    return Estimate(value, seeds, Interval(value - half, value + half, "t over seeds"), None)
+    return Estimate(value, seeds, Interval(value - half, value + half), None)
 
 
 def analysis(study: Study) -> Analysis:
     """What a comparison might have found; the figures are those of nobody."""
     arms = tuple(
         ArmResult(
-            arm, (1, 2), (), estimate(0.4), estimate(0.7 - 0.1 * i), estimate(0.3 - 0.1 * i), estimate(0.15), estimate(40, 3),
+            arm, (1, 2), estimate(0.4), estimate(0.7 - 0.1 * i), estimate(0.3 - 0.1 * i), estimate(0.15), estimate(40, 3),
             estimate(3840), estimate(9000), estimate(600),
         )
         for i, arm in enumerate(study.arms)

@@ -94,9 +94,11 @@ def test_the_legend_shows_and_hides_an_arm(page: Any) -> None:
     assert button.get_attribute("aria-pressed") == "false"
     assert page.locator("#chart path.line").count() == len(ARMS) - 1
     assert page.locator("#chart path.line[data-arm='2']").count() == 0
+    assert page.locator("#chart path.line.faded").count() == 0  # nothing stands out where what is pointed at is hidden
     button.press("Enter")
     assert button.get_attribute("aria-pressed") == "true"
     assert page.locator("#chart path.line[data-arm='2']").count() == 1
+    assert page.locator("#chart path.line.faded").count() == len(ARMS) - 1
 
 
 def test_measure_axis_and_runs_can_be_chosen(page: Any) -> None:
@@ -115,6 +117,8 @@ def test_arrow_keys_read_the_values_of_a_curve(page: Any) -> None:
     chart = page.locator("#chart svg")
     chart.focus()
     chart.press("ArrowRight")
+    assert texts(page, "#tip strong") == ["updates: 0"]
+    chart.press("Alt+ArrowRight")  # the browser's own
     assert texts(page, "#tip strong") == ["updates: 0"]
     chart.press("ArrowRight")
     chart.press("ArrowRight")

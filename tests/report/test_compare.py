@@ -17,7 +17,7 @@ HOW = Comparing(confidence=0.95, draws=500, seed=1, kl=None)
 
 
 def made(arm: str, reference: str, value: float, p: float | None) -> Comparison:
-    difference = Estimate(value, 5, Interval(value - 0.05, value + 0.2, "t over seeds"), None)
+    difference = Estimate(value, 5, Interval(value - 0.05, value + 0.2), None)
     return Comparison(arm, reference, END, None, difference, (1, 2, 3, 4, 5), 0, p, None, "no data", "")
 
 
@@ -42,7 +42,38 @@ def test_runs_without_prompts_are_paired_by_their_means() -> None:
     got = compare(make_study(runs), "a", "b", END, HOW)
     assert got.difference is not None and got.difference.bootstrap is not None
     assert got.difference.value == 0.5
-    assert (got.prompts, got.difference.bootstrap.method) == (0, "bootstrap over seeds")
+    assert got.prompts == 0
+    # Both seeds gained as much: nothing says how far a third would be off.
+    assert got.p is None and got.difference.note == "the same in each seed, so that nothing says how sure it is"
+    (claimed,) = analyse(make_study(runs, reference="b"), HOW).under(END)
+    assert claimed.result == "not shown"
+    assert claimed.limits == ("paired on 0 of 4 prompts: the others were not measured in all runs",)
+
+
+def test_runs_on_other_prompts_are_paired_on_those_they_share() -> None:
+    """By their text: another file may have the same ids."""
+    a, b = make_run("a", 1, "1111"), make_run("b", 1, "1100")
+    other = [dataclasses.replace(b.heldout[0], text="another prompt"), *b.heldout[1:3]]
+    got = compare(make_study([a, dataclasses.replace(b, heldout=tuple(other))]), "a", "b", END, HOW)
+    assert got.prompts == 2
+    assert got.limits == ("paired on 2 of 4 prompts: the others were not measured in all runs",)
+    assert got.difference is not None and got.difference.value == 0.5  # of the second prompt 0, of the third 1
+
+
+def test_an_accuracy_that_was_not_measured_is_named() -> None:
+    """Prompts of the real world, which no oracle knows."""
+    unmeasured = dataclasses.replace(make_run("b", 1, "1100"), summary={"heldout_strict": {"before": None, "after": None}})
+    got = analyse(make_study([make_run("a", 1, "1111"), unmeasured], reference="b"), HOW).under(END)[0]
+    assert "held-out accuracy of b was not measured" in got.limits
+    assert "no seed that both arms finished" not in got.verdict
+
+
+def test_arms_of_which_the_study_names_no_pair_are_compared_all_the_same() -> None:
+    """`study=reward_form arm=scalar,rubric`: without the reference that is the claim's middle."""
+    runs = [make_run(arm, seed, "1111") for arm in ("scalar", "rubric") for seed in (1, 2)]
+    study = make_study(runs, claims=[("rubric", "pairwise", "scalar")])
+    assert pairs_of(study) == [("rubric", "pairwise"), ("pairwise", "scalar"), ("rubric", "scalar")]
+    assert [c.result for c in analyse(study, HOW).under(END)] == ["no data", "no data", "not shown"]
 
 
 def test_prompts_of_unseen_combinations_are_not_counted_in() -> None:
@@ -58,7 +89,6 @@ def test_a_run_that_did_not_end_is_named_and_left_out() -> None:
     runs = [make_run("a", 1, "1111"), make_run("a", 2, None), make_run("b", 1, "1100"), make_run("b", 2, "1100")]
     got = analyse(make_study(runs), HOW)
     assert got.arms[0].seeds == (1,)
-    assert got.arms[0].unfinished == ("arm=a,seed=2",)
     first = got.under(END)[0]
     assert first.seeds == (1,)
     assert "arm=a,seed=2 did not end" in first.limits

@@ -111,6 +111,21 @@ def test_findings_are_the_claims_and_what_no_claim_is_about(tmp_path: Path) -> N
     assert found[1].sentence.startswith("random is worse than rubric")  # scalar is in the claim
 
 
+def test_a_finding_says_below_what_it_is_under_the_other_conditions(tmp_path: Path) -> None:
+    """The question of `study=kl` is about matched KL; what is the end's own figure again is not repeated."""
+    analysis = replace(made.analysis(made.study(tmp_path)), claims=())
+    end, matched = analysis.comparisons
+    (found,) = words.findings(analysis)
+    assert found.below == ()
+    other = replace(matched, difference=made.estimate(0.02), verdict="scalar > rubric at KL 38.5: not shown")
+    (found,) = words.findings(replace(analysis, comparisons=(end, other)))
+    assert (found.sentence, found.below) == (end.verdict, (other.verdict,))
+
+
+def test_sentences_say_what_a_comparison_is_paired_on(tmp_path: Path) -> None:
+    assert all("; paired on 514 prompts a seed" in said for said in words.sentences(made.analysis(made.study(tmp_path))))
+
+
 def test_json_in_a_script_survives_every_text() -> None:
     nasty = {"a": "</script><!--<script>\u2028\u2029", "b": [1.5, None]}
     text = inline_json(nasty)
@@ -130,6 +145,15 @@ def test_results_say_how_many_runs_ended(tmp_path: Path) -> None:
     assert rubric[4].span == pytest.approx((0.25, 0.3, 0.35))
 
 
+def test_an_interval_of_one_seed_says_so(tmp_path: Path) -> None:
+    study = made.study(tmp_path)
+    analysis = made.analysis(study)
+    one = replace(analysis.arms[0], seeds=(1,), change=replace(made.estimate(0.3, seeds=1), note="one seed: over prompts only"))
+    analysis = replace(analysis, arms=(one, analysis.arms[1]))
+    assert results(study, analysis).rows[0][4].below == "+0.250 to +0.350; one seed: over prompts only"
+    assert "rubric (one seed)" in figures(study, analysis, 20)["change.svg"]
+
+
 def test_comparisons_have_a_column_for_each_condition_with_data(tmp_path: Path) -> None:
     study = made.study(tmp_path)
     table = comparisons(made.analysis(study))
@@ -137,7 +161,7 @@ def test_comparisons_have_a_column_for_each_condition_with_data(tmp_path: Path) 
     ((name, end, matched),) = table.rows
     assert (name.text, end.text) == ("scalar − rubric", "-0.100: reversed")
     assert end.below == "-0.150 to -0.050; 2 seeds, p = 0.020"
-    assert matched.below == "-0.150 to -0.050; 2 seeds, p = 0.020 at 38.5 nats"
+    assert matched.below == "-0.150 to -0.050; 2 seeds, p = 0.020 at KL 38.5"
 
 
 def test_configs_differ_where_arms_do_and_a_copy_of_a_key_is_left_out(tmp_path: Path) -> None:

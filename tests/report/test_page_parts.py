@@ -123,6 +123,15 @@ def test_criteria_that_most_runs_have_come_first_and_no_more_than_asked_for(tmp_
     assert [key for key in keys if key.startswith("criterion/")] == ["criterion/color", "criterion/position"]
 
 
+def test_of_two_runs_of_an_arm_and_a_seed_a_grid_shows_the_one_that_ended(tmp_path: Path) -> None:
+    study = made.study(tmp_path, arms=("rubric",), seeds=(1, 2))
+    ended, killed = study.runs
+    again = replace(killed, seed=1)
+    for runs in ((ended, again), (again, ended)):
+        (grid,) = grids(replace(study, runs=runs), Album(192, 1e6), 4, 2)
+        assert all(row["cells"][1] for row in grid["rows"])
+
+
 def test_a_grid_shows_base_and_arms_of_one_seed(tmp_path: Path) -> None:
     album = Album(192, 1e6)
     first, second = grids(made.study(tmp_path), album, 4, 2)

@@ -12,10 +12,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.tensorboard import SummaryWriter
 
 from arr_rpo.report import page_verdicts
+from arr_rpo.report.compare import analyse
+from arr_rpo.report.estimates import Comparing
 from arr_rpo.report.event_files import read_events, read_metrics
+from arr_rpo.report.page import page
 from arr_rpo.report.records import Score
 from arr_rpo.report.runs import read_study
 from arr_rpo.types import UserError
+from tests.report import made
 
 
 def write(path: Path, *rows: dict[str, Any]) -> None:
@@ -61,7 +65,6 @@ def test_a_whole_run(tmp_path: Path) -> None:
     (run,) = read_study(tmp_path).runs
     assert (run.name, run.arm, run.seed, run.finished, run.missing) == ("run", "t2i_rpo", 1, True, ())
     assert (run.before, run.after, run.kl, run.images, run.judge_calls) == (0.5, 0.6, 3.0, 8.0, 20.0)
-    assert run.change == pytest.approx(0.1)
     (prompt,) = run.heldout
     assert prompt.before == Score(True, 1.0, {"position": 1.0})
     assert prompt.after is None
@@ -123,6 +126,25 @@ def test_one_bad_run_does_not_harm_the_others(tmp_path: Path) -> None:
     assert "empty: config.yaml holds no mapping" in study.missing
 
 
+def test_numbers_of_a_run_that_diverged(tmp_path: Path) -> None:
+    """NaN is what Python writes; the page, which is JSON, has no word for it."""
+    folder = write_run(tmp_path / "run")
+    rows = (folder / "progress.jsonl").read_text(encoding="utf-8")
+    (folder / "progress.jsonl").write_text(rows.replace('"kl": 3.0', '"kl": NaN'), encoding="utf-8")
+    summary = (folder / "summary.json").read_text(encoding="utf-8")
+    (folder / "summary.json").write_text(summary.replace('"kl": 3.0', '"kl": Infinity'), encoding="utf-8")
+    study = read_study(tmp_path)
+    (run,) = study.runs
+    assert run.kl is None and run.after == 0.6
+    assert [point.kl for point in run.progress] == [0.0, None]
+    assert run.missing == (
+        "summary.json: 1 number is not finite (Infinity), and left out",
+        "progress.jsonl: 1 number is not finite (NaN), and left out",
+    )
+    how = Comparing(confidence=0.95, draws=100, seed=1, kl=None)
+    assert "1 number is not finite (NaN)" in page(study, analyse(study, how), made.LIMITS)
+
+
 def test_a_run_from_before_there_were_records(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
     for name in ("progress.jsonl", "heldout.jsonl"):
@@ -151,6 +173,14 @@ def test_lightnings_csv(tmp_path: Path) -> None:
     found = read_metrics([folder / "csv" / "version_0" / "metrics.csv"], wrong)
     assert found["loss"] == {0: 2.5, 1: 1.5}
     assert len(wrong) == 1
+
+
+def test_of_two_tables_that_of_the_later_version_counts(tmp_path: Path) -> None:
+    tables = [tmp_path / f"version_{n}" / "metrics.csv" for n in (2, 10)]
+    for table, value in zip(tables, (0.2, 0.1), strict=True):
+        table.parent.mkdir()
+        table.write_text(f"step,loss\n0,{value}\n", encoding="utf-8")
+    assert read_metrics(tables[::-1], [])["loss"] == {0: 0.1}
 
 
 def test_event_files_as_tensorboard_reads_them(tmp_path: Path) -> None:
@@ -189,6 +219,12 @@ def test_a_study(tmp_path: Path) -> None:
     assert study.claims == (("rubric", "scalar"),)
     assert study.pairs == (("rubric", "oracle"),)
     assert study.missing == ("no run of the arm 'oracle'",)
+
+
+@pytest.mark.parametrize("written", ["[[rubric, scalar]]", "[rubric, scalar]", "['rubric > scalar']", "rubric > scalar"])
+def test_an_order_can_be_written_in_several_ways(tmp_path: Path, written: str) -> None:
+    write_run(tmp_path / "run", config=f"study: {{claims: {written}}}\n")
+    assert read_study(tmp_path).claims == (("rubric", "scalar"),)
 
 
 def test_a_sweep_without_a_study(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from itertools import combinations, pairwise
 
+import numpy as np
+
 from arr_rpo.report import statistics as st
 from arr_rpo.report.conditions import Accuracy, accuracy, ends_at, of_heldout, reached
 from arr_rpo.report.estimates import Comparing, arm_result, by_seed_and_prompt, estimate, less, one_a_seed
@@ -39,6 +41,8 @@ METHODS = (
     "With one seed nothing is claimed: its interval is over prompts only. Runs that did not end are in no comparison.",
 )
 
+NO_SPREAD = "the same in each seed, so that nothing says how sure it is"
+
 
 def analyse(study: Study, how: Comparing) -> Analysis:
     """Everything that a report says of a study."""
@@ -57,12 +61,12 @@ def analyse(study: Study, how: Comparing) -> Analysis:
 
 def pairs_of(study: Study) -> list[tuple[str, str]]:
     """Links of the claims, pairs that the study names, and every arm against the reference, each once, as it is first named;
-    all pairs where the study names none of these."""
+    and all pairs, where no run is of both arms of any of these."""
     named = [link for claim in study.claims for link in pairwise(claim)] + list(study.pairs)
     if study.reference is not None:
         named += [(arm, study.reference) for arm in study.arms if arm != study.reference]
-    if not named:
-        named = [(arm, reference) for reference, arm in combinations(study.arms, 2)]
+    if not any({arm, reference} <= set(study.arms) for arm, reference in named):
+        named += [(arm, reference) for reference, arm in combinations(study.arms, 2)]
     once: dict[frozenset[str], tuple[str, str]] = {}
     for pair in named:
         once.setdefault(frozenset(pair), pair)
@@ -89,17 +93,24 @@ def compare(study: Study, arm: str, reference: str, condition: str, how: Compari
         if seed not in seeds
     ]
     limits += [f"{', '.join(alone)}: no partner"] if alone else []
-    limits += different_starts(ours, theirs, seeds) if condition == END else []
+    if condition == END:
+        limits += unmeasured({arm: (ours, known[0]), reference: (theirs, known[1])})
+        limits += different_starts(ours, theirs, seeds)
     bare = Comparison(arm, reference, condition, at, None, tuple(seeds), 0, None, None, "no data", "", tuple(limits))
     if not seeds:
         return bare
     differences_SP = by_seed_and_prompt([less(known[0][seed], known[1][seed]) for seed in seeds])
     prompts = differences_SP.shape[1] if differences_SP.shape[1] > 1 else 0
-    p = None
-    if len(seeds) > 1:
+    most = max(len(one.by_prompt) for some in known for one in some.values())
+    limits += [f"paired on {prompts} of {most} prompts: the others were not measured in all runs"] if prompts < most else []
+    difference = estimate(differences_SP, how)
+    p: float | None = None
+    if len(seeds) > 1 and not prompts and np.ptp(differences_SP) == 0:
+        difference = dataclasses.replace(difference, note=NO_SPREAD)
+    elif len(seeds) > 1:
         means = st.bootstrap_means(differences_SP, how.draws, how.seed)
         p = max(st.t_p_value(differences_SP.mean(axis=1).tolist()), st.bootstrap_p_value(means))
-    return dataclasses.replace(bare, difference=estimate(differences_SP, how), prompts=prompts, p=p)
+    return dataclasses.replace(bare, difference=difference, prompts=prompts, p=p, limits=tuple(limits))
 
 
 def place(runs: Sequence[Run], condition: str, how: Comparing, limits: list[str]) -> float | None:
@@ -120,6 +131,12 @@ def place(runs: Sequence[Run], condition: str, how: Comparing, limits: list[str]
     if max(known.values()) > known[least]:
         limits.append(f"{least} reaches no more; others reach up to {amount(condition, max(known.values()))}")
     return known[least]
+
+
+def unmeasured(arms: Mapping[str, tuple[Mapping[int, Run], Mapping[int, Accuracy]]]) -> list[str]:
+    """A sentence on the arms with finished runs that have no held-out accuracy."""
+    without = [name for name, (finished, known) in arms.items() if set(finished) - set(known)]
+    return [f"held-out accuracy of {' and '.join(without)} was not measured"] if without else []
 
 
 def different_starts(ours: Mapping[int, Run], theirs: Mapping[int, Run], seeds: Sequence[int]) -> list[str]:

@@ -30,8 +30,9 @@ def of_heldout(run: Run, when: Literal["before", "after"]) -> Accuracy | None:
     mean = run.before if when == "before" else run.after
     if mean is None:
         return None
-    scores = ((p.prompt_id, p.before if when == "before" else p.after) for p in run.heldout if p.split == "heldout")
-    return Accuracy(mean, {prompt: float(score.strict) for prompt, score in scores if score is not None})
+    scores = ((p, p.before if when == "before" else p.after) for p in run.heldout if p.split == "heldout")
+    # By text, too: another file of prompts may have the same ids.
+    return Accuracy(mean, {f"{p.prompt_id} {p.text}": float(score.strict) for p, score in scores if score is not None})
 
 
 def reached(run: Run, condition: str) -> float | None:

@@ -31,11 +31,9 @@ def estimate(values_SP: st.Floats, how: Comparing) -> Estimate:
     seeds, prompts = values_SP.shape
     t, bootstrap, note = None, None, ""
     if seeds > 1:
-        t = Interval(*st.t_interval(values_SP.mean(axis=1).tolist(), how.confidence), "t over seeds")
+        t = Interval(*st.t_interval(values_SP.mean(axis=1).tolist(), how.confidence))
     if seeds > 1 or prompts > 1:
-        drawn = "seeds and prompts" if seeds > 1 and prompts > 1 else "seeds" if seeds > 1 else "prompts"
-        means = st.bootstrap_means(values_SP, how.draws, how.seed)
-        bootstrap = Interval(*st.bootstrap_interval(means, how.confidence), f"bootstrap over {drawn}")
+        bootstrap = Interval(*st.bootstrap_interval(st.bootstrap_means(values_SP, how.draws, how.seed), how.confidence))
     if seeds == 1:
         note = ONE_SEED if prompts > 1 else ONE_SEED_ALONE
     return Estimate(float(values_SP.mean()), seeds, t, bootstrap, note)
@@ -71,7 +69,6 @@ def arm_result(study: Study, arm: str, how: Comparing) -> ArmResult:
     return ArmResult(
         arm=arm,
         seeds=tuple(runs),
-        unfinished=tuple(run.name for run in study.of(arm) if not run.finished),
         before=_accuracy(runs, lambda run: of_heldout(run, "before"), how),
         after=_accuracy(runs, lambda run: of_heldout(run, "after"), how),
         change=_accuracy(runs, _change, how),

@@ -8,6 +8,7 @@ those of a study of a hundred. A damaged record is one that protobuf cannot pars
 from __future__ import annotations
 
 import csv
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,13 +24,18 @@ LENGTH, CHECKSUM = 8, 4  # bytes
 def read_events(paths: list[Path], missing: list[str]) -> Scalars:
     """Of several files of a run, which has one more each time that it goes on, the later one counts where both have a step."""
     found: Scalars = {}
-    for path in sorted(paths):
+    for path in sorted(paths, key=_natural):
         for event in _events(path, missing):
             for value in event.summary.value:
                 number = scalar(value)
                 if number is not None:
                     found.setdefault(value.tag, {})[event.step] = number
     return found
+
+
+def _natural(path: Path) -> list[str | int]:
+    """`version_2` before `version_10`."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", str(path))]
 
 
 def scalar(value: Any) -> float | None:
@@ -68,7 +74,7 @@ def _records(content: bytes) -> Iterator[bytes]:
 def read_metrics(paths: list[Path], missing: list[str]) -> Scalars:
     """Lightning's CSV logger: a row a call of `log`, with empty cells for what that call did not log."""
     found: Scalars = {}
-    for path in sorted(paths, key=lambda p: (len(p.name), p)):
+    for path in sorted(paths, key=_natural):
         try:
             with path.open(encoding="utf-8", newline="") as file:
                 for row in csv.DictReader(file):

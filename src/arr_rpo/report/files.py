@@ -20,8 +20,21 @@ def read_yaml(path: Path, missing: list[str]) -> dict[str, Any]:
 
 
 def read_json(path: Path, missing: list[str]) -> dict[str, Any]:
-    """See `read_yaml`."""
-    return _mapping(path, json.loads, missing)
+    """See `read_yaml`. What is NaN or infinite is None, and counted in `missing`: no such number can be compared or drawn."""
+    odd: list[str] = []
+    found = _mapping(path, lambda text: _parsed(text, odd), missing)
+    _say_odd(path, odd, missing)
+    return found
+
+
+def _parsed(text: str | bytes, odd: list[str]) -> Any:
+    return json.loads(text, parse_constant=odd.append)  # `append` returns None, which is then the value
+
+
+def _say_odd(path: Path, odd: list[str], missing: list[str]) -> None:
+    if odd:
+        count = f"{len(odd)} number{'s are' if len(odd) > 1 else ' is'}"
+        missing.append(f"{path.name}: {count} not finite ({', '.join(sorted(set(odd)))}), and left out")
 
 
 def _mapping(path: Path, parse: Callable[[str], Any], missing: list[str]) -> dict[str, Any]:
@@ -41,7 +54,7 @@ def _mapping(path: Path, parse: Callable[[str], Any], missing: list[str]) -> dic
 
 def read_rows(path: Path, missing: list[str]) -> Iterator[dict[str, Any]]:
     """The objects of a JSONL file, one after the other. A last line that was cut off is left out and named, as are other lines
-    that cannot be read, by their number."""
+    that cannot be read, by their number. Numbers that are not finite: see `read_json`."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -51,10 +64,11 @@ def read_rows(path: Path, missing: list[str]) -> Iterator[dict[str, Any]]:
         missing.append(f"{path.name} cannot be read ({_first_line(error)})")
         return
     bad: list[int] = []
+    odd: list[str] = []
     with file:
         for number, line in enumerate(file, 1):
             try:
-                row = json.loads(line)
+                row = _parsed(line, odd)
             except ValueError:
                 if line.endswith(b"\n"):
                     bad.append(number)
@@ -65,6 +79,7 @@ def read_rows(path: Path, missing: list[str]) -> Iterator[dict[str, Any]]:
                 yield row
             else:
                 bad.append(number)
+    _say_odd(path, odd, missing)
     if bad:
         missing.append(f"{path.name}: {len(bad)} lines cannot be read, line {bad[0]} for one")
 

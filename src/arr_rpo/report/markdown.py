@@ -44,7 +44,11 @@ def markdown(study: Study, analysis: Analysis, pictures: Collection[str], page: 
 
 def figures(study: Study, analysis: Analysis, points: int) -> dict[str, str]:
     """File name -> SVG: each arm's change with its interval, and held-out accuracy against images. Those that have data."""
-    changes = [(arm.arm, span) for arm in analysis.arms if (span := tables.span(arm.change))]
+    changes = [
+        (arm.arm if len(arm.seeds) > 1 else f"{arm.arm} (one seed)", span)
+        for arm in analysis.arms
+        if (span := tables.span(arm.change))
+    ]
     found = {"change.svg": svg.forest(changes, "change of held-out accuracy (strict)")} if changes else {}
     drawn = lines(study, "measured/strict", points)
     bands = [(study.arms[line["arm"]], band["x"], band["mean"]) for line in drawn if (band := line["bands"].get("images"))]

@@ -72,7 +72,7 @@ def page(study: Study, analysis: Analysis, limits: Limits) -> str:
             comparisons=tables.comparisons(analysis),
             sentences=words.sentences(analysis),
             methods=analysis.methods,
-            confidence=f"{analysis.confidence:.0%}",
+            confidence=f"{100 * analysis.confidence:g}%",
             points=limits.points,
             agreement=agreement(verdicts, study),
             sampled=sampled,

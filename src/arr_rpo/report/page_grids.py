@@ -15,7 +15,9 @@ def grids(study: Study, album: Album, prompts: int, seeds: int) -> list[dict[str
     """One for each of the first `seeds` seeds with pictures: `title`, `columns`, and `rows` of at most `prompts` prompts."""
     found: list[dict[str, Any]] = []
     for seed in sorted({run.seed for run in study.runs}, key=lambda s: (s is None, s)):
-        by_arm = {run.arm: _pictured(run.heldout) for run in study.runs if run.seed == seed}
+        by_arm: dict[str, dict[str, HeldoutPrompt]] = {}
+        for run in sorted((run for run in study.runs if run.seed == seed), key=lambda run: not run.finished):
+            by_arm.setdefault(run.arm, _pictured(run.heldout))  # of several with one seed: that which is compared
         ids = list(dict.fromkeys(name for some in by_arm.values() for name in some))
         if ids and len(found) < seeds:
             rows = [_row(study.arms, by_arm, name, album) for name in _spread(ids, prompts)]

@@ -6,6 +6,7 @@ A thing that a run lacks is None or empty here, and a sentence in `missing`; it 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,10 +113,6 @@ class Run:
         return number_at(self.summary, "heldout_strict", "after")
 
     @property
-    def change(self) -> float | None:
-        return None if self.before is None or self.after is None else self.after - self.before
-
-    @property
     def criteria_before(self) -> float | None:
         """Share of the held-out criteria that the base meets."""
         return number_at(self.summary, "heldout_criteria", "before")
@@ -150,7 +147,7 @@ class Study:
     name, question: as the `study` block of the runs' configs says; the folder's name and "" without one.
     reference: the arm that the others are compared with, or None. arms: in the order in which they are to be shown.
     pairs: further (arm, reference) to be compared. claims: orders that were expected, best arm first.
-    block: the `study` block as it is, empty without one. missing: of the study itself, and of its runs, each with the run's
+    missing: of the study itself, and of its runs, each with the run's
     name.
     """
 
@@ -162,7 +159,6 @@ class Study:
     pairs: tuple[tuple[str, str], ...]
     claims: tuple[tuple[str, ...], ...]
     runs: tuple[Run, ...]
-    block: Mapping[str, Any]
     missing: tuple[str, ...]
 
     def of(self, arm: str) -> tuple[Run, ...]:
@@ -181,16 +177,14 @@ CONDITIONS: Final = (END, EQUAL_IMAGES, EQUAL_CALLS, MATCHED_KL)
 
 @dataclass(frozen=True)
 class Interval:
-    """method: "t over seeds", "bootstrap over seeds", "bootstrap over seeds and prompts" or "bootstrap over prompts"."""
-
     low: float
     high: float
-    method: str
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds. seeds: how many. t: None with one seed. bootstrap: with one seed over prompts, or None.
+    """A mean over seeds. seeds: how many. t: Student's, over seeds; None with one seed. bootstrap: over seeds and prompts, or
+    over those of which there is more than one; None if there is one of each.
 
     note: what the reader must know ("one seed: the interval is over prompts only"), or "".
     """
@@ -213,13 +207,12 @@ class Estimate:
 
 @dataclass(frozen=True)
 class ArmResult:
-    """An arm over its seeds. seeds: of the finished runs. unfinished: names of the others. before, after, change: held-out
-    strict accuracy; criteria_change: of the share of criteria met. parts_after: of the named parts, those that every run has.
+    """An arm over its seeds. seeds: of the finished runs. before, after, change: held-out strict accuracy;
+    criteria_change: of the share of criteria met. parts_after: of the named parts, over the runs that have them.
     An estimate is None where no finished run has the figure."""
 
     arm: str
     seeds: tuple[int, ...]
-    unfinished: tuple[str, ...]
     before: Estimate | None
     after: Estimate | None
     change: Estimate | None
@@ -289,8 +282,9 @@ class Analysis:
 
 
 def number_at(data: Mapping[str, Any], *keys: str) -> float | None:
-    """The number at a path of keys, or None."""
+    """The finite number at a path of keys, or None."""
     found: Any = data
     for key in keys:
         found = found.get(key) if isinstance(found, Mapping) else None
-    return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
+    known = isinstance(found, int | float) and not isinstance(found, bool) and math.isfinite(found)
+    return float(found) if known else None

@@ -101,7 +101,7 @@ def _progress(folder: Path, missing: list[str]) -> list[ProgressPoint]:
                 strict=float(row["strict"]),
                 criteria=float(row["criteria"]),
                 kl=None if row.get("kl") is None else float(row["kl"]),
-                parts=dict(row.get("parts", {})),
+                parts={name: float(part) for name, part in row.get("parts", {}).items() if part is not None},
                 strict_by_prompt={str(key): bool(value) for key, value in row.get("strict_by_prompt", {}).items()},
             )
         except (KeyError, TypeError, ValueError, AttributeError):

@@ -48,7 +48,6 @@ def read_study(folder: Path) -> Study:
         pairs=tuple((pair[0], pair[1]) for pair in _lists(block.get("pairs")) if len(pair) == 2),
         claims=tuple(tuple(claim) for claim in _lists(block.get("claims")) if len(claim) > 1),
         runs=tuple(runs),
-        block=block,
         missing=tuple(missing),
     )
 
@@ -104,7 +103,9 @@ def _in_order(arms: Iterable[str], named: Sequence[str]) -> tuple[str, ...]:
 
 
 def _lists(entries: Any) -> list[list[str]]:
-    """["rubric > scalar"] or [["rubric", "scalar"]], or one such text -> [["rubric", "scalar"]]."""
+    """["rubric > scalar"] or [["rubric", "scalar"]], or one of them alone -> [["rubric", "scalar"]]."""
     some = [entries] if isinstance(entries, str) else entries if isinstance(entries, list) else []
+    if all(isinstance(entry, str) and ">" not in entry for entry in some):
+        some = [some]
     split = ([part.strip() for part in entry.split(">")] if isinstance(entry, str) else entry for entry in some)
     return [[str(arm) for arm in entry] for entry in split if isinstance(entry, list)]

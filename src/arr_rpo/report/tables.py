@@ -7,21 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from arr_rpo.report.records import (
-    CONDITIONS,
-    EQUAL_CALLS,
-    EQUAL_IMAGES,
-    MATCHED_KL,
-    Analysis,
-    ArmResult,
-    Comparison,
-    Estimate,
-    Run,
-    Study,
-)
+from arr_rpo.report.compare import amount
+from arr_rpo.report.records import CONDITIONS, Analysis, ArmResult, Comparison, Estimate, Run, Study
 
 NOTHING = "–"
-UNITS = {EQUAL_IMAGES: "images", EQUAL_CALLS: "calls", MATCHED_KL: "nats"}
 
 
 @dataclass(frozen=True)
@@ -68,7 +57,7 @@ def results(study: Study, analysis: Analysis) -> Table:
             Cell(_runs(arm, study)),
             Cell(share(arm.before)),
             Cell(share(arm.after), around(arm.after)),
-            Cell(signed(arm.change), around(arm.change, "+.3f") or _note(arm.change), span(arm.change)),
+            Cell(signed(arm.change), _with_note(arm.change), span(arm.change)),
             Cell(signed(arm.criteria_change), around(arm.criteria_change, "+.3f")),
             Cell(share(arm.kl, ".1f"), around(arm.kl, ".1f")),
             Cell(share(arm.images, ",.0f")),
@@ -108,7 +97,7 @@ def _difference(found: Comparison | None) -> Cell:
         return Cell(NOTHING, "no data")
     seeds = f"{len(found.seeds)} seed{'s' * (len(found.seeds) != 1)}"
     p = "" if found.p_holm is None else f", p {'< 0.001' if found.p_holm < 0.001 else f'= {found.p_holm:.3f}'}"
-    where = "" if found.at is None else f" at {found.at:,.4g} {UNITS[found.condition]}"
+    where = "" if found.at is None else f" at {amount(found.condition, found.at)}"
     text = f"{signed(found.difference)}: {found.result}"
     return Cell(text, f"{around(found.difference, '+.3f')}; {seeds}{p}{where}", span(found.difference))
 
@@ -201,8 +190,8 @@ def around(found: Estimate | None, form: str = ".3f") -> str:
     return f"{form_of(found.low, form)} to {form_of(found.high, form)}"
 
 
-def _note(found: Estimate | None) -> str:
-    return "" if found is None else found.note
+def _with_note(found: Estimate | None) -> str:
+    return "" if found is None else "; ".join(filter(None, (around(found, "+.3f"), found.note)))
 
 
 def span(found: Estimate | None) -> tuple[float, float, float] | None:

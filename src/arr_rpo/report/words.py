@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from arr_rpo.report.records import END, Analysis, OrderClaim, Run, Study
+from arr_rpo.report.records import END, Analysis, Comparison, OrderClaim, Run, Study
 from arr_rpo.report.tables import commit
 
 NO_RUN = "no run of the arm "
@@ -26,11 +26,18 @@ class Finding:
 
 
 def findings(analysis: Analysis) -> list[Finding]:
-    """The claims under every condition, then those comparisons at the end of training that are no link of a claim."""
+    """The claims under every condition; then the other comparisons at the end of training, with what they are under the other
+    conditions below."""
     claims = [_claim(claim) for claim in analysis.claims]
     links = {frozenset((link.arm, link.reference)) for claim in analysis.claims for link in claim.links}
     others = [found for found in analysis.under(END) if frozenset((found.arm, found.reference)) not in links]
-    return claims + [_finding(found.result, found.verdict, found.limits) for found in others]
+    return claims + [_finding(found.result, found.verdict, (*found.limits, *_elsewhere(found, analysis))) for found in others]
+
+
+def _elsewhere(end: Comparison, analysis: Analysis) -> list[str]:
+    """The verdicts on the same arms under the other conditions, but those without data and those that are the end's own."""
+    same = (c for c in analysis.comparisons if (c.arm, c.reference) == (end.arm, end.reference) and c.condition != END)
+    return [c.verdict for c in same if c.difference is not None and c.difference != end.difference]
 
 
 def _claim(claim: OrderClaim) -> Finding:
@@ -44,8 +51,12 @@ def _finding(result: str, verdict: str, below: tuple[str, ...]) -> Finding:
 
 
 def sentences(analysis: Analysis) -> list[str]:
-    """Every comparison, with what limits it."""
-    return ["; ".join([found.verdict, *found.limits]) for found in analysis.comparisons]
+    """Every comparison, with what it is paired on and what limits it."""
+    return ["; ".join([found.verdict, *_paired_on(found), *found.limits]) for found in analysis.comparisons]
+
+
+def _paired_on(found: Comparison) -> list[str]:
+    return [f"paired on {found.prompts} prompts a seed"] if found.prompts else []
 
 
 def missing(study: Study) -> list[str]:

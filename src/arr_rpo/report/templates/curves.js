@@ -48,6 +48,7 @@
     svg.addEventListener("pointerleave", hide);
     svg.addEventListener("blur", hide);
     svg.addEventListener("keydown", (event) => {
+      if (event.altKey || event.ctrlKey || event.metaKey) return; // the browser's own: back and forth
       const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
       if (event.key === "Escape") hide();
       if (!step) return;
@@ -61,7 +62,7 @@
 
   const stopsOf = (part, perRun) => (part.band && !perRun ? part.band.x : part.runs.flatMap((run) => run.x));
   const axisLabel = () => report.curves.axes.find(([key]) => key === axis())[1];
-  const faded = (arm) => (strong !== null && strong !== arm ? " faded" : "");
+  const faded = (arm) => (strong !== null && !hidden.has(strong) && strong !== arm ? " faded" : "");
   const path = (x, y, px, py) => x.map((value, i) => `${i ? "L" : "M"}${px(value).toFixed(1)} ${py(y[i]).toFixed(1)}`).join("");
 
   function stroke(node, arm) {

@@ -125,6 +125,7 @@
     draw();
   });
   list.addEventListener("keydown", (event) => {
+    if (event.altKey || event.ctrlKey || event.metaKey) return; // the browser's own: back and forth
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (!by || event.target.closest("summary, .scroll")) return;
     event.preventDefault();
