@@ -14,7 +14,8 @@ import pytest
 from arr_rpo.report import words
 from arr_rpo.report.markdown import figures, markdown, plain
 from arr_rpo.report.page import inline_json, page
-from arr_rpo.report.tables import comparisons, config_differences, form_of, parts, results, runs
+from arr_rpo.report.phrases import form_of
+from arr_rpo.report.tables import comparisons, config_differences, parts, results, runs
 from tests.report import made
 
 VOID = {"meta", "link", "img", "input", "br", "hr"}

@@ -53,7 +53,7 @@ def report(config: DictConfig) -> Path:
     for sentence in missing(study):
         print(f"missing: {sentence}")
     for finding in findings(analysis):
-        print(f"- {' '.join([finding.sentence, '; '.join(finding.below)])}")
+        print(f"- {finding.text}")
     print(f"{html} ({html.stat().st_size / 1e6:.1f} MB), report.md, {', '.join([*drawn, 'results.csv'])}")
     return html
 

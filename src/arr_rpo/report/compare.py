@@ -14,6 +14,7 @@ import numpy as np
 from arr_rpo.report import statistics as st
 from arr_rpo.report.conditions import Accuracy, accuracy, ends_at, of_heldout, reached
 from arr_rpo.report.estimates import Comparing, arm_result, by_seed_and_prompt, estimate, less, one_a_seed
+from arr_rpo.report.phrases import amount, verdict
 from arr_rpo.report.records import (
     CONDITIONS,
     END,
@@ -161,38 +162,6 @@ def _judged(c: Comparison, level: float) -> Comparison:
         carried = c.p_holm is not None and c.p_holm <= level
         result = "not shown" if not carried else "shown" if c.difference.value > 0 else "reversed"
     return dataclasses.replace(c, result=result, verdict=verdict(c, result))
-
-
-# -- words -----------------------------------------------------------------------------------------------------------------
-
-
-def amount(condition: str, at: float) -> str:
-    """ "3,072 images", "KL 7.31" """
-    return f"KL {at:.3g}" if condition == MATCHED_KL else f"{at:,.0f} {condition.removeprefix('equal ')}"
-
-
-def where(condition: str, at: float | None) -> str:
-    """ " at 3,072 images", or "" at the end."""
-    if condition == END:
-        return ""
-    return f" at {condition if at is None else amount(condition, at)}"
-
-
-def verdict(c: Comparison, result: str) -> str:
-    """ "rubric > pairwise: not shown (+0.012, -0.020 to +0.044, Holm p 0.41, 5 seeds)" """
-    claim = f"{c.arm} > {c.reference}{where(c.condition, c.at)}"
-    if c.difference is None:
-        return f"{claim}: no data ({'; '.join(c.limits) or 'no seed that both arms finished'})"
-    said = {"reversed": f"reversed, {c.reference} is better"}.get(result, result)
-    figures = [f"{c.difference.value:+.3f}"]
-    if c.difference.low is not None and c.difference.high is not None:
-        figures.append(f"{c.difference.low:+.3f} to {c.difference.high:+.3f}")
-    figures += [c.difference.note] if c.p_holm is None else [f"Holm {p_text(c.p_holm)}", f"{len(c.seeds)} seeds"]
-    return f"{claim}: {said} ({', '.join(figures)})"
-
-
-def p_text(p: float) -> str:
-    return "p < 0.001" if p < 0.001 else f"p {p:.2g}" if p < 0.1 else f"p {p:.2f}"
 
 
 # -- orders ----------------------------------------------------------------------------------------------------------------

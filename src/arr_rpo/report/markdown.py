@@ -22,8 +22,7 @@ def markdown(study: Study, analysis: Analysis, pictures: Collection[str], page: 
     parts.append(f"Curves, pictures and verdicts: [{page}]({page}), one file that works offline.")
     if missing := words.missing(study):
         parts += ["## What is missing", _list(missing)]
-    found = [" ".join([finding.sentence, "; ".join(finding.below)]).strip() for finding in words.findings(analysis)]
-    parts += ["## What the data show", _list(found) or "Nothing is compared."]
+    parts += ["## What the data show", _list([found.text for found in words.findings(analysis)]) or "Nothing is compared."]
     parts += ["## Results", table(tables.results(study, analysis))]
     parts += [f"![{Path(name).stem}]({name})" for name in pictures]
     if (by_part := tables.parts(analysis)).rows:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from arr_rpo.report.compare import amount
+from arr_rpo.report.phrases import amount, form_of
 from arr_rpo.report.records import CONDITIONS, Analysis, ArmResult, Comparison, Estimate, Run, Study
 
 NOTHING = "–"
@@ -171,12 +171,6 @@ def commit(run: Run) -> str:
 
 def share(found: Estimate | None, form: str = ".3f") -> str:
     return NOTHING if found is None else form_of(found.value, form)
-
-
-def form_of(value: float, form: str) -> str:
-    """The number in that format; what rounds to zero has no minus sign."""
-    text = format(value, form)
-    return text if text.strip("-+0.,") or not text.startswith("-") else text.replace("-", "+" if "+" in form else "")
 
 
 def signed(found: Estimate | None) -> str:

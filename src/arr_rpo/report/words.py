@@ -24,6 +24,11 @@ class Finding:
     below: tuple[str, ...]
     css: str
 
+    @property
+    def text(self) -> str:
+        """All of it on one line."""
+        return f"{self.sentence}{' ' if self.sentence.endswith('.') else '; '}{'; '.join(self.below)}".rstrip("; ")
+
 
 def findings(analysis: Analysis) -> list[Finding]:
     """The claims under every condition; then the other comparisons at the end of training, with what they are under the other
