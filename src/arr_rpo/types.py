@@ -93,7 +93,8 @@ class Rollout:
 
 
 class Outcome(enum.StrEnum):
-    """What a judge said of a pair. Only the first two are worth a reward; `FAILED` is missing data."""
+    """What a judge said of a pair. `TIE` is an answer that favours neither; `INCONSISTENT`, where the order of the pictures
+    decides, and `FAILED` are missing data."""
 
     A = "A"
     B = "B"

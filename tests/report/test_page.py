@@ -92,6 +92,12 @@ def test_what_is_missing_comes_before_what_is_found(html: str) -> None:
     assert 0 < html.index("scalar, seed 2: no summary.json: the run did not end") < html.index("What the data show")
 
 
+def test_the_facts_begin_with_the_experiment(tmp_path: Path) -> None:
+    study = made.study(tmp_path)
+    named = tuple(replace(run, config={**run.config, "name": "edit_rpo"}) for run in study.runs)
+    assert words.facts(replace(study, runs=named)).startswith("experiment edit_rpo · 2 arms, 4 runs (3 finished)")
+
+
 def test_what_many_runs_lack_is_said_once(tmp_path: Path) -> None:
     study = made.study(tmp_path, seeds=(1, 2, 3))
     runs = tuple(

@@ -19,7 +19,7 @@ def centred(rewards_PG: Tensor, valid_PG: Tensor) -> Tensor:
 
 
 def group_normalised(rewards_PG: Tensor, valid_PG: Tensor) -> Tensor:
-    """A = (r - mean) / (std + 1e-4) over the group's valid rewards (GRPO, arXiv 2402.03300, section 4.1.1)."""
+    """A = (r - mean) / (std + 1e-4) over the group's valid rewards (GRPO, arXiv 2402.03300, section 4.1.2)."""
     deviation = centred(rewards_PG, valid_PG)
     count = valid_PG.sum(1, keepdim=True).clamp(min=1)
     std = ((deviation**2).sum(1, keepdim=True) / count).sqrt()

@@ -72,7 +72,8 @@ def text(plan: Plan, config: DictConfig) -> str:
     if not all(part.resident for part in plan.parts):
         lines.append(f"{'start, before the release':56} {_size(peaks['start'])}")
     fits = "; ".join(f"{card}: {word}" for card, word in plan.cards().items())
-    return "\n".join([*lines, "", f"fits, with {RESERVE / GIB:.1f} GiB to spare?  {fits}"])
+    lines += ["", f"fits, with {RESERVE / GIB:.1f} GiB to spare?  {fits}"]
+    return "\n".join([*lines, "A local judge comes on top (configs/judge); one on a server does not."])
 
 
 def _size(number: int) -> str:

@@ -62,7 +62,8 @@ def run_in_sweep(config: DictConfig, train: Callable[[DictConfig], None]) -> flo
             message = f"{type(error).__name__}: {error}"
         note(FAILED, message)
     except SystemExit:  # Ctrl-C, SIGTERM
-        print("the sweep stopped: start the same command again to go on with it", file=sys.stderr)
+        folder = HydraConfig.get().sweep.dir
+        print(f"the sweep stopped: the same command goes on with it, given hydra.sweep.dir={folder}", file=sys.stderr)
         raise
     return None
 

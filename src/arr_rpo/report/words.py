@@ -87,10 +87,12 @@ def _which(some: list[Run], study: Study) -> str:
 
 
 def facts(study: Study) -> str:
-    """How many runs of what."""
+    """Of what, and how many runs."""
     finished = sum(run.finished for run in study.runs)
     seeds = sorted({run.seed for run in study.runs if run.seed is not None})
-    said = [f"{_count(len(study.arms), 'arm')}, {_count(len(study.runs), 'run')} ({finished} finished)"]
+    experiments = sorted({str(run.config["name"]) for run in study.runs if "name" in run.config})
+    said = [f"experiment {', '.join(experiments)}"] if experiments else []
+    said.append(f"{_count(len(study.arms), 'arm')}, {_count(len(study.runs), 'run')} ({finished} finished)")
     if seeds:
         said.append(f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}")
     if study.reference:

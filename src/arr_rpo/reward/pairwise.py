@@ -36,7 +36,7 @@ class Pairwise:
         if missing := set(range(group_size)) - met:
             raise UserError(
                 f"algorithm.group_size={group_size}: candidate {min(missing) + 1} of each group would be compared with nobody; "
-                "use an even number, reward.pairing=round_robin, or reward=scalar"
+                "use an even number, reward/pairing=round_robin, or reward=scalar"
             )
 
     def __call__(self, judge: Judge, rollout: Rollout, rubrics: Sequence[Rubric | None]) -> Rewards:

@@ -43,7 +43,8 @@ class PerPromptRefined(Source):
 
     Args:
         writing_pairs, heldout_pairs, mending_pairs: how many pairs of a prompt are written from, how many more only test, and
-            how many further ones a draft that missed them is mended by. Where pairs are few, the last go first.
+            how many further ones a draft that missed them is mended by. Where pairs are few, those to mend by go first, then
+            those to write from, down to one.
         fallback: where the rubrics of other prompts come from: those without pairs, and those of which all was discarded.
     """
 
