@@ -69,7 +69,6 @@ def test_a_study_says_what_it_is(study: str) -> None:
     for block in blocks:
         assert block["name"] == study
         assert block["question"].endswith("?")
-        assert block["equal"] == "images"
         assert block["reference"] in arms
         assert {arm for some in [*block.get("claims", []), *block.get("pairs", [])] for arm in some} <= set(arms)
 

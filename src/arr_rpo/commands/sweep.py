@@ -10,7 +10,6 @@ import json
 import os
 import sys
 import traceback
-import uuid
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -27,7 +26,6 @@ from arr_rpo.whole_files import write_json
 
 JOURNAL = "sweep.jsonl"
 SKIPPED, RESUMED, STARTED, FINISHED, FAILED, LEFT = "skipped", "resumed", "started", "finished", "failed", "left"
-SESSION = "ARR_RPO_SWEEP"  # the environment variable by which the processes of one command know each other
 
 
 def in_sweep() -> bool:
@@ -42,7 +40,7 @@ def run_in_sweep(config: DictConfig, train: Callable[[DictConfig], None]) -> flo
         Held-out strict accuracy after training, a share; None of a run that failed or has no such measure.
     """
     run_dir = Path(config.run_dir)
-    note = Note(Path(HydraConfig.get().sweep.dir), run_dir)
+    note = Note(run_dir)
     try:
         if stage(run_dir, config) is Stage.FINISHED:  # looked at without leaving a trace
             note(SKIPPED, "it is finished")
@@ -89,8 +87,11 @@ def _train(config: DictConfig, run_dir: Path, train: Callable[[DictConfig], None
 class Note:
     """Says what happens to a run, on the screen and in the sweep's journal."""
 
-    def __init__(self, sweep_dir: Path, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path) -> None:
+        hydra = HydraConfig.get()
+        sweep_dir = Path(hydra.sweep.dir)
         self.journal, self.run = sweep_dir / JOURNAL, os.path.relpath(run_dir, sweep_dir)
+        self.session = str(hydra.callbacks["sweep"]["session"])
 
     def __call__(self, what: str, why: str = "") -> None:
         print(
@@ -98,27 +99,23 @@ class Note:
             file=sys.stderr if what == FAILED else sys.stdout,
             flush=True,
         )
-        session = os.environ.get(SESSION, "")
-        line = json.dumps({"at": _now(), "run": self.run, "what": what, "why": why, "session": session}) + "\n"
+        line = json.dumps({"at": _now(), "run": self.run, "what": what, "why": why, "session": self.session}) + "\n"
         self.journal.parent.mkdir(parents=True, exist_ok=True)
         with self.journal.open("a", encoding="utf-8") as file:  # one short write, so that lines of several processes stay whole
             file.write(line)
 
 
 class SweepReport(Callback):
-    """After a sweep: what was skipped, resumed, started and left to another process; exit code 1 and a list if a run failed."""
+    """After a sweep: what was skipped, resumed, started and left to another process; exit code 1 and a list if a run failed.
 
-    def __init__(self) -> None:
-        self.begun, self.session = 0, ""
+    session: which events are those of this command; another terminal may be at work on the same sweep.
+    """
 
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        self.begun, self.session = len(_read(config)), uuid.uuid4().hex
-        os.environ[SESSION] = self.session
+    def __init__(self, session: str) -> None:
+        self.session = session
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        events = [json.loads(line) for line in _read(config)[self.begun :].splitlines()]
-        # Of another terminal's nothing is said. Without a session: a launcher's worker on a machine that was up before.
-        events = [event for event in events if event.get("session", "") in (self.session, "")]
+        events = [event for event in _read(config) if event.get("session") == self.session]
         if not events:
             return  # every run was told to go on with a run that it named (`resume`)
         how = {event["run"]: event["what"] for event in events if event["what"] in (SKIPPED, RESUMED, STARTED)}
@@ -137,9 +134,9 @@ class SweepReport(Callback):
             raise SystemExit(1)
 
 
-def _read(config: DictConfig) -> bytes:
+def _read(config: DictConfig) -> list[dict[str, str]]:
     path = Path(config.hydra.sweep.dir) / JOURNAL
-    return path.read_bytes() if path.is_file() else b""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
 
 
 def _now() -> str:
