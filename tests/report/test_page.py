@@ -129,6 +129,16 @@ def test_a_finding_says_below_what_it_is_under_the_other_conditions(tmp_path: Pa
     assert (found.sentence, found.below) == (end.verdict, (other.verdict,))
 
 
+def test_why_there_is_no_data_is_said_once(tmp_path: Path) -> None:
+    analysis = made.analysis(made.study(tmp_path))
+    nothing = replace(
+        analysis.comparisons[0], difference=None, prompts=0, verdict="a > b: no data (no b)", limits=("no b",), result="no data"
+    )
+    analysis = replace(analysis, claims=(), comparisons=(nothing,))
+    assert [found.text for found in words.findings(analysis)] == words.sentences(analysis) == ["a > b: no data (no b)"]
+    assert comparisons(analysis).rows == ()
+
+
 def test_sentences_say_what_a_comparison_is_paired_on(tmp_path: Path) -> None:
     assert all("; paired on 514 prompts a seed" in said for said in words.sentences(made.analysis(made.study(tmp_path))))
 

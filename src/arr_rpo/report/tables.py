@@ -81,13 +81,15 @@ def parts(analysis: Analysis) -> Table:
 
 
 def comparisons(analysis: Analysis) -> Table:
-    """A row for each pair of arms: the paired difference under each condition under which there is one."""
+    """A row for each pair of arms: the paired difference under each condition under which there is one. Without rows where there
+    is none."""
     conditions = [c for c in CONDITIONS if any(found.difference for found in analysis.under(c))]
     pairs = list(dict.fromkeys((c.arm, c.reference) for c in analysis.comparisons))
     found = {(c.arm, c.reference, c.condition): c for c in analysis.comparisons}
     rows = [
         (Cell(f"{arm} − {reference}"), *(_difference(found.get((arm, reference, condition))) for condition in conditions))
         for arm, reference in pairs
+        if conditions
     ]
     return Table(("difference", *(f"at {c}" if c != "end" else "at the end" for c in conditions)), tuple(rows))
 

@@ -36,7 +36,12 @@ def findings(analysis: Analysis) -> list[Finding]:
     claims = [_claim(claim) for claim in analysis.claims]
     links = {frozenset((link.arm, link.reference)) for claim in analysis.claims for link in claim.links}
     others = [found for found in analysis.under(END) if frozenset((found.arm, found.reference)) not in links]
-    return claims + [_finding(found.result, found.verdict, (*found.limits, *_elsewhere(found, analysis))) for found in others]
+    return claims + [_finding(found.result, found.verdict, (*_limits(found), *_elsewhere(found, analysis))) for found in others]
+
+
+def _limits(found: Comparison) -> tuple[str, ...]:
+    """Where there is nothing to compare, the verdict says them itself."""
+    return () if found.difference is None else found.limits
 
 
 def _elsewhere(end: Comparison, analysis: Analysis) -> list[str]:
@@ -57,7 +62,7 @@ def _finding(result: str, verdict: str, below: tuple[str, ...]) -> Finding:
 
 def sentences(analysis: Analysis) -> list[str]:
     """Every comparison, with what it is paired on and what limits it."""
-    return ["; ".join([found.verdict, *_paired_on(found), *found.limits]) for found in analysis.comparisons]
+    return ["; ".join([found.verdict, *_paired_on(found), *_limits(found)]) for found in analysis.comparisons]
 
 
 def _paired_on(found: Comparison) -> list[str]:
