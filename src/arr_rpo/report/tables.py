@@ -81,8 +81,7 @@ def parts(analysis: Analysis) -> Table:
 
 
 def comparisons(analysis: Analysis) -> Table:
-    """A row for each pair of arms: the paired difference under each condition under which there is one. Without rows where there
-    is none."""
+    """A row for each pair of arms: the paired difference under each condition with data. Without rows where none has."""
     conditions = [c for c in CONDITIONS if any(found.difference for found in analysis.under(c))]
     pairs = list(dict.fromkeys((c.arm, c.reference) for c in analysis.comparisons))
     found = {(c.arm, c.reference, c.condition): c for c in analysis.comparisons}
