@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -206,6 +207,19 @@ def test_a_card_has_both_pictures_the_rubric_and_what_the_oracle_says(page: Any)
     ]
     card.locator("summary").click()
     assert card.locator("ol li").count() == 2
+
+
+def test_grades_that_decide_look_different(chromium: Any, tmp_path: Path) -> None:
+    study = made.study(tmp_path, arms=ARMS[:1], seeds=(1,))
+    for file in study.runs[0].verdict_pictures:
+        told = json.loads(file.read_text(encoding="utf-8"))
+        made.write(file, {**told, "pairs": [{**pair, "grades": [0.9996, 0.9987]} for pair in told["pairs"]]})
+    (tmp_path / "report.html").write_text(report_page(study, made.analysis(study), made.LIMITS), encoding="utf-8")
+    page = next(pages := opened(chromium, tmp_path / "report.html", width=1280))
+    for outcome, grades in (("A", "grades 0.9996 and 0.9987"), ("tie", "grades 1.00 and 1.00")):
+        page.select_option("#verdict-outcome", value=outcome)
+        assert grades in page.locator(".verdict .said").first.inner_text()
+    assert next(pages, None) is None
 
 
 def test_an_edit_is_shown_beside_its_source(chromium: Any, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@
     const parts = [said];
     if (verdict.p_a !== null) parts.push(`P(A better) ${verdict.p_a.toFixed(2)}`);
     if (verdict.by_order) parts.push(`A first ${verdict.by_order[0].toFixed(2)}, B first ${verdict.by_order[1].toFixed(2)}`);
-    if (verdict.grades) parts.push(`grades ${verdict.grades.map((g) => (g === null ? "none" : g.toFixed(2))).join(" and ")}`);
+    if (verdict.grades) parts.push(`grades ${grades(verdict).join(" and ")}`);
     return element("article", { class: "verdict card", tabindex: 0, "aria-label": `${verdict.prompt}: ${said}` },
       element("h3", {}, verdict.prompt),
       element("p", { class: "meta" }, swatch(verdict.arm), `${report.arms[verdict.arm].name} · seed ${verdict.seed} · update ${verdict.update}`),
@@ -46,6 +46,12 @@
       verdict.reason ? element("p", { class: "note" }, verdict.reason) : null,
       verdict.checks.length ? checks(verdict) : ownCriteria(verdict),
       rubric(verdict));
+  }
+
+  // With two decimals, or with four where the better one would look like the other.
+  function grades(verdict) {
+    const said = (digits) => verdict.grades.map((g) => (g === null ? "none" : g.toFixed(digits)));
+    return "AB".includes(verdict.outcome) && new Set(said(2)).size === 1 ? said(4) : said(2);
   }
 
   function pair(verdict) {
