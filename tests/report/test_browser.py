@@ -54,7 +54,8 @@ def phone(chromium: Any, file: Path) -> Iterator[Any]:
 
 def opened(chromium: Any, file: Path, width: int) -> Iterator[Any]:
     """The page; at its end, that it has said nothing and asked for nothing but itself."""
-    context = chromium.new_context(viewport={"width": width, "height": 800})
+    # Without smooth scrolling, on the way of which a click would miss.
+    context = chromium.new_context(viewport={"width": width, "height": 800}, reduced_motion="reduce")
     page, said, asked = context.new_page(), [], []
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
@@ -104,9 +105,9 @@ def test_the_legend_shows_and_hides_an_arm(page: Any) -> None:
 
 def test_measure_axis_and_runs_can_be_chosen(page: Any) -> None:
     page.select_option("#metric", label="flip rate")
-    page.locator("input[name=axis][value=judge_calls]").check(force=True)
+    page.locator("#curves label", has_text="judge calls").click()
     assert "flip rate against judge calls" in page.locator("#chart svg").get_attribute("aria-label")
-    page.locator("input[name=show][value=runs]").check(force=True)
+    page.locator("#curves label", has_text="every run").click()
     assert page.locator("#chart path.thin").count() == 2 * len(ARMS)
     assert page.locator("#chart path.line").count() == 0
     page.locator("#curves details summary").click()
@@ -128,7 +129,7 @@ def test_arrow_keys_read_the_values_of_a_curve(page: Any) -> None:
     assert first == ["rubric", "0.715"]  # the best arm first: 0.4 + (0.31 + 0.32) / 2
     chart.press("Escape")
     assert page.locator("#tip").inner_text() == ""
-    page.locator("input[name=show][value=runs]").check(force=True)
+    page.locator("#curves label", has_text="every run").click()
     page.locator("#chart svg").press("ArrowLeft")
     first = page.locator("#tip div").first.inner_text().split()
     assert first == ["rubric", "1:", "0.710", "·", "2:", "0.720"]  # of each seed

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL.Image import Image
 
 from arr_rpo.rubric.pipeline import Settings, Task, auto_rubric, distinct, most_agreed
+from arr_rpo.rubric.refined import keep
 from arr_rpo.rubric.report import Report
+from arr_rpo.rubric.store import RubricStore
+from arr_rpo.rubric.verify import Rule
 from arr_rpo.types import Cost, Criterion, Preference, Prompt, Rubric, UserError
 from tests.rubric.doubles import STRICT, ScriptedJudge, ScriptedWriter, picture, preference, reply, settings
 
@@ -112,6 +116,51 @@ def test_a_malformed_reply_ends_a_draft_and_is_counted() -> None:
     assert len([1 for role, _ in writer.asked if role == "refine"]) == 1
     assert "not JSON" in made[0].history[0]["steps"][0]["malformed"]
     assert "cannot see" in made[1].history[0]["steps"][-1]["reply"]
+    assert all(m.unread and not m.unanswered for m in made)
+
+
+def test_json_that_is_no_rubric_is_read(tmp_path: Path) -> None:
+    """The oracle says so of a label that nothing explains: the store keeps that, where it does not keep a reply cut off."""
+    own = {"write_pair": ['{"criteria": []}']}
+    for replies, kept in ((own, 1), ({"write_pair": ['{"criteria": [{"na']}, 0)):
+        [made], *_ = run([task(OWN)], settings(0), **replies)
+        assert made.rubric is None and made.unread is (not kept)
+        store = RubricStore(str(tmp_path / str(kept)))
+        keep(store, task(OWN), made)
+        assert (store.get({"prompt": "p"}) is not None) is bool(kept)
+
+
+def test_what_was_not_answered_is_not_discarded() -> None:
+    """Of three held-out pairs one is missed: two of three, where three quarters are asked for, may yet be three of four."""
+    held = tuple(preference(f"held{i}", PROMPT, picture("red circle"), BLUE, "A") for i in range(4))
+    heard = {id(pair.a): p for pair, p in zip(held, (1.0, 1.0, 0.5, float("nan")), strict=True)}
+
+    def opinion(rubric: Rubric, first: Image, second: Image) -> float:
+        p = heard.get(id(first), heard.get(id(second), 1.0))
+        return p if second is BLUE else 1 - p
+
+    writer = ScriptedWriter(write_pair=[reply("good?")])
+    rule = settings(0, rule=Rule(both_orders=True, min_heldout=0.75))
+    [made], report = auto_rubric(ScriptedJudge(opinion, writer), [task(OWN, heldout=held)], rule)  # type: ignore[arg-type]
+    assert (made.rubric, made.unanswered) == (None, True)
+    assert (report.unanswered, report.discarded) == (1, 0)
+    heard[id(held[1].a)] = 0.5  # now it cannot be
+    writer = ScriptedWriter(write_pair=[reply("good?")])
+    [made], report = auto_rubric(ScriptedJudge(opinion, writer), [task(OWN, heldout=held)], rule)  # type: ignore[arg-type]
+    assert (made.rubric, made.unanswered) == (None, False)
+    assert (report.unanswered, report.discarded) == (0, 1)
+
+
+def test_a_rubric_that_is_not_heard_on_the_held_out_pairs_is_put_together_and_not_stored() -> None:
+    """Each draft verified; of both together the judge said nothing, which is no reason to drop one."""
+
+    def opinion(rubric: Rubric, first: Image, second: Image) -> float:
+        return float("nan") if len(rubric.criteria) > 1 else by_words(rubric, first, second)
+
+    writer = ScriptedWriter(write_pair=[reply("good?"), reply("good too?")])
+    [made], _ = auto_rubric(ScriptedJudge(opinion, writer), [task(OWN, OTHER)], settings(0))  # type: ignore[arg-type]
+    assert made.rubric is not None and len(made.rubric.criteria) == 2
+    assert made.unanswered
 
 
 def test_a_judge_that_is_not_heard_is_no_verdict() -> None:

@@ -169,6 +169,31 @@ def test_another_label_or_setting_is_another_rubric(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 3
 
 
+def test_without_a_pair_to_test_on_nothing_is_written(tmp_path: Path) -> None:
+    """Files with one pair a prompt: no draft could pass, so none is paid for; unless the rule asks for no test."""
+    source = refined(tmp_path, writing_pairs=1, heldout_pairs=0)
+    assert source.rubrics(SOME[:1], ORACLE) == [None]
+    assert (source.failures, source.cost.calls) == (1, 0)
+    untested = Settings(Rule(both_orders=True, min_heldout=0.0), 0, 8, False)
+    assert refined(tmp_path, writing_pairs=1, heldout_pairs=0, settings=untested).rubrics(SOME[:1], ORACLE) != [None]
+    arguments: Any = {"store": str(tmp_path), "seed": 7, "writing_pairs": 4, "heldout_pairs": 0}
+    pairs = ShapesPreferences(split="shapes/train", pairs_per_prompt=1, seed=7, ties="drop", policy=None)
+    with pytest.raises(UserError, match="rubric=global: no pair is left to test on"):
+        Global(**arguments, preferences=pairs, settings=Settings(RULE, 0, 8, True)).rubrics(SOME[:1], ORACLE)
+
+
+def test_labels_by_a_coin_are_a_control_of_one_rubric_for_all(tmp_path: Path) -> None:
+    pairs = ShapesPreferences(split="shapes/train", pairs_per_prompt=1, seed=7, ties="drop", policy=None)
+    coin = ShuffledLabels(preferences=pairs, seed=11)
+    assert len(coin) == len(pairs)
+    true, said = list(pairs.open(range(40))), list(coin.open(range(40)))
+    assert [a.id for a in true] == [b.id for b in said]
+    assert 8 < sum(a.better is b.better for a, b in zip(true, said, strict=True)) < 32
+    arguments: Any = {"store": str(tmp_path), "seed": 7, "writing_pairs": 8, "heldout_pairs": 16}
+    with pytest.raises(UserError, match="none of the 8 drafts"):
+        Global(**arguments, preferences=coin, settings=Settings(RULE, 0, 8, True)).rubrics(SOME[:1], ORACLE)
+
+
 def test_pairs_are_split_without_ties_and_without_shared_images() -> None:
     prompt = Prompt("p", "p")
     a, b, c, d = (picture(kind) for kind in ("red circle", "blue star", "green square", "yellow circle"))

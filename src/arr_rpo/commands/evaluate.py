@@ -12,17 +12,13 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from arr_rpo.commands.errors import plain_errors
+from arr_rpo.commands.run_folder import SERVING
 from arr_rpo.evaluation.images import measurable, measure, pictures
 from arr_rpo.evaluation.judge_bench import BenchResult, markdown
 from arr_rpo.types import UserError
 from arr_rpo.whole_files import write_json
 
 SETTING = ("judge", "rubric", "reward.protocol", "preferences")  # what a bench measures, beside its sample
-# Of `judge.model`: how a server is reached, not what it says.
-TRANSPORT = {
-    *("base_url", "api_key_env", "timeout", "concurrency", "retries", "first_wait", "max_wait", "breaker"),
-    *("cache_dir", "record_dir", "replay_dir"),
-}
 
 
 @hydra.main(version_base="1.3", config_path="pkg://arr_rpo.configs", config_name="evaluate")
@@ -94,7 +90,7 @@ def setting_of(config: DictConfig) -> dict[str, Any]:
     """What is measured: a bench goes on with the verdicts of another call if this is the same."""
     setting = {key: _plain(OmegaConf.select(config, key)) for key in SETTING}
     if model := (setting["judge"] or {}).get("model"):
-        setting["judge"]["model"] = {key: value for key, value in model.items() if key not in TRANSPORT}
+        setting["judge"]["model"] = {key: value for key, value in model.items() if key not in SERVING}
     return setting
 
 

@@ -40,10 +40,11 @@ def rubrics(config: DictConfig) -> list[Rubric | None]:
     """The rubric of each prompt of the config."""
     if config.rubric is None:
         raise UserError("rubric=none writes none: choose per_prompt, per_prompt_refined, global, ...")
-    prompts = read_prompts(config.prompts)[: config.limit]
+    prompts = read_prompts(config.prompts)
     judge, source = instantiate(config.judge), instantiate(config.rubric)
-    found = _in_batches(prompts, source, judge, config.batch_size)
-    unique = {digest(r) + r.provenance.get("prompt", ""): r for r in found if r is not None}
+    count = len(prompts) if config.limit is None else min(config.limit, len(prompts))
+    found = _in_batches(prompts, count, source, judge, config.batch_size)
+    unique = {(digest(r), r.provenance.get("prompt"), r.provenance.get("source")): r for r in found if r is not None}
     _show(list(unique.values())[: config.show])
     _table(source.report)
     if config.export:
@@ -54,16 +55,15 @@ def rubrics(config: DictConfig) -> list[Rubric | None]:
     return found
 
 
-def _in_batches(prompts: Sequence[Prompt], source: RubricSource, judge: Judge, size: int) -> list[Rubric | None]:
+def _in_batches(prompts: Sequence[Prompt], count: int, source: RubricSource, judge: Judge, size: int) -> list[Rubric | None]:
+    """Of the first `count` prompts, whose pictures are opened a batch at a time."""
     found: list[Rubric | None] = []
     started = time.monotonic()
-    for start in range(0, len(prompts), size):
-        found += source.rubrics(prompts[start : start + size], judge)
+    for start in range(0, count, size):
+        found += source.rubrics(prompts[start : min(start + size, count)], judge)
         having, cost = sum(rubric is not None for rubric in found), source.cost
         seconds = time.monotonic() - started
-        print(
-            f"{len(found)} of {len(prompts)} prompts, {having} with a rubric, {cost.calls:,} calls, {seconds:.0f} s", flush=True
-        )
+        print(f"{len(found)} of {count} prompts, {having} with a rubric, {cost.calls:,} calls, {seconds:.0f} s", flush=True)
     return found
 
 

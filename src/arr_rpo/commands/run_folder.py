@@ -28,6 +28,12 @@ NOT_COMPARED = (
     *("run_dir", "resume", "num_threads", "study", "logger"),
     *("trainer.enable_progress_bar", "callbacks.progress", "callbacks.checkpoint.every_seconds"),
 )
+# Of a judge's model: how it is reached and how much it is asked at once, not what it says. A server may move.
+SERVING = (
+    *("base_url", "api_key_env", "timeout", "concurrency", "retries", "first_wait", "max_wait", "breaker"),
+    *("cache_dir", "record_dir", "replay_dir", "batch_size", "share_prefixes"),
+)
+JUDGE_MODEL = "judge.model."
 
 
 class Stage(StrEnum):
@@ -98,7 +104,7 @@ def differences(run_dir: Path, config: DictConfig) -> dict[str, tuple[str, str]]
         raise OtherRunError(f"{path} cannot be read ({error}): remove {run_dir}, and the run starts anew") from error
     here = _leaves(OmegaConf.to_yaml(config, resolve=True))
     keys = [key for key in {**there, **here} if there.get(key) != here.get(key) or (key in there) != (key in here)]
-    return {key: (_shown(there, key), _shown(here, key)) for key in keys if not _within(key, NOT_COMPARED)}
+    return {key: (_shown(there, key), _shown(here, key)) for key in keys if not _of_no_result(key)}
 
 
 @contextmanager
@@ -156,5 +162,7 @@ def _shown(leaves: dict[str, Any], key: str) -> str:
     return str(leaves[key]) if key in leaves else "nothing"
 
 
-def _within(key: str, keys: tuple[str, ...]) -> bool:
-    return any(f"{key}.".startswith(f"{known}.") for known in keys)
+def _of_no_result(key: str) -> bool:
+    """Whether a value at this key changes no result, in `judge` itself or in its copies (`callbacks.rubric_reward.judge`)."""
+    model, option = key.rpartition(JUDGE_MODEL)[1:]
+    return (bool(model) and option in SERVING) or any(f"{key}.".startswith(f"{known}.") for known in NOT_COMPARED)

@@ -100,8 +100,14 @@ def read_prompts(source: str | Path) -> Prompts:
 
 
 def _rows(path: Path) -> Iterator[Row]:
-    text = path.read_text(encoding="utf-8-sig")
-    if path.suffix == ".json":
+    kind = path.suffix.lower()
+    if kind not in (".txt", ".jsonl", ".json"):
+        raise UserError(f"{path}: a prompt file ends in .txt (a prompt a line), .jsonl or .json (docs/prompts.md)")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no UTF-8 ({error}): save it as UTF-8") from error
+    if kind == ".json":
         parsed = _parsed(text, str(path))
         if isinstance(parsed, dict):
             parsed = [{"source": picture, "instruction": told} for picture, told in parsed.items()]
@@ -109,11 +115,10 @@ def _rows(path: Path) -> Iterator[Row]:
             raise UserError(f"{path}: expected a list of prompts, or an object that gives an instruction to each picture")
         yield from (_row(row, path, number, f"{path}, row {number}") for number, row in enumerate(parsed, 1))
         return
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # not `splitlines`: a prompt may hold other breaks, such as U+2028
         where = f"{path}, line {number}"
         if line.strip():
-            is_json = path.suffix == ".jsonl"
-            yield _row(_parsed(line, where) if is_json else {"prompt": line.strip()}, path, number, where)
+            yield _row(_parsed(line, where) if kind == ".jsonl" else {"prompt": line.strip()}, path, number, where)
 
 
 def _parsed(text: str, where: str) -> Any:

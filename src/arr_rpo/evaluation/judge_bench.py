@@ -161,7 +161,7 @@ class JudgeBench:
         if path.is_file():
             earlier = json.loads(path.read_text(encoding="utf-8"))
             ours = json.loads(json.dumps(self.setting))
-            if changed := sorted(key for key in {*earlier, *ours} if earlier.get(key) != ours.get(key)):
+            if changed := list(_differing(earlier, ours)):
                 raise UserError(
                     f"{self.folder} holds verdicts of another bench: {', '.join(changed)} differ(s) from {path}. "
                     "Go on with the same settings, or give another run_dir."
@@ -222,3 +222,13 @@ def _sample(size: int, limit: int | None, seed: int) -> list[int]:
     if limit is None or limit >= size:
         return list(range(size))
     return sorted(int(i) for i in np.random.default_rng(seed).permutation(size)[:limit])
+
+
+def _differing(there: Mapping[str, Any], here: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    """The keys at which two settings differ, "judge.model.dtype"."""
+    for key in sorted({*there, *here}):
+        a, b = there.get(key), here.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            yield from _differing(a, b, f"{above}{key}.")
+        elif a != b:
+            yield f"{above}{key}"

@@ -10,6 +10,8 @@ import hashlib
 import io
 import json
 import math
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -98,8 +100,27 @@ def _content(turn: Mapping[str, Any], show: Callable[[Image], str]) -> str | lis
     ]
 
 
-def data_url(image: Image) -> str:
-    return "data:image/png;base64," + base64.b64encode(png(image)).decode()
+class DataUrls:
+    """Images as PNG data URLs. Those sent last are kept, up to `most` characters: an image stands in many questions."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._lock, self._known = most, threading.Lock(), OrderedDict[str, str]()
+
+    def __call__(self, image: Image) -> str:
+        key = digest(image)
+        with self._lock:
+            if key in self._known:
+                self._known.move_to_end(key)
+                return self._known[key]
+        url = "data:image/png;base64," + base64.b64encode(png(image)).decode()  # without the lock: threads encode side by side
+        with self._lock:
+            self._known[key] = url
+            while len(self._known) > 1 and sum(map(len, self._known.values())) > self._most:
+                self._known.popitem(last=False)
+        return url
+
+
+data_url = DataUrls(most=256_000_000)
 
 
 def png(image: Image) -> bytes:

@@ -29,7 +29,8 @@ BUSY = (408, 409, 425, 429)  # as every status of 500 and more: it may go better
 NOT_MENDED_BY_ASKING = {
     401: "it wants an API key: name the variable that holds it in judge.model.api_key_env",
     403: "it does not let this API key in (judge.model.api_key_env)",
-    404: "it does not know the address or the model: see judge.model.base_url and judge.model.model",
+    404: "it does not know the address or the model: see judge.model.base_url and judge.model.model; one that lists no models "
+    "wants a name for what it serves in judge.model.revision",
     405: "it does not know the address: see judge.model.base_url",
 }
 

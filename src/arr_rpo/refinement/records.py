@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from arr_rpo.evaluation.images import Measured, measure
+from arr_rpo.evaluation.images import Measured, measurable, measure
 from arr_rpo.refinement.base import Attempt, Trail, best
-from arr_rpo.shapes.vocabulary import SHAPES
 from arr_rpo.types import Prompt, UserError
 from arr_rpo.whole_files import write_text
 
@@ -89,7 +88,4 @@ class Records:
 
 def truth(prompt: Prompt, image: Any) -> Measured | None:
     """What the oracle of the shapes says; None of a prompt that is not of that world."""
-    asked = [entry.get("class") for entry in prompt.metadata.get("include", ())]
-    if "edit" not in prompt.metadata and not (asked and set(asked) <= set(SHAPES)):
-        return None
-    return measure([prompt], [image]).each[0]
+    return measure([prompt], [image]).each[0] if measurable([prompt]) else None

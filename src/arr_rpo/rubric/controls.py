@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 
 from arr_rpo.data.prompts import read_prompts
 from arr_rpo.judge.base import Judge
-from arr_rpo.rubric.refined import PairsOfPrompts
+from arr_rpo.rubric.refined import Pairs, PairsOfPrompts
 from arr_rpo.rubric.report import Report
 from arr_rpo.rubric.sources import RubricSource
 from arr_rpo.types import Cost, Outcome, Preference, Prompt, Rubric, UserError
@@ -101,21 +102,34 @@ class Dropout(Wrapper):
         return Rubric(criteria, {**rubric.provenance, "dropout": str(self.p), "dropout_seed": str(self._seed)})
 
 
+class Labelled(PairsOfPrompts, Pairs, Protocol):
+    """Preferences that can be asked for by prompt, and all in a row."""
+
+
 class ShuffledLabels:
     """Preferences whose labels say nothing: each is exchanged or not by a coin. No rubric written from them should verify."""
 
-    def __init__(self, *, preferences: PairsOfPrompts, seed: int) -> None:
+    def __init__(self, *, preferences: Labelled, seed: int) -> None:
         self._preferences, self._seed = preferences, seed
+
+    def __len__(self) -> int:
+        return len(self._preferences)
+
+    def open(self, indices: Iterable[int]) -> Iterator[Preference]:
+        """See `Pairs`: what `rubric=global` is written from."""
+        for pair in self._preferences.open(indices):
+            yield self._labelled(pair, bool(_rng(self._seed, pair.id).random() < 0.5))
 
     def for_prompt(self, prompt: Prompt, n: int, seed: int) -> list[Preference]:
         """See `PairsOfPrompts`."""
         pairs = self._preferences.for_prompt(prompt, n, seed)
-        rng = _rng(self._seed, prompt.text)
+        coins = _rng(self._seed, prompt.text).random(len(pairs)) < 0.5
+        return [self._labelled(pair, bool(coin)) for pair, coin in zip(pairs, coins, strict=True)]
+
+    @staticmethod
+    def _labelled(pair: Preference, exchange: bool) -> Preference:
         exchanged = {Outcome.A: Outcome.B, Outcome.B: Outcome.A}
-        coins = rng.random(len(pairs)) < 0.5
-        return [
-            replace(p, better=exchanged.get(p.better, p.better)) if coin else p for p, coin in zip(pairs, coins, strict=True)
-        ]
+        return replace(pair, better=exchanged.get(pair.better, pair.better)) if exchange else pair
 
 
 def _asked(rubric: Rubric | None) -> frozenset[str]:

@@ -24,6 +24,10 @@ class RubricError(ValueError):
         self.criterion = criterion
 
 
+class NotJsonError(RubricError):
+    """It is not even JSON: cut off, fenced, or prose."""
+
+
 def parse_rubric(text: str, provenance: Mapping[str, str]) -> Rubric:
     """The rubric in a JSON object {"criteria": [{"name", "question", "weight"?, "theme"?}, ...]}.
 
@@ -119,12 +123,12 @@ def decode(text: str) -> Any:
     """See `strict_json.decode`.
 
     Raises:
-        RubricError: it is no such text.
+        NotJsonError: it is no such text.
     """
     try:
         return strict_json.decode(text)
     except ValueError as error:
-        raise RubricError(f"not JSON ({error}): {short(text)}") from error
+        raise NotJsonError(f"not JSON ({error}): {short(text)}") from error
 
 
 def _dump(value: Any) -> str:

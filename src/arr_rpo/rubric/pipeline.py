@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from arr_rpo.judge.base import Judge, Writer
-from arr_rpo.rubric.parse import MAX_CRITERIA, RubricError, parse_rubric, parse_structure
+from arr_rpo.rubric.parse import MAX_CRITERIA, NotJsonError, RubricError, parse_rubric, parse_structure
 from arr_rpo.rubric.report import Report
 from arr_rpo.rubric.verify import Rule, Verification, verify_all
 from arr_rpo.strict_json import short
@@ -60,19 +60,21 @@ class Made:
     """What a task came to. rubric None: all drafts were discarded, or are open.
 
     unanswered: another try may come to more, as the judge or the writer was not heard: it is not for the store.
+    unread: no rubric, and a reply that was not even JSON: with a longer limit of tokens, of which no store knows, it may be.
     history: what happened to each draft, step by step.
     """
 
     rubric: Rubric | None
     unanswered: bool
     history: tuple[Event, ...]
+    unread: bool = False
 
 
 @dataclass(frozen=True)
 class Draft:
     """A rubric under way. rubric None: its reply was none. verification None: it is yet to be verified.
 
-    unheard: a reply did not come at all.
+    unread: it ended with a reply that is not JSON. unheard: a reply did not come at all.
     """
 
     task: int
@@ -82,16 +84,13 @@ class Draft:
     verification: Verification | None = None
     refinements: int = 0
     malformed: int = 0
+    unread: bool = False
     unheard: bool = False
     history: tuple[Event, ...] = ()
 
     @property
     def passed(self) -> bool:
         return self.verification is not None and self.verification.passed
-
-    @property
-    def missed(self) -> bool:
-        return self.verification is not None and bool(self.verification.missed)
 
     @property
     def refinable(self) -> tuple[int, ...]:
@@ -102,7 +101,7 @@ class Draft:
 
     @property
     def unanswered(self) -> bool:
-        return self.unheard or (self.rubric is not None and not self.passed and not self.missed)
+        return self.unheard or (self.verification is not None and self.verification.open and not self.passed)
 
 
 def auto_rubric(judge: Judge, tasks: Sequence[Task], settings: Settings) -> tuple[list[Made], Report]:
@@ -189,7 +188,8 @@ def _read(draft: Draft, reply: str, step: str, **more: str) -> Draft:
     except RubricError as error:
         log.warning("no rubric %s from pair %s: %s", step, draft.pairs[0].id, error)
         failure = {"step": step, **more, "malformed": str(error), "reply": short(ascii(reply))}
-        return replace(draft, rubric=None, malformed=draft.malformed + 1, history=(*draft.history, failure))
+        unread, history = isinstance(error, NotJsonError), (*draft.history, failure)
+        return replace(draft, rubric=None, malformed=draft.malformed + 1, unread=unread, history=history)
     event: Event = {"step": step, **more, "criteria": [c.question for c in rubric.criteria]}
     same = draft.rubric is not None and rubric.criteria == draft.rubric.criteria
     verification = draft.verification if same else None
@@ -220,7 +220,9 @@ def _structure(judge: Judge, tasks: Sequence[Task], drafts: Sequence[Draft], set
         cost += verification.cost
         used, accuracy = verified[i], verification.heldout_accuracy
         short = [d for d in used if d.rubric and len(d.rubric.criteria) <= settings.max_criteria]
-        if short and (accuracy or 0.0) < settings.rule.min_heldout:  # together they no longer do what each does alone
+        if len(verification.answered) < len(verification.verdicts) and (accuracy or 0.0) < settings.rule.min_heldout:
+            unheard.add(i)  # what failed is no miss
+        elif short and (accuracy or 0.0) < settings.rule.min_heldout:  # together they no longer do what each does alone
             used = [max(short, key=_heldout_accuracy)]
             rubrics[i], accuracy = used[0].rubric or rubrics[i], _heldout_accuracy(used[0])
             unstructured += 1
@@ -232,6 +234,7 @@ def _structure(judge: Judge, tasks: Sequence[Task], drafts: Sequence[Draft], set
             rubrics.get(i),
             unanswered=i in unheard or (i not in rubrics and any(d.unanswered for d in drafts if d.task == i)),
             history=tuple({"pair": d.pairs[0].id, "steps": d.history} for d in drafts if d.task == i),
+            unread=i not in rubrics and any(d.unread for d in drafts if d.task == i),
         )
         for i in range(len(tasks))
     ]

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 DECIDED = (Outcome.A, Outcome.B)
 ROLES = ("refine", "structure", "compare_rubric")
 
+NO_TEST = "no pair is left to test on that shares no picture with those written from"
+
 
 class PairsOfPrompts(Protocol):
     """Where pairs that people compared come from, by prompt: `ReadPairs` or `ShapesPreferences`."""
@@ -90,8 +92,8 @@ class PerPromptRefined(Source):
         for key, prompt in prompts.items():
             pairs = self.preferences.for_prompt(prompt, self._writing + self._heldout + self._mending, self._seed)
             writing, heldout, mending = split(pairs, self._writing, self._heldout, self._mending)
-            if not writing:
-                self._without(key, prompt, "no pairs to write from")
+            if not writing or (self.settings.rule.min_heldout > 0 and not heldout):
+                self._without(key, prompt, "no pairs to write from" if not writing else NO_TEST)
                 continue
             made_from = identity(judge, self.settings, "write_pair", (writing, heldout, mending), content(prompt))
             task = Task(writing, heldout, False, made_from, mending)
@@ -158,6 +160,8 @@ class Global(Source):
         writing, heldout, _ = split(self._pairs(), self._writing, self._heldout)
         if not writing:
             raise UserError("rubric=global: there are no preference pairs that are no ties")
+        if self.settings.rule.min_heldout > 0 and not heldout:
+            raise UserError(f"rubric=global: {NO_TEST}. Give more pairs, or settings.rule.min_heldout=0")
         task = Task(writing, heldout, True, identity(judge, self.settings, "write_general", (writing, heldout), {}))
         stored = self.store.get(task.identity)
         if stored is None:
@@ -165,6 +169,12 @@ class Global(Source):
             self.report += report
             keep(self.store, task, made)
             rubric = made.rubric
+            if rubric is None and (made.unread or made.unanswered):
+                why = "came as whole JSON (judge.max_rubric_tokens)" if made.unread else "was answered"
+                raise UserError(
+                    f"rubric=global: too few of the {len(writing)} drafts of judge {judge.name!r} {why}; the log names "
+                    "them. Nothing was stored: the same command tries again."
+                )
         else:
             rubric = stored.rubric
         if rubric is None:
@@ -225,5 +235,5 @@ def identity(
 
 def keep(store: RubricStore, task: Task, made: Made) -> None:
     """Stores what a task came to, unless another try may come to more."""
-    if not made.unanswered:
+    if not made.unanswered and not made.unread:
         store.put(task.identity, made.rubric, made.history)

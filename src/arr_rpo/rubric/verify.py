@@ -30,6 +30,7 @@ class Rule:
 class Verification:
     """verdicts: one a pair, that of the writing pair first. answered: the indices of those that did not fail.
     missed: the answered ones that did not recover the preference. told: the first pairs, which are not held out.
+    open: whether it passed, or might have if every verdict had come: a failure to answer is no miss.
     """
 
     verdicts: tuple[Verdict, ...]
@@ -37,6 +38,7 @@ class Verification:
     missed: tuple[int, ...]
     passed: bool
     told: int = 1
+    open: bool = False
 
     @property
     def accuracy(self) -> float | None:
@@ -91,8 +93,16 @@ def judged(verdicts: Sequence[Verdict], better: Sequence[Outcome], rule: Rule, t
     answered = tuple(i for i, verdict in enumerate(verdicts) if verdict.outcome is not Outcome.FAILED)
     missed = tuple(i for i in answered if not recovered(verdicts[i], better[i], both_orders=rule.both_orders))
     found = Verification(tuple(verdicts), answered, missed, False, told)
-    passed = 0 in answered and 0 not in missed and (found.heldout_accuracy or 0.0) >= rule.min_heldout
-    return replace(found, passed=passed)
+    return replace(found, passed=_passes(found, rule), open=_passes(_at_best(found), rule))
+
+
+def _passes(found: Verification, rule: Rule) -> bool:
+    return 0 in found.answered and 0 not in found.missed and (found.heldout_accuracy or 0.0) >= rule.min_heldout
+
+
+def _at_best(found: Verification) -> Verification:
+    """The verification if every verdict that failed had recovered the preference."""
+    return replace(found, answered=tuple(range(len(found.verdicts))))
 
 
 def recovered(verdict: Verdict, better: Outcome, *, both_orders: bool) -> bool:

@@ -87,10 +87,12 @@ def dimensions(metadata: Metadata) -> tuple[str, ...]:
 
 
 def is_edit(metadata: Metadata) -> bool:
-    return "edit" in metadata
+    return isinstance(metadata.get("edit"), Mapping)
 
 
 def of_this_world(metadata: Metadata) -> bool:
     """Whether anyone knows what is right: GenEval's own metadata have the same form, about things of the real world."""
-    include = metadata.get("include", ())
-    return is_edit(metadata) or (bool(include) and all(entry.get("class") in SHAPES for entry in include))
+    include = metadata.get("include")
+    if is_edit(metadata) or not isinstance(include, Sequence) or not include:
+        return is_edit(metadata)
+    return all(isinstance(entry, Mapping) and entry.get("class") in SHAPES for entry in include)

@@ -64,7 +64,7 @@ class Reading(TypedDict):
 @dataclass(frozen=True, slots=True)
 class Labelled:
     """A pair as its file has it, unopened. where: file and row. source: of an edit. prompt_id: shared by the pairs of a
-    ranking; empty takes the pair's own id."""
+    ranking; empty takes that of the first pair of the same text and source."""
 
     where: str
     id: str
@@ -115,6 +115,13 @@ class ReadPairs(Sequence[Preference]):
         if not self._pairs:
             raise UserError(f"preferences.path={path}: no pairs are left: {dict(self.left_out) or 'the files are empty'}")
         self.ids = _unique(pair.id for pair in self._pairs)
+        first: dict[tuple[str, ImageRef], str] = {}
+        # A source inside of a table is not read for this: such a pair is a prompt of its own.
+        self._prompt_ids = [
+            pair.prompt_id
+            or (first.setdefault((pair.text, pair.source), name) if isinstance(pair.source, str | None) else name)
+            for pair, name in zip(self._pairs, self.ids, strict=True)
+        ]
         self.skipped: list[str] = []
         self._opened = lru_cache(maxsize=32)(self._images.open)  # images of one ranking come in many pairs
         self._prompts = lru_cache(maxsize=4)(Prompt)  # so that what is known of a ranking's prompt is known of it in each pair
@@ -135,7 +142,7 @@ class ReadPairs(Sequence[Preference]):
         if self._swap_seed is not None and _heads(self._swap_seed, name):
             a, b, better = b, a, SWAPPED[better]
         source = self._open(pair.source, pair.where) if pair.source is not None else None
-        return Preference(name, self._prompt(pair, name, source), a, b, better, pair.subset)
+        return Preference(name, self._prompt(pair, self._prompt_ids[index], source), a, b, better, pair.subset)
 
     def __iter__(self) -> Iterator[Preference]:
         return self.open(range(len(self)))
@@ -184,10 +191,10 @@ class ReadPairs(Sequence[Preference]):
     def _open(self, ref: ImageRef, where: str) -> Image:
         return self._opened(ref, where) if isinstance(ref, str) else self._images.open(ref, where)
 
-    def _prompt(self, pair: Labelled, name: str, source: Image | None) -> Prompt:
+    def _prompt(self, pair: Labelled, prompt_id: str, source: Image | None) -> Prompt:
         if source is None and not pair.metadata:
-            return self._prompts(pair.prompt_id or name, pair.text)
-        return Prompt(pair.prompt_id or name, pair.text, pair.metadata, source)
+            return self._prompts(prompt_id, pair.text)
+        return Prompt(prompt_id, pair.text, pair.metadata, source)
 
 
 def rank_pairs(ranks: Sequence[float]) -> list[tuple[int, int, Outcome]]:

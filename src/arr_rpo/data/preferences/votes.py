@@ -80,9 +80,9 @@ def editscore_bench(*, path: str, **reading: Unpack[Reading]) -> ReadPairs:
             [Element(outputs, 0), Element(outputs, 1)] if isinstance(outputs, ParquetCell) else row.sequence("output_images", 2)
         )
         subset = f"{row['task_type']}/{row['dimension']}"
-        name = "/".join([*map(str, row.sequence("key", 2)), str(row["dimension"])])
+        key = "/".join(map(str, row.sequence("key", 2)))  # of two images, which are judged in several dimensions
         text, source = row.text("instruction"), row["input_image"]
-        yield Labelled(row.where, name, text, a, b, Outcome.A, subset, source)
+        yield Labelled(row.where, f"{key}/{row['dimension']}", text, a, b, Outcome.A, subset, source, prompt_id=key)
 
     return ReadPairs(path, of_row, **reading)
 
