@@ -14,6 +14,7 @@ import pytest
 from hydra.utils import instantiate
 from PIL import Image
 
+from arr_rpo.judge import chat
 from arr_rpo.judge.asking import assistant, user
 from arr_rpo.judge.forms import A_B, GRADES, YES_NO, NoAnswer
 from arr_rpo.judge.generated import fill_by_generation
@@ -89,6 +90,31 @@ class TestRequests:
         assert second == {"role": "assistant", "content": "a circle"}
         assert third["role"] == "user"
         assert (body["model"], body["max_completion_tokens"], body["temperature"]) == ("m", 7, 0.0)
+
+    def test_a_picture_is_encoded_once_and_takes_none_of_the_servers_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        encoded: list[Image.Image] = []
+
+        def slowly(image: Image.Image) -> bytes:
+            encoded.append(image)
+            time.sleep(0.4)
+            return b"png"
+
+        monkeypatch.setattr(chat, "png", slowly)
+        monkeypatch.setattr(chat, "data_url", chat.DataUrls(most=1000))
+        with serving(in_turn("x", "x", "x")) as (url, seen):
+            model = make_model(url, timeout=0.3, retries=0, concurrency=1)
+            replies, _ = model.generate([[user("look:", A, question)] for question in "abc"], 7)
+        assert replies == ["x", "x", "x"]
+        assert len(seen.chats) == 3 and len(encoded) == 1
+
+    def test_of_pictures_that_take_too_much_room_the_last_are_kept(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        encoded: list[Image.Image] = []
+        monkeypatch.setattr(chat, "png", lambda image: encoded.append(image) or b"x" * 300)
+        urls = chat.DataUrls(most=1000)  # two of 422 characters
+        pictures = [Image.new("RGB", (2, 2), (n, 0, 0)) for n in range(3)]
+        for n in (0, 1, 0, 2, 0, 1):  # 2 takes the place of 1, which was asked for longest ago
+            urls(pictures[n])
+        assert encoded == [pictures[n] for n in (0, 1, 2, 1)]
 
     def test_no_more_at_once_than_allowed(self) -> None:
         here, most, lock = 0, 0, threading.Lock()
