@@ -11,9 +11,10 @@ from PIL import Image
 
 from arr_rpo.data.datamodule import PromptDataModule
 from arr_rpo.data.prompts import read_prompts
+from arr_rpo.evaluation.images import measurable
 from arr_rpo.shapes.edits import Edit, from_metadata, to_metadata
 from arr_rpo.shapes.scene import Thing, draw
-from arr_rpo.types import UserError
+from arr_rpo.types import Prompt, UserError
 
 RED, BLUE, HALF = (255, 0, 0), (0, 0, 255), (255, 0, 0, 0)
 
@@ -140,6 +141,25 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "n.json").write_text("3", encoding="utf-8")
     with pytest.raises(UserError, match="expected a list of prompts"):
         read_prompts(tmp_path / "n.json")
+    (tmp_path / "p.tsv").write_text("Prompt\tCategory\nbond\tAbstract\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"p\.tsv: a prompt file ends in"):
+        read_prompts(tmp_path / "p.tsv")
+    (tmp_path / "latin.txt").write_bytes("ein grüner Kreis".encode("latin-1"))
+    with pytest.raises(UserError, match=r"latin\.txt is no UTF-8"):
+        read_prompts(tmp_path / "latin.txt")
+
+
+def test_only_the_end_of_a_line_ends_a_prompt(tmp_path: Path) -> None:
+    texts = ["one\u2028two", "three\x0bfour", "five\u0085six"]
+    (tmp_path / "p.JSONL").write_text("\n".join(f'{{"prompt": "{text}"}}' for text in texts[:1]), encoding="utf-8")
+    assert [p.text for p in read_prompts(tmp_path / "p.JSONL")] == texts[:1]
+    (tmp_path / "p.txt").write_bytes("\r\n".join(texts).encode())
+    assert [p.text for p in read_prompts(tmp_path / "p.txt")] == texts
+
+
+@pytest.mark.parametrize("metadata", [{"edit": "colour"}, {"include": None}, {"include": ["circle"]}, {"include": "x"}, {}])
+def test_metadata_of_other_worlds_are_not_of_ours(metadata: dict[str, Any]) -> None:
+    assert not measurable([Prompt("p", "a dog", metadata)])
 
 
 def data(train: str, heldout: str) -> PromptDataModule:

@@ -56,6 +56,21 @@ def test_hpdv3_first_is_preferred_and_the_coin_moves_the_label_with_the_images(f
     assert [p.better for p in swapped] != [p.better for p in other]
 
 
+def test_pairs_of_one_text_are_one_prompt_and_of_another_source_another(folder: Path) -> None:
+    """As they share images, intervals draw them together (`unit: prompt`)."""
+    rows = [{**row, "prompt": text} for row, text in zip(hpdv3_rows(3), ("a", "b", "a"), strict=True)]
+    pairs = hpdv3(path=write(folder / "train.json", rows), min_confidence=None, **READING)
+    ids = [pair.prompt.id for pair in pairs]
+    assert ids[0] == ids[2] != ids[1]
+    assert len({pair.id for pair in pairs}) == 3
+    edits = [
+        {**row, "prompt": "x", "path_src": source}
+        for row, source in zip(rows, ("images/red.png", "images/blue.png", "images/red.png"), strict=True)
+    ]
+    ids = [pair.prompt.id for pair in editreward_validation(path=write(folder / "edits.json", edits), **READING)]
+    assert ids[0] == ids[2] != ids[1]
+
+
 def test_hpdv3_null_confidence_is_kept_and_low_confidence_counted(folder: Path) -> None:
     rows = hpdv3_rows(4)
     rows[0]["confidence"] = 0.4
