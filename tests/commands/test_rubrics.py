@@ -12,11 +12,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from arr_rpo.commands import rubrics as command
 from arr_rpo.data.prompts import read_prompts
+from arr_rpo.judge.base import Judge
 from arr_rpo.rubric.files import to_yaml
+from arr_rpo.rubric.report import Report
 from arr_rpo.rubric.sources import FromFile
 from arr_rpo.shapes.oracle_judge import OracleJudge
 from arr_rpo.shapes.questions import questions_of
-from arr_rpo.types import Criterion, Rubric, UserError
+from arr_rpo.types import Cost, Criterion, Prompt, Rubric, UserError
 from tests.conftest import configure
 
 
@@ -73,6 +75,25 @@ def test_what_was_edited_is_not_written_over() -> None:
     path.write_text(path.read_text(encoding="utf-8").replace("total?", "all?"), encoding="utf-8")
     with pytest.raises(UserError, match=r"holds another rubric, perhaps one that you edited"):
         command.rubrics(config_of(["limit=1", "export=out"]))
+
+
+def test_the_same_criteria_for_another_source_are_another_rubric(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ "make it blue" of several pictures: a judge may write the same for each, and each is looked up by its source. Pictures
+    are opened a batch at a time."""
+    opened: list[int] = []
+
+    class Same:
+        report, failures, cost = Report(), 0, Cost()
+
+        def rubrics(self, prompts: Sequence[Prompt], judge: Judge) -> list[Rubric | None]:
+            opened.append(len(prompts))
+            criteria = (Criterion("edit", "is it blue?"),)
+            return [Rubric(criteria, {"prompt": "make it blue", **{"source": p.id}}) for p in prompts]
+
+    monkeypatch.setattr(command, "instantiate", lambda _: Same())
+    command.rubrics(config_of(["limit=5", "batch_size=2", "export=out"]))
+    assert len(list(Path("out").iterdir())) == 5
+    assert opened == [2, 2, 1]
 
 
 def test_one_for_all_prompts_is_one_file() -> None:

@@ -96,6 +96,18 @@ def test_where_and_how_a_run_is_watched_makes_no_other_run(tmp_path: Path) -> No
     assert asked.run_dir != moved.run_dir
 
 
+def test_how_a_judge_is_reached_makes_no_other_run(tmp_path: Path) -> None:
+    """A server that died comes back on another machine."""
+    model = {"base_url": "http://a:8000/v1", "timeout": 120.0, "model": "Qwen", "parameters": {"temperature": 0.0}}
+    begin(tmp_path, judge={"model": model}, callbacks={"rubric_reward": {"judge": {"model": model}}})
+    moved = {**model, "base_url": "http://b:8000/v1", "timeout": 300.0}
+    asked = config(tmp_path, judge={"model": moved}, callbacks={"rubric_reward": {"judge": {"model": moved}}})
+    assert differences(tmp_path, asked) == {}
+    other = {**model, "model": "Llama", "parameters": {"temperature": 1.0}}
+    asked = config(tmp_path, judge={"model": other}, callbacks={"rubric_reward": {"judge": {"model": model}}})
+    assert set(differences(tmp_path, asked)) == {"judge.model.model", "judge.model.parameters.temperature"}
+
+
 @pytest.mark.parametrize("text", ["a: [", "- 1\n- 2\n", ""])
 def test_a_config_that_cannot_be_read_is_no_run_of_ours(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.yaml").write_text(text, encoding="utf-8")
