@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -56,8 +57,13 @@ def real_policy(config: DictConfig) -> PipelinePolicy:
 
 def allocated_peak(run: Callable[[], object]) -> int:
     """Most bytes that `run` has allocated at once on the CPU, as torch's profiler saw the allocator."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as measured:
-        run()
+    gc.collect()  # what a former step left is not to be freed in the middle of this one, and counted for it
+    gc.disable()
+    try:
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as measured:
+            run()
+    finally:
+        gc.enable()
     events = [event for event in measured.profiler.kineto_results.events() if event.name() == "[memory]"]  # type: ignore[union-attr]
     now = peak = 0
     for event in sorted(events, key=lambda event: event.start_ns()):
