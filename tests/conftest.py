@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from arr_rpo.algorithm import dynamics, windows
 from arr_rpo.judge.vlm import VLMJudge
 from arr_rpo.policy.adapter import Lora
+from arr_rpo.policy.encodings import Encodings
 from arr_rpo.policy.pipeline import PipelinePolicy
 from arr_rpo.policy.sampler import Sampler
 
@@ -55,6 +56,7 @@ def make_policy(**changes: object) -> PipelinePolicy:
         "max_pictures": 1,
         "gradient_checkpointing": False,
         "release_text_encoders": False,
+        "encodings": Encodings(device_gib=1.0, host_gib=1.0),
         "call": {"height": 32, "width": 32, "max_sequence_length": 12},
         "scheduler": {},
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from typing import Any
 
@@ -10,13 +11,22 @@ import torch
 from hydra.utils import instantiate
 
 from arr_rpo.callbacks.ema import EMA, averaged
-from arr_rpo.module import RPOModule
+from arr_rpo.module import RPOModule, spread
+from arr_rpo.noise import Noise
+from arr_rpo.objective.finite import NonFiniteError
 from arr_rpo.policy.adapter import swapped
-from arr_rpo.types import Prompt, UserError
+from arr_rpo.types import Advantages, Prompt, Rewards
 from tests.conftest import configure
 
 PROMPTS = (Prompt("a", "a photo of a red circle"), Prompt("b", "a photo of two blue stars"))
-ADVANTAGES = torch.tensor([1.0, -1.0, 0.0, 1.0])
+NOISE = Noise(1, 0)
+
+
+def advantages(*values: float) -> Advantages:
+    return Advantages(torch.tensor(values), torch.ones(len(values), dtype=torch.bool))
+
+
+ADVANTAGES = advantages(1.0, -1.0, 0.0, 1.0)
 
 
 class Counting(torch.optim.SGD):
@@ -57,15 +67,19 @@ def weights(module: RPOModule) -> list[torch.Tensor]:
 )
 def test_number_of_optimizer_steps(overrides: list[str], steps: int) -> None:
     module, optimizer = module_with(*overrides)
-    rollout = module.rollout(PROMPTS, 0) if "flow_dpo" not in str(overrides) else module.policy.rollout(PROMPTS, 2, (1,))
+    rollout = (
+        module.rollout(PROMPTS, Noise(1, 0))
+        if "flow_dpo" not in str(overrides)
+        else module.policy.rollout(PROMPTS, 2, Noise(1, 0))
+    )
     assert len(rollout.images) == 4
-    module.update(rollout, ADVANTAGES)
+    module.update(rollout, ADVANTAGES, NOISE)
     assert optimizer.steps == steps
 
 
 def test_nothing_to_say_is_no_step() -> None:
     module, optimizer = module_with()
-    assert module.update(module.rollout(PROMPTS, 0), torch.zeros(4)) == {}
+    assert module.update(module.rollout(PROMPTS, NOISE), advantages(0.0, 0.0, 0.0, 0.0), NOISE) == {}
     assert optimizer.steps == 0
 
 
@@ -79,11 +93,11 @@ def test_microbatches_add_up_to_their_minibatch(algorithm: str) -> None:
             "algorithm.steps_per_update=null",
             "algorithm.epochs=1",
         )
-        rollout = module.policy.rollout(PROMPTS, 2, (1,))
-        if algorithm == "flow_dpo":  # the noise of a pair is drawn in the order of the microbatches: take one pair
-            module.update(rollout, torch.tensor([1.0, -1.0, 0.0, 0.0]))
+        rollout = module.policy.rollout(PROMPTS, 2, Noise(1, 0))
+        if algorithm == "flow_dpo":
+            module.update(rollout, advantages(1.0, -1.0, 0.5, -0.5), NOISE)
         else:
-            module.update(rollout, torch.tensor([1.0, -1.0, -0.5, 0.5]))
+            module.update(rollout, advantages(1.0, -1.0, -0.5, 0.5), NOISE)
         results.append(weights(module))
     for whole, parts in zip(*results, strict=True):
         torch.testing.assert_close(whole, parts, atol=1e-6, rtol=1e-4)
@@ -93,32 +107,80 @@ def test_the_old_weights_follow_slowly() -> None:
     module, _ = module_with("algorithm=diffusion_nft", "algorithm.group_size=2", "algorithm.old_decay.slope=0.25")
     parameters = module.policy.adapter.parameters()
     name = next(iter(parameters))
-    module.rollout(PROMPTS, 0)
+    module.rollout(PROMPTS, Noise(1, 0))
     first = parameters[name].detach().clone()
     assert torch.equal(module.old[name], first)
     with torch.no_grad():
         parameters[name].add_(1.0)
-    module.rollout(PROMPTS, 1)  # keeps a quarter
+    module.rollout(PROMPTS, Noise(1, 1))  # keeps a quarter
     torch.testing.assert_close(module.old[name], first + 0.75)
-    module.rollout(PROMPTS, 9)  # keeps half at most
+    module.rollout(PROMPTS, Noise(1, 9))  # keeps half at most
     torch.testing.assert_close(module.old[name], first + 0.875)
 
 
 def test_old_weights_roll_out() -> None:
     module, _ = module_with("algorithm=diffusion_nft", "algorithm.group_size=2", "algorithm.old_decay.slope=1")
-    before = module.rollout(PROMPTS, 0)
+    before = module.rollout(PROMPTS, Noise(1, 0))
     with torch.no_grad():
         for p in module.policy.adapter.parameters().values():
             p.add_(0.1)
     module.algorithm = dataclasses.replace(module.algorithm, old_decay=lambda update: 1.0)  # keeps everything
-    assert torch.equal(module.rollout(PROMPTS, 0).clean_BD, before.clean_BD)
+    assert torch.equal(module.rollout(PROMPTS, Noise(1, 0)).clean_BD, before.clean_BD)
 
 
-def test_a_nan_stops_the_run() -> None:
+@pytest.mark.parametrize("place", ["loss", "first gradient", "last gradient", "weight"])
+def test_what_is_not_finite_leaves_weights_and_optimizer_as_they_were(place: str) -> None:
     module, _ = module_with()
-    rollout = module.rollout(PROMPTS, 0)
-    with pytest.raises(UserError, match="loss is nan"):
-        module.update(rollout, torch.tensor([float("nan"), -1.0, 0.0, 1.0]))
+    parameters = module.policy.adapter.parameters()
+    optimizer = torch.optim.AdamW(parameters.values(), lr=1e-3)
+    module.optimizers = lambda: optimizer  # type: ignore[method-assign, assignment, return-value]
+    rollout = module.rollout(PROMPTS, NOISE)
+    module.update(rollout, ADVANTAGES, NOISE)  # the optimizer has a state
+    before, state = weights(module), copy.deepcopy(optimizer.state_dict())
+    given, passes = ADVANTAGES, 0
+    name, p = next(iter(parameters.items()))
+    if place == "loss":
+        given, expected = advantages(float("nan"), -1.0, 0.0, 1.0), "the loss of step"
+    elif place == "weight":
+        optimizer.param_groups[0]["lr"], expected = float("inf"), "the weight "
+        module.algorithm = dataclasses.replace(module.algorithm, steps_per_update=None)  # no later loss that would see it
+    else:
+        expected = f"the gradient of {name}"
+
+        def broken(gradient: torch.Tensor) -> torch.Tensor:
+            nonlocal passes
+            passes += 1
+            return gradient * float("nan") if passes == (1 if place == "first gradient" else 2) else gradient
+
+        hook = p.register_hook(broken)
+    with pytest.raises(NonFiniteError, match=expected):
+        module.update(rollout, given, NOISE)
+    if "gradient" in place:
+        hook.remove()
+        assert passes == (1 if place == "first gradient" else 2)
+    assert all(torch.equal(a, b) for a, b in zip(before, weights(module), strict=True))
+    for number, values in state["state"].items():
+        for key, value in values.items():
+            assert torch.equal(value, optimizer.state_dict()["state"][number][key])
+
+
+def test_the_first_update_is_taken_back_with_the_optimizers_state() -> None:
+    module, _ = module_with()
+    optimizer = torch.optim.AdamW(module.policy.adapter.parameters().values(), lr=float("inf"))
+    module.optimizers = lambda: optimizer  # type: ignore[method-assign, assignment, return-value]
+    before = weights(module)
+    with pytest.raises(NonFiniteError):
+        module.update(module.rollout(PROMPTS, NOISE), ADVANTAGES, NOISE)
+    assert all(torch.equal(a, b) for a, b in zip(before, weights(module), strict=True))
+    assert optimizer.state_dict()["state"] == {}
+
+
+def test_groups_that_say_nothing_are_counted() -> None:
+    """By hand: [1, -1] has a standard deviation of 1; a tie and a single valid grade have none."""
+    rewards = Rewards(torch.tensor([1.0, -1.0, 0.5, 0.5, 3.0, 9.0]), torch.tensor([True, True, True, True, True, False]))
+    found = spread(rewards, 2)
+    assert found["reward/silent_groups"] == pytest.approx(2 / 3)
+    assert found["reward/group_std"] == pytest.approx(1 / 3)
 
 
 def test_the_average_by_hand() -> None:

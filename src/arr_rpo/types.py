@@ -202,6 +202,17 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Advantages:
+    """values_B: (B,) advantage of each candidate; valid_B: (B,) False where the judge had nothing to say.
+
+    The mask travels with the values to the loss, where 0 would be ambiguous: an average candidate is no missing one.
+    """
+
+    values_B: Tensor
+    valid_B: Tensor
+
+
+@dataclass(frozen=True)
 class Rewards:
     """values_B: (B,) reward of each candidate; valid_B: (B,) False where the judge had nothing to say.
 

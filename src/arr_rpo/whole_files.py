@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 
 def write_text(path: Path, text: str) -> None:
@@ -19,6 +20,7 @@ def write_text(path: Path, text: str) -> None:
     try:
         with beside.open("x", encoding="utf-8") as file:
             file.write(text)
+            flush(file)
         beside.replace(path)
     except OSError:
         beside.unlink(missing_ok=True)
@@ -28,3 +30,9 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, data: Any) -> None:
     """See `write_text`."""
     write_text(path, json.dumps(data, indent=1) + "\n")
+
+
+def flush(file: IO[Any]) -> None:
+    """Until what was written is on the disk."""
+    file.flush()
+    os.fsync(file.fileno())

@@ -44,7 +44,8 @@ def seat(folder: Path, reward: Reward, rubric: Any = None) -> RubricReward:
         reward=reward, rubric=rubric, run_dir=str(folder), max_failure_rate=0.5, failure_window=2,
     )  # fmt: skip
     logged: dict[str, float] = {}
-    module = SimpleNamespace(global_step=7, log=lambda name, value, prog_bar: logged.update({name: value}), logged=logged)
+    module = SimpleNamespace(log=lambda name, value, prog_bar: logged.update({name: value}), logged=logged)
+    callback.update = 7
     callback._module = module  # type: ignore[assignment]
     return callback
 
@@ -60,7 +61,7 @@ def test_grades_are_logged_written_and_counted(tmp_path: Path) -> None:
     assert callback(rollout(2, 2)) is GRADED
     assert callback._module.logged["criterion/shape"] == 0.75  # type: ignore[union-attr]
     lines = [json.loads(line) for line in (tmp_path / "verdicts.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert [(line["step"], line["kind"], line["value"]) for line in lines] == [
+    assert [(line["update"], line["kind"], line["value"]) for line in lines] == [
         (7, "grade", 0.5), (7, "grade", None), (7, "grade", 1.0), (7, "grade", None),
     ]  # fmt: skip
     assert callback.outcomes["failed"] == 2

@@ -22,7 +22,7 @@ from arr_rpo.policy.pipeline import PipelinePolicy
 from arr_rpo.types import UserError
 from tests.conftest import configure, make_policy
 
-GRADES = [[1, 4, 2], [4, 1, 1], [None, 2, 3], [None, None, None], [3, 2, 1]]
+GRADES = [[], [1, 4, 2], [4, 1, 1], [None, 2, 3], [None, None, None], [3, 2, 1]]  # lines are counted from 1
 
 
 def config_of(run_dir: Path, *overrides: str) -> DictConfig:
@@ -64,11 +64,11 @@ def test_a_stopped_run_goes_on_and_equals_an_unbroken_one(tmp_path: Path, prompt
     assert whole["oracle"] is None  # nobody knows what is right
     part = tmp_path / "part"
     with pytest.raises(KeyboardInterrupt):
-        refine(scripted(part, prompts, "batch_size=2", stop_at=3))
+        refine(scripted(part, prompts, "batch_size=2", stop_at=4))
     begun = (part / "refinement.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["prompt_id"] for line in begun] == ["prompts/1", "prompts/2"]
     drawn = (part / "pictures" / "00000_1.png").stat().st_mtime_ns
-    config = (part / "config.yaml").read_text(encoding="utf-8").replace("  stop_at: 3\n", "")
+    config = (part / "config.yaml").read_text(encoding="utf-8").replace("  stop_at: 4\n", "")
     (part / "config.yaml").write_text(config, encoding="utf-8")
     refine(scripted(part, prompts, "batch_size=2"))
     assert files(part) == files(tmp_path / "whole")
@@ -152,10 +152,10 @@ def test_a_run_of_training_brings_its_policy(tmp_path: Path) -> None:
     config = with_policy_of_run(config_of(tmp_path / "out", f"run={run}", "judge=oracle", "limit=1", "rounds=1"), [])
     refine(config)
     [prompt] = read_prompts("shapes/heldout")[:1]
-    expected = np.asarray(policy.generate([prompt], (1, 0, 1))[0], dtype=float)
+    expected = np.asarray(policy.generate([prompt], 1, [(prompt.id, 1)])[0], dtype=float)
     with Image.open(tmp_path / "out" / "pictures" / "00000_1.png") as picture:
         np.testing.assert_allclose(np.asarray(picture, dtype=float), expected, atol=1)
-    base = np.asarray(make_policy(num_inference_steps=8).generate([prompt], (1, 0, 1))[0], dtype=float)
+    base = np.asarray(make_policy(num_inference_steps=8).generate([prompt], 1, [(prompt.id, 1)])[0], dtype=float)
     assert np.abs(base - expected).mean() > 2
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from arr_rpo.commands.run_folder import OccupiedError, OtherRunError, Stage, clear, differences, objective, occupied, stage
+from arr_rpo.commands.run_folder import OtherRunError, Stage, clear, differences, objective, stage
+from arr_rpo.run.lock import OccupiedError, occupied
 from arr_rpo.types import UserError
 
 
@@ -117,7 +118,7 @@ def test_a_config_that_cannot_be_read_is_no_run_of_ours(tmp_path: Path, text: st
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     code = (
-        "import sys, pathlib; from arr_rpo.commands.run_folder import occupied\n"
+        "import sys, pathlib; from arr_rpo.run.lock import occupied\n"
         f"with occupied(pathlib.Path({str(tmp_path)!r})): print('in', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:

@@ -13,6 +13,7 @@ from arr_rpo.algorithm.gaussian import gaussian_kl
 from arr_rpo.data.prompts import read_prompts
 from arr_rpo.evaluation.images import Measured, measurable, measure, spread
 from arr_rpo.evaluation.path_kl import path_kl
+from arr_rpo.noise import Noise
 from arr_rpo.shapes.edits import random_edit, target, to_metadata
 from arr_rpo.shapes.scene import Thing, draw
 from arr_rpo.types import Prompt, UserError
@@ -77,7 +78,11 @@ def test_path_kl_is_that_of_the_steps_gone_through_twice() -> None:
     with torch.no_grad():
         for p in policy.adapter.parameters().values():
             p.add_(0.05)
-    rollout, rows, expected = policy.rollout(prompts, 1, seed=(5, 7), sampler=sampler), torch.arange(3), 0.0
+    rollout, rows, expected = (
+        policy.rollout(prompts, 1, Noise(5, 0), sampler=sampler, keys=[p.id for p in prompts]),
+        torch.arange(3),
+        0.0,
+    )
     for step in range(len(rollout.step_indices)):
         with torch.no_grad():
             now = policy.replay(rollout, rows, step, sampler)
@@ -86,3 +91,8 @@ def test_path_kl_is_that_of_the_steps_gone_through_twice() -> None:
         expected += float(gaussian_kl(now.mean, then.mean, now.std).mean()) * now.mean[0].numel()
     assert path_kl(policy, prompts, 5, sampler) == pytest.approx(expected, rel=1e-4)
     assert expected > 0
+    # A prompt's path is its own: the mean over three is that of three measured alone.
+    alone = [path_kl(policy, (prompt,), 5, sampler) for prompt in prompts]
+    assert sum(alone) / 3 == pytest.approx(expected, rel=1e-4)
+    assert path_kl(policy, prompts[::-1], 5, sampler) == pytest.approx(expected, rel=1e-4)
+    assert len({round(one, 3) for one in alone}) == 3

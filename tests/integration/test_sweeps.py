@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from arr_rpo.commands.run_folder import occupied
 from arr_rpo.commands.train import main
+from arr_rpo.run.lock import occupied
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -84,7 +84,7 @@ def traces(run: Path) -> dict[str, tuple[int, int, int]]:
 def met(run: Path) -> set[tuple[int, str]]:
     """The prompts of each update."""
     rows = map(json.loads, (run / "verdicts.jsonl").read_text(encoding="utf-8").splitlines())
-    return {(row["step"], row["prompt_id"]) for row in rows}
+    return {(row["update"], row["prompt_id"]) for row in rows}
 
 
 def happened(sweep: Path) -> list[tuple[str, str]]:

@@ -20,6 +20,7 @@ from arr_rpo.commands.evaluate import evaluate
 from arr_rpo.commands.run_folder import Stage, objective, stage
 from arr_rpo.commands.train import check_keys, resumed, train
 from arr_rpo.module import RPOModule
+from arr_rpo.noise import Noise
 from arr_rpo.policy.adapter import Full
 from arr_rpo.types import Outcome, Prompt, Rewards, UserError, Verdict
 from tests.conftest import configure, make_policy
@@ -188,7 +189,7 @@ def test_an_update_moves_the_adapter_and_nothing_else() -> None:
     before = {name: p.clone() for name, p in module.policy.named_parameters()}
     encoders = {name: p.clone() for name, p in module.policy.pipe.text_encoder_2.named_parameters()}
     optimizer = module.configure_optimizers()
-    rollout = module.policy.rollout((Prompt("a", "a photo of a red circle"),), 2, seed=(1,))
+    rollout = module.policy.rollout((Prompt("a", "a photo of a red circle"),), 2, Noise(1, 0))
     module.policy.replay(rollout, torch.arange(2), 0).log_probs_B.sum().backward()
     optimizer.step()
     moved = {name for name, p in module.policy.named_parameters() if not torch.equal(p, before[name])}
@@ -200,7 +201,7 @@ def test_an_update_moves_the_adapter_and_nothing_else() -> None:
 def test_the_reference_of_full_training_is_the_first_model() -> None:
     policy = make_policy(adapter=Full())
     prompts = (Prompt("a", "a photo of a red circle"),)
-    rollout = policy.rollout(prompts, 2, seed=(1,))
+    rollout = policy.rollout(prompts, 2, Noise(1, 0))
     rows = torch.arange(2)
     with torch.no_grad():
         before = policy.replay(rollout, rows, 0).mean
@@ -253,7 +254,9 @@ def test_failed_verdicts_give_no_advantage() -> None:
     module: RPOModule = instantiate(config.module)
     values, valid = torch.tensor([1.0, -1.0, 0.0, 0.0]), torch.tensor([True, True, False, False])
     rewards = Rewards(values, valid, (Verdict(Outcome.A, 0.9), Verdict(Outcome.FAILED, None)))
-    assert module.advantages(rewards).tolist() == [1.0, -1.0, 0.0, 0.0]
+    found = module.advantages(rewards)
+    assert found.values_B.tolist() == [1.0, -1.0, 0.0, 0.0]
+    assert found.valid_B.tolist() == [True, True, False, False]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs" / "experiment").glob("*.yaml")), ids=lambda p: p.stem)

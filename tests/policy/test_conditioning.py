@@ -6,7 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
+from arr_rpo.noise import Noise
 from arr_rpo.policy.conditioning import ImageMemo, PromptMemo, by_value
+from arr_rpo.policy.encodings import GIB, Encodings
 from arr_rpo.types import Prompt, UserError
 from tests.conftest import make_policy
 
@@ -28,9 +30,13 @@ class Encoder:
         return embedding, mask, torch.zeros(length, 3), [embedding[0]], negative
 
 
+def kept() -> Encodings:
+    return Encodings(device_gib=1, host_gib=1)
+
+
 def test_each_prompt_is_encoded_once() -> None:
     encoder = Encoder()
-    memo = PromptMemo(encoder)
+    memo = PromptMemo(encoder, kept())
     memo(["ab", "cd", "ab"], device="cpu")
     memo(prompt="cd", device="cpu")
     assert encoder.asked == ["ab", "cd"]
@@ -39,7 +45,7 @@ def test_each_prompt_is_encoded_once() -> None:
 
 
 def test_equal_lengths_are_concatenated() -> None:
-    embedding, mask, positions, listed, negative = PromptMemo(Encoder())(["ab", "cd"])
+    embedding, mask, positions, listed, negative = PromptMemo(Encoder(), kept())(["ab", "cd"])
     assert embedding.shape == (2, 2, 2)
     assert mask is None
     assert positions.shape == (2, 3)
@@ -48,31 +54,40 @@ def test_equal_lengths_are_concatenated() -> None:
 
 
 def test_other_lengths_are_padded_and_masked() -> None:
-    embedding, mask, *_ = PromptMemo(Encoder())(["abc", "d"])
+    embedding, mask, *_ = PromptMemo(Encoder(), kept())(["abc", "d"])
     assert embedding[:, :, 0].tolist() == [[3, 3, 3], [1, 0, 0]]
     assert mask.tolist() == [[True, True, True], [True, False, False]]
 
 
 def test_a_mask_of_some_is_a_mask_of_all() -> None:
     """Padded by the pipeline to one length, and left out for the prompt that fills it."""
-    _, mask, *_ = PromptMemo(Encoder(pad_to=3))(["abc", "d"])
+    _, mask, *_ = PromptMemo(Encoder(pad_to=3), kept())(["abc", "d"])
     assert mask.tolist() == [[1, 1, 1], [1, 0, 0]]
 
 
 def test_negative_prompts_belong_to_their_rows() -> None:
-    *_, negative = PromptMemo(Encoder())(["ab", "cd"], negative_prompt=["x", "xyz"])
+    *_, negative = PromptMemo(Encoder(), kept())(["ab", "cd"], negative_prompt=["x", "xyz"])
     assert negative[:, 0].tolist() == [1, 3]
 
 
 def test_fill_asks_in_every_known_way() -> None:
     encoder = Encoder()
-    memo = PromptMemo(encoder)
+    memo = PromptMemo(encoder, kept(), lasting=True)
     memo(["ab"], scale=1.0)
     memo(["ab"], scale=2.0)
     memo.fill(["ab", "cd"])
     assert encoder.asked == ["ab", "ab", "cd", "cd"]
     memo(["cd", "ab"], scale=2.0)
     assert encoder.asked == ["ab", "ab", "cd", "cd"]
+
+
+def test_what_a_pipeline_shows_its_encoder_is_not_kept_where_nobody_fills() -> None:
+    """Arguments may be pictures of megabytes, other ones for each prompt."""
+    memo = PromptMemo(Encoder(), kept())
+    for number in range(3):
+        memo(["ab"], negative_prompt=["x"], device=torch.full((2,), float(number)))
+    assert not memo._calls
+    assert memo._encodings.misses == 3
 
 
 def test_keys_are_contents() -> None:
@@ -90,22 +105,41 @@ def test_source_images_are_encoded_once_whatever_batch_they_come_in() -> None:
         asked.append(image.item())
         return image + 1
 
-    memo = ImageMemo(encode, size=2)
+    memo = ImageMemo(encode, Encodings(device_gib=8 / GIB, host_gib=0))  # two of them
     assert memo(image=torch.tensor([[0.0], [5.0]])).tolist() == [[1.0], [6.0]]
     assert memo(image=torch.tensor([[5.0], [0.0], [5.0]])).tolist() == [[6.0], [1.0], [6.0]]
     assert asked == [0.0, 5.0]
     memo(image=torch.tensor([[7.0]]))
-    memo(image=torch.tensor([[0.0]]))  # the oldest had to go
+    memo(image=torch.tensor([[5.0]]))
+    memo(image=torch.tensor([[0.0]]))  # which was not asked for the longest when 7 came
     assert asked == [0.0, 5.0, 7.0, 0.0]
 
 
 def test_text_encoders_go_after_caching() -> None:
     prompts = [Prompt("a", "a photo of a red circle"), Prompt("b", "a photo of two blue stars")]
-    expected = make_policy().rollout(prompts, 1, seed=(1,)).clean_BD
-    policy = make_policy(release_text_encoders=True)
+    expected = make_policy().rollout(prompts, 1, Noise(1, 0)).clean_BD
+    nothing_stays = Encodings(device_gib=0, host_gib=0)
+    policy = make_policy(release_text_encoders=True, encodings=nothing_stays)
     policy.cache_prompts(prompts)
+    assert (nothing_stays.device_bytes, nothing_stays.host_bytes) == (0, 0) < (nothing_stays.disk_bytes, 1)
     assert policy.pipe.text_encoder is None
     assert policy.pipe.text_encoder_2 is None
-    assert torch.equal(policy.rollout(prompts, 1, seed=(1,)).clean_BD, expected)
+    assert torch.equal(policy.rollout(prompts, 1, Noise(1, 0)).clean_BD, expected)
     with pytest.raises(UserError, match="release_text_encoders"):
         make_policy(release_text_encoders=True).cache_prompts([Prompt("c", "x", source=Image.new("RGB", (4, 4)))])
+
+
+def test_what_is_kept_is_bounded_and_changes_no_picture() -> None:
+    prompts = [Prompt(str(number), f"a photo of {number} red circles") for number in range(12)]
+    expected = make_policy().rollout(prompts, 1, Noise(1, 0)).clean_BD
+    one = make_policy().encodings
+    policy = make_policy(encodings=one)
+    policy.generate(prompts[:1], seed=1)
+    limit = 3 * one.device_bytes
+    tight = Encodings(device_gib=limit / GIB, host_gib=limit / GIB)
+    policy = make_policy(encodings=tight)
+    for _ in range(2):
+        assert torch.equal(policy.rollout(prompts, 1, Noise(1, 0)).clean_BD, expected)
+        assert 0 < tight.device_bytes <= limit
+        assert 0 < tight.host_bytes <= limit
+    assert tight.disk_bytes == 0

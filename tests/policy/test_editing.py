@@ -15,13 +15,14 @@ from PIL import Image
 
 from arr_rpo.algorithm.losses import log_ratio, plain_weight
 from arr_rpo.data.pictures import load_picture
+from arr_rpo.noise import Noise
 from arr_rpo.objective.base import Task
 from arr_rpo.objective.policy_gradient import PolicyGradient
 from arr_rpo.policy.loading import EMBEDDED, SHAPES_POLICY, component_folder, load_pipeline
 from arr_rpo.policy.parity import replay_floor
 from arr_rpo.policy.pipeline import PipelinePolicy
 from arr_rpo.shapes.scene import Thing, draw
-from arr_rpo.types import Prompt, UserError
+from arr_rpo.types import Advantages, Prompt, UserError
 from tests.conftest import configure, make_policy
 from tests.policy.twins.flux import TWINS as FLUX
 from tests.policy.twins.qwen import TWINS as QWEN
@@ -41,7 +42,7 @@ def embedded() -> PipelinePolicy:
 
 def test_each_candidate_of_a_batch_is_replayed_with_its_own_source(embedded: PipelinePolicy) -> None:
     """In another order and another batch than it was rolled out in; with another source it is another step."""
-    rollout = embedded.rollout(PROMPTS, 2, seed=(1,))
+    rollout = embedded.rollout(PROMPTS, 2, Noise(1, 0))
     rows = torch.tensor([5, 0, 3])
     with torch.no_grad():
         now = embedded.replay(rollout, rows, 1)
@@ -87,7 +88,7 @@ def test_references_need_a_source_and_a_pipeline_that_takes_them(embedded: Pipel
     with pytest.raises(ValueError, match="no source"):
         Prompt("p", "x", references=(Image.new("RGB", (8, 8)),))
     with pytest.raises(UserError, match=r"'p' brings 3 pictures, .* policy\.max_pictures=1"):
-        embedded.generate([sized(32, 32, references=2)], seed=(1,))
+        embedded.generate([sized(32, 32, references=2)], seed=1)
 
 
 # -- tiny twins ------------------------------------------------------------------------------------------------------------
@@ -110,15 +111,16 @@ def twin(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 def trains_on(policy: PipelinePolicy, prompts: tuple[Prompt, ...]) -> None:
     """Rollout, exact replay, and an update that moves the adapter."""
-    rollout = policy.rollout(prompts, 2, seed=(1,))
+    rollout = policy.rollout(prompts, 2, Noise(1, 0))
     assert replay_floor(policy, rollout, rows=len(rollout.images)) <= 2e-6
     parameters = policy.adapter.parameters()
     before = {name: p.detach().clone() for name, p in parameters.items()}
     optimizer = torch.optim.AdamW(parameters.values(), lr=1e-3)
     objective = PolicyGradient(log_ratio=log_ratio, weight=plain_weight, clip_range=0.2, kl_coefficient=0.1)
-    advantages = torch.tensor([1.0, -1.0] * len(prompts))
+    values = torch.tensor([1.0, -1.0] * len(prompts))
+    advantages = Advantages(values, values.isfinite())
     units = objective.units(advantages, 2)
-    loss, _ = objective.loss(policy, Task(rollout, units, 1, advantages, {}, torch.Generator().manual_seed(0), False))
+    loss, _ = objective.loss(policy, Task(rollout, units, 1, 0, advantages, {}, Noise(0, 0), False))
     loss.backward()
     optimizer.step()
     assert any(not torch.equal(p, before[name]) for name, p in parameters.items())
@@ -165,8 +167,8 @@ def test_several_pictures_a_prompt(twin: PipelinePolicy) -> None:
     two = [Prompt("p", "put picture 2 on picture 1", source=blue, references=(other,)) for other in (red, blue)]
     if twin.max_pictures == 1:
         with pytest.raises(UserError, match="max_pictures=1"):
-            twin.generate(two, seed=(1,))
+            twin.generate(two, seed=1)
         return
     trains_on(twin, tuple(two))
-    one, other = (np.asarray(twin.generate([prompt], seed=(1,))[0]) for prompt in two)
+    one, other = (np.asarray(twin.generate([prompt], seed=1)[0]) for prompt in two)
     assert not np.array_equal(one, other)

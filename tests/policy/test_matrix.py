@@ -16,12 +16,13 @@ from hydra.utils import instantiate
 from PIL import Image
 
 from arr_rpo.algorithm.losses import log_ratio, plain_weight
+from arr_rpo.noise import Noise, Purpose, generator
 from arr_rpo.objective.base import Task
 from arr_rpo.objective.policy_gradient import PolicyGradient
 from arr_rpo.policy.parity import replay_floor
 from arr_rpo.policy.pipeline import PipelinePolicy
 from arr_rpo.policy.processor import pictures_only
-from arr_rpo.types import Prompt, Rollout
+from arr_rpo.types import Advantages, Prompt, Rollout
 from tests.conftest import configure
 from tests.policy import twins
 from tests.policy.twins.base import Twin
@@ -85,15 +86,15 @@ def prompts(model: str) -> tuple[Prompt, ...]:
 
 @pytest.fixture(scope="module")
 def rollout(policy: PipelinePolicy, prompts: tuple[Prompt, ...]) -> Rollout:
-    return policy.rollout(prompts, 2, seed=(1,))
+    return policy.rollout(prompts, 2, Noise(1, 0))
 
 
 def disturbed(policy: PipelinePolicy) -> None:
     """A LoRA starts as zero: fill it, so that all of it matters."""
-    generator = torch.Generator().manual_seed(3)
+    seeded = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for p in policy.adapter.parameters().values():
-            p.normal_(0, 0.1, generator=generator)
+            p.normal_(0, 0.1, generator=seeded)
 
 
 def test_replay_is_exact(policy: PipelinePolicy, rollout: Rollout) -> None:
@@ -109,7 +110,7 @@ def test_replay_is_exact_in_half_precision(model: str, folder: Path, patched: No
     """Also with gradient checkpointing, and a backward pass through it."""
     policy = make(model, folder, "policy.dtype=bfloat16", "policy.gradient_checkpointing=true")
     assert {p.dtype for p in policy.adapter.parameters().values()} == {torch.float32}
-    rollout = policy.rollout(prompts, 1, seed=(1,))
+    rollout = policy.rollout(prompts, 1, Noise(1, 0))
     assert replay_floor(policy, rollout) <= 1e-3
     policy.replay(rollout, torch.arange(2), 1).log_probs_B.sum().backward()
     assert any(p.grad is not None and p.grad.abs().max() > 0 for p in policy.adapter.parameters().values())
@@ -135,11 +136,11 @@ def test_one_update_moves_the_adapter_and_nothing_else(policy: PipelinePolicy, r
     start = {name: p.detach().clone() for name, p in policy.adapter.parameters().items()}
     optimizer = torch.optim.AdamW(policy.adapter.parameters().values(), lr=1e-3)
     objective = PolicyGradient(log_ratio=log_ratio, weight=plain_weight, clip_range=0.2, kl_coefficient=0.1)
-    advantages = torch.tensor([1.0, -1.0, -1.0, 1.0])
+    advantages = Advantages(torch.tensor([1.0, -1.0, -1.0, 1.0]), torch.ones(4, dtype=torch.bool))
     units = objective.units(advantages, 2)
-    task = Task(rollout, units, 1, advantages, {}, torch.Generator().manual_seed(0), False)
+    task = Task(rollout, units, 1, 0, advantages, {}, Noise(0, 0), False)
     with torch.no_grad():
-        fresh = policy.rollout(rollout.prompts, 2, seed=(2,))
+        fresh = policy.rollout(rollout.prompts, 2, Noise(2, 0))
     loss, log = objective.loss(policy, task._replace(rollout=fresh))
     loss.backward()
     without = [name for name, p in policy.adapter.parameters().items() if p.grad is None or not p.grad.abs().max() > 0]
@@ -182,10 +183,11 @@ def stock_pictures(policy: PipelinePolicy, stock: DiffusionPipeline, prompts: tu
     stock.set_progress_bar_config(disable=True)
     stock.scheduler = FlowMatchEulerDiscreteScheduler.from_config(policy.scheduler.config)  # the YAML's shift
     pictures = []
-    for prompt, noise in zip(prompts, policy.noise(len(prompts), 1, (5,), shared=False), strict=True):
+    for prompt in prompts:
         arguments = copy.deepcopy(policy._call_arguments)
         if prompt.source is not None:
             arguments["image"] = prompt.source
+        noise = generator(Purpose.HELDOUT, 5, prompt.id)
         out = stock(prompt=prompt.text, num_inference_steps=4, generator=noise, return_dict=False, **arguments)
         pictures.append(np.asarray(out[0][0]))
     return pictures
@@ -193,7 +195,7 @@ def stock_pictures(policy: PipelinePolicy, stock: DiffusionPipeline, prompts: tu
 
 def own_pictures(policy: PipelinePolicy, prompts: tuple[Prompt, ...]) -> list[np.ndarray]:
     policy.batch_size = 1
-    return [np.asarray(image) for image in policy.generate(prompts, seed=(5,))]
+    return [np.asarray(image) for image in policy.generate(prompts, seed=5)]
 
 
 def test_without_noise_it_is_the_stock_pipeline(

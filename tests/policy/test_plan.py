@@ -156,14 +156,34 @@ def test_described_architectures_have_the_published_sizes(name: str, billions: d
         assert component("transformer", pipe.transformer, bits=None).bytes == 2 * (2_243_171_520 + 384 * 384 * 1536)
 
 
-def test_all_weights_are_trained_beside_a_copy_of_the_first(config: Callable[..., DictConfig]) -> None:
-    planned = plan(config("shapes", "policy/adapter=full", "policy.dtype=bfloat16"))
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_all_weights_are_trained_beside_the_first(dtype: str, config: Callable[..., DictConfig]) -> None:
+    composed = config("shapes", "policy/adapter=full", f"policy.dtype={dtype}")
+    planned, policy = plan(composed), real_policy(composed)
     transformer = next(part for part in planned.parts if part.name == "transformer")
-    policy = real_policy(config("shapes", "policy/adapter=full", "policy.dtype=bfloat16"))
+    trained = list(policy.adapter.parameters().values())
     assert isinstance(policy.adapter, Full)
-    assert planned.trainable == transformer.parameters == sum(p.numel() for p in policy.transformer.parameters())
-    assert planned.adapter == planned.gradients == sum(p.nbytes for p in policy.adapter._first.values())
+    assert planned.trainable == transformer.parameters == sum(p.numel() for p in trained)
+    first = sum(p.nbytes for p in policy.adapter._first.values())
+    assert planned.adapter + transformer.bytes == sum(p.nbytes for p in trained) + first
+    assert planned.gradients == sum(p.nbytes for p in trained) == 4 * planned.trainable
+    assert planned.optimizer == 2 * planned.gradients
     assert planned.frozen == sum(part.parameters for part in planned.parts) - transformer.parameters
+
+
+def test_a_step_of_full_training_in_bfloat16_takes_what_a_cpu_allocates(config: Callable[..., DictConfig]) -> None:
+    """Among it the weights cast for the pass, 2 bytes each."""
+    composed = config("shapes", "policy/adapter=full", "policy.dtype=bfloat16", "minibatch_size=2")
+    planned, policy = plan(composed), real_policy(composed)
+    rollout = policy.rollout([Prompt("p", "a red circle")], 2, (0,))
+    for parameter in policy.adapter.parameters().values():
+        parameter.grad = torch.zeros_like(parameter)
+
+    def step() -> None:
+        policy.velocity(rollout, torch.arange(2), rollout.latents_BTD[:, 0], 0).sum().backward()
+
+    assert planned.working_training > 2 * planned.trainable
+    assert planned.working_training == pytest.approx(allocated_peak(step), rel=0.1)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -215,6 +235,13 @@ def test_released_text_encoders_do_not_count(of_shapes: Plan, config: Callable[.
     assert [part.name for part in go.parts if not part.resident] == ["text_encoder", "text_encoder_2"]
 
 
+def test_the_encodings_that_are_kept_count(of_shapes: Plan, config: Callable[..., DictConfig]) -> None:
+    less = plan(config("shapes", "policy.encodings.device_gib=0.25"))
+    assert of_shapes.encodings == GIB
+    for name, peak in of_shapes.peaks().items():
+        assert peak - less.peaks()[name] == 0.75 * GIB
+
+
 def test_live_bytes_by_hand() -> None:
     layer = nn.Linear(100, 50, bias=False, device=META).requires_grad_(False)
     with LiveBytes([layer]) as live:
@@ -231,7 +258,7 @@ def test_live_bytes_by_hand() -> None:
 def test_cards_follow_the_peaks() -> None:
     def cards(training: float, checkpointed: float, rollout: float) -> list[str]:
         sizes = (int(gib * GIB) for gib in (training, checkpointed))
-        return list(Plan("", "", (), 0, 0, 0, 0, 0, *sizes, 0, int(rollout * GIB)).cards().values())
+        return list(Plan("", "", (), 0, 0, 0, 0, 0, 0, *sizes, 0, int(rollout * GIB)).cards().values())
 
     assert cards(20, 10, 10) == ["yes"] * 5
     assert cards(78, 30, 10) == ["no", *["with gradient checkpointing"] * 3, "yes"]  # 78 + 1.5 in reserve > 79.1
@@ -247,6 +274,8 @@ def test_unknown_checkpoints_and_pipelines_are_the_users_to_mend(tmp_path: Path,
     )
     with pytest.raises(UserError, match="no pipeline that can be built"):
         skeleton(read_architecture(str(tmp_path)), torch.float32)
+    with pytest.raises(UserError, match=r"policy\.dtype=float16 .* take bfloat16"):
+        plan(config("shapes", "policy.dtype=float16"))
     with pytest.raises(UserError, match="minibatch_size=0"):
         plan(config("shapes", "minibatch_size=0"))
 

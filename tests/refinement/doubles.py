@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from PIL import Image
 
+from arr_rpo.noise import Name
 from arr_rpo.refinement.base import Trail
 from arr_rpo.reward.point_protocols import Rational
 from arr_rpo.types import Cost, Critique, Prompt
@@ -14,19 +16,19 @@ CRITIC = Rational(dimensions=["objects", "colors"], edit_dimensions=["instructio
 
 
 class Painter:
-    """Paints the seed: (number, round, length of the text). `asked` is each text with its seed."""
+    """Paints the key: (number at the end of the prompt's id, round, length of the text). `asked` is each text with its key."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, tuple[int, ...]]] = []
+        self.asked: list[tuple[str, tuple[Name, ...]]] = []
 
     def to(self, device: str) -> Painter:
         return self
 
-    def generate_each(self, prompts: Sequence[Prompt], seeds: Sequence[Sequence[int]]) -> list[Image.Image]:
-        self.asked += [(prompt.text, tuple(seed)) for prompt, seed in zip(prompts, seeds, strict=True)]
+    def generate(self, prompts: Sequence[Prompt], seed: int, keys: Sequence[tuple[Name, ...]]) -> list[Image.Image]:
+        self.asked += [(prompt.text, key) for prompt, key in zip(prompts, keys, strict=True)]
         return [
-            Image.new("RGB", (4, 4), (number, round_number, len(prompt.text)))
-            for prompt, (_, number, round_number) in zip(prompts, seeds, strict=True)
+            Image.new("RGB", (4, 4), (int(re.sub(r"^.*\D", "", str(name))), int(round_number), len(prompt.text)))
+            for prompt, (name, round_number) in zip(prompts, keys, strict=True)
         ]
 
 
@@ -64,6 +66,7 @@ class Writer:
 class ScriptedJudge:
     """Grades the picture that the painter painted in round k of prompt i with `grades[i][k - 1]`, 1 to 4; None is a failure.
 
+    i: number at the end of its id.
     stop_at: number of the prompt at which it is interrupted.
     """
 

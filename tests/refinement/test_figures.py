@@ -93,7 +93,8 @@ def attempts() -> tuple[Attempt, ...]:
         Grade(0.5, (("objects", "objects", 0.25),), Cost(2, 10), "too dark"),
     ]
     return tuple(
-        Attempt(f"text {i}", (1, 0, i + 1), Image.new("RGB", (8, 8), colours[i]), given[i], "", Cost(i, 0)) for i in range(2)
+        Attempt(f"text {i}", (1, "p/1", i + 1), Image.new("RGB", (8, 8), colours[i]), given[i], "", Cost(i, 0))
+        for i in range(2)
     )
 
 
@@ -112,7 +113,7 @@ def test_a_record_is_kept_and_read_again(tmp_path: Path) -> None:
     failed, graded = kept["attempts"]
     assert (failed["grade"], failed["critique"], failed["failure"]) == (None, "", "no reply")
     assert (graded["grade"], graded["critique"], graded["failure"]) == (0.5, "too dark", "")
-    assert (graded["dimensions"], graded["text"], graded["seed"]) == ({"objects": 0.25}, "text 1", [1, 0, 2])
+    assert (graded["dimensions"], graded["text"], graded["seed"]) == ({"objects": 0.25}, "text 1", [1, "p/1", 2])
     assert (graded["calls"], graded["tokens"]) == (3, 10)  # with what writing took
     assert graded["oracle"]["strict"] is False
     with Image.open(tmp_path / graded["picture"]) as picture:

@@ -26,7 +26,7 @@ PROMPTS = [Prompt(str(i), f"prompt {i}") for i in range(3)]
 
 
 def attempt(text: str, grade: float | None = 0.5) -> Attempt:
-    return Attempt(text, (1, 2, 3), BLANK, Grade(grade, reason="too dark" if grade is not None else "no reply"))
+    return Attempt(text, (1, "p", 3), BLANK, Grade(grade, reason="too dark" if grade is not None else "no reply"))
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_vision_language_model_criticises_and_rewrites() -> None:
         good_enough=None,
         seed=1,
     )
-    [(first, second)] = loop.run([Prompt("1", "a cat")], [0])
+    [(first, second)] = loop.run([Prompt("1", "a cat")])
     assert (first.text, second.text, second.unread) == ("a cat", "one fine cat", "")
     assert first.grade.value == pytest.approx(0.5)  # of 1 to 4, all as likely
     [rewriting] = [conversation for conversation in model.asked if '{"prompt"' in words(conversation)]

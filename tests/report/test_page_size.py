@@ -62,7 +62,7 @@ def write_run(folder: Path, arm: int, seed: int, events: Path, generator: np.ran
     strict = {f"h/{i}": True for i in range(0, PROMPTS, 5)}
     points = [{**vars(p), "parts": {}, "strict_by_prompt": strict} for p in run.progress]
     (place / "progress.jsonl").write_text("".join(json.dumps(p) + "\n" for p in points), encoding="utf-8")
-    (place / "verdicts.jsonl").write_text(json.dumps({"step": 0, "prompt": "p" * 600}) + "\n", encoding="utf-8")
+    (place / "verdicts.jsonl").write_text(json.dumps({"update": 0, "prompt": "p" * 600}) + "\n", encoding="utf-8")
     for path in (place / "verdict_pictures").glob("*.png"):
         noise(path, generator)
     shutil.copy(events, place / events.name)

@@ -86,8 +86,9 @@ def test_true_labels_verify_and_give_the_criteria_of_the_prompt(tmp_path: Path) 
 
 
 def test_shuffled_labels_do_not_verify(tmp_path: Path) -> None:
-    """With sixteen held-out pairs, labels by a coin get past three quarters of them once in fifty."""
-    source = refined(tmp_path, labels="shuffled", writing_pairs=1, heldout_pairs=16)
+    """Labels by a coin get past three quarters of 64 held-out pairs once in 25,000 (of 16 once in 26: often enough to be
+    seen among thirteen prompts)."""
+    source = refined(tmp_path, labels="shuffled", writing_pairs=1, heldout_pairs=64)
     assert source.rubrics(SOME, ORACLE) == [None] * len(SOME)
     assert sum(source.report.verified) == 0
     assert source.report.drafts == source.failures == len(SOME)

@@ -102,9 +102,9 @@ def test_pairs_of_edits() -> None:
 class Painter:
     """Paints what is right on one side, and on the other for every second row."""
 
-    def generate(self, prompts: Sequence[Prompt], seed: Sequence[int]) -> list[Image]:
+    def generate(self, prompts: Sequence[Prompt], seed: int, keys: Sequence[tuple[int | str, ...]]) -> list[Image]:
         right, wrong = picture(("red", "circle")), picture(("blue", "square"))
-        return [right if seed[-1] == 0 or row % 2 else wrong for row in range(len(prompts))]
+        return [right if key[-1] == "a" or row % 2 else wrong for row, key in enumerate(keys)]
 
 
 def test_pairs_that_a_policy_makes(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ class RubricReward(pl.Callback):
         self.outcomes, self.images = Counter[str](), 0
         self.last: tuple[Rollout, Rewards] | None = None
         self._recent: list[float] = []
+        self.update = 0  # that the next rollout belongs to
         self._module: RPOModule | None = None
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -45,6 +46,9 @@ class RubricReward(pl.Callback):
         self.reward.check_group_size(pl_module.algorithm.group_size)
         self._module = pl_module
         pl_module.judge_rewards = self
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
+        self.update, _ = batch
 
     @staticmethod
     def of(trainer: Any) -> RubricReward | None:
@@ -78,9 +82,8 @@ class RubricReward(pl.Callback):
 
     def _write(self, rollout: Rollout, rewards: Rewards) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        step = self._module.global_step if self._module else 0
         with self.path.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps({"step": step, **record}) + "\n" for record in records(rollout, rewards))
+            file.writelines(json.dumps({"update": self.update, **record}) + "\n" for record in records(rollout, rewards))
 
     def _stop_if_failing(self, rewards: Rewards) -> None:
         self._recent = [*self._recent, failure_rate(rewards)][-self.failure_window :]
@@ -101,6 +104,8 @@ class RubricReward(pl.Callback):
             "writing_tokens": self.writing.tokens,
             "outcomes": dict(self.outcomes),
             "images": self.images,
+            "recent": self._recent,
+            "rubric_failures": self.rubric.failures if self.rubric else 0,
             "logged_bytes": self.path.stat().st_size if self.path.is_file() else 0,
         }
 
@@ -110,4 +115,6 @@ class RubricReward(pl.Callback):
         if self.path.is_file():  # what was judged after the checkpoint will be judged again
             os.truncate(self.path, min(state_dict["logged_bytes"], self.path.stat().st_size))
         self.outcomes = Counter(state_dict["outcomes"])
-        self.images = state_dict["images"]
+        self.images, self._recent = state_dict["images"], list(state_dict["recent"])
+        if self.rubric is not None:
+            self.rubric.failures = state_dict["rubric_failures"]

@@ -78,7 +78,7 @@ class Summary(pl.Callback):
             "images": reward.images if reward else 0,
             "judge": _judge(reward),
             "kl": kl,
-            "optimizer_steps": trainer.global_step,
+            "optimizer_steps": pl_module.optimizer_steps,
             "replay_floor": pl_module.replay_floor,
         }
         write_json(self.run_dir / "summary.json", summary)

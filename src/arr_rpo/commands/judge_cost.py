@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import hydra
-import numpy as np
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from PIL import Image
 
 from arr_rpo.commands.errors import plain_errors
 from arr_rpo.judge.local_model import LocalModel
+from arr_rpo.noise import Purpose, draws
 from arr_rpo.shapes.prompts import describe, mistaken, scene_of
 from arr_rpo.shapes.questions import Question, questions_of
 from arr_rpo.shapes.scene import draw
@@ -72,7 +72,7 @@ def report(config: DictConfig) -> str:
 
 def candidates(seed: int, count: int, size: int | None) -> tuple[Prompt, list[Image.Image], Rubric]:
     """Drawings of one prompt, some of them wrong, and its rubric."""
-    rng = np.random.default_rng(seed)
+    rng = draws(Purpose.SAMPLE, seed, "judge cost")
     images = [draw(scene_of(mistaken(CONTENT, ERROR_RATE, rng), rng)) for _ in range(count)]
     questions = [*questions_of(CONTENT), FIFTH]
     rubric = Rubric(tuple(Criterion(question.kind, str(question)) for question in questions))

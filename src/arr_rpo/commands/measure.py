@@ -23,6 +23,7 @@ from arr_rpo.data.prompts import read_prompts
 from arr_rpo.evaluation.images import measure, pictures
 from arr_rpo.judge.forms import NoAnswer
 from arr_rpo.judge.vlm import VLMJudge
+from arr_rpo.noise import Purpose, draws
 from arr_rpo.rubric.parse import RubricError, parse_rubric, parse_structure
 from arr_rpo.shapes import asked, oracle
 from arr_rpo.shapes.asked import Asked
@@ -42,7 +43,7 @@ def main(overrides: Sequence[str] = ()) -> None:
     more = list(overrides) or sys.argv[1:]
     with initialize_config_module("arr_rpo.configs", version_base="1.3"):
         config = compose("train", overrides=["experiment=t2i_rpo", "name=measure", "run_dir=unused", *more])
-    policy, judge, rng = instantiate(config.policy), instantiate(config.judge), np.random.default_rng(SEED)
+    policy, judge, rng = instantiate(config.policy), instantiate(config.judge), draws(Purpose.SAMPLE, SEED, "measure")
     for split in ("heldout", "unseen"):
         prompts = read_prompts(f"shapes/{split}")
         result = measure(prompts, pictures(policy, prompts, SEED, 128))

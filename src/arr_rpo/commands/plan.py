@@ -39,6 +39,7 @@ def plan(config: DictConfig) -> Plan:
         minibatch_size=config.minibatch_size,
         rollout_batch_size=config.rollout_batch_size,
         optimizer=config.optimizer,
+        encodings_gib=policy.encodings.device_gib,
         prompt_tokens=config.prompt_tokens,
     )
 
@@ -59,6 +60,7 @@ def text(plan: Plan, config: DictConfig) -> str:
         f"{'adapter':42} {_size(plan.adapter)}",
         f"{'gradients':42} {_size(plan.gradients)}",
         f"{'optimizer state (' + config.optimizer + ')':42} {_size(plan.optimizer)}",
+        f"{'encodings of prompts, at most':42} {_size(plan.encodings)}",
         f"{'always resident, these included':42} {_size(plan.resident)}",
         "",
         f"{'':42} {'activations':>13} {'peak':>13}",

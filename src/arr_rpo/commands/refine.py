@@ -20,7 +20,7 @@ from rich.table import Table
 
 from arr_rpo.commands.errors import plain_errors
 from arr_rpo.commands.evaluate import finished_run
-from arr_rpo.commands.run_folder import OtherRunError, differences, occupied
+from arr_rpo.commands.run_folder import OtherRunError, differences
 from arr_rpo.commands.train import record
 from arr_rpo.data.prompts import read_prompts
 from arr_rpo.evaluation.images import spread
@@ -30,6 +30,7 @@ from arr_rpo.refinement.figures import summary
 from arr_rpo.refinement.loop import RefinementLoop
 from arr_rpo.refinement.records import Records
 from arr_rpo.refinement.sheet import sheet
+from arr_rpo.run.lock import occupied
 from arr_rpo.types import UserError
 from arr_rpo.whole_files import write_json
 
@@ -91,7 +92,7 @@ def refine(config: DictConfig) -> dict[str, Any]:
             for start in range(0, len(todo), config.batch_size):
                 numbers = todo[start : start + config.batch_size]
                 batch = [prompts[number] for number in numbers]
-                records.add(batch, numbers, loop.run(batch, numbers))
+                records.add(batch, numbers, loop.run(batch))
                 progress.advance(bar, len(batch))
         rows = [records.rows[prompts.rows[number].id] for number in asked]
         result = {**summary(rows, instantiate(config.resampling)), "judge": _named(judge)}

@@ -1,13 +1,9 @@
-"""The folder of a run: how far the run came, whether it is the run that is asked for, and who is at work in it."""
+"""The folder of a run: how far the run came, and whether it is the run that is asked for."""
 
 from __future__ import annotations
 
-import fcntl
 import json
-import logging
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -15,11 +11,9 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
+from arr_rpo.run.lock import LOCK
 from arr_rpo.types import UserError
 
-log = logging.getLogger(__name__)
-
-LOCK = ".lock"
 CHECKPOINT = Path("checkpoints", "last.ckpt")
 SUMMARY = "summary.json"
 FAILURE = "failed.json"
@@ -47,10 +41,6 @@ class Stage(StrEnum):
 
 class OtherRunError(UserError):
     """The folder holds a run with another config."""
-
-
-class OccupiedError(UserError):
-    """Another process is at work in the folder."""
 
 
 def stage(run_dir: Path, config: DictConfig) -> Stage:
@@ -105,24 +95,6 @@ def differences(run_dir: Path, config: DictConfig) -> dict[str, tuple[str, str]]
     here = _leaves(OmegaConf.to_yaml(config, resolve=True))
     keys = [key for key in {**there, **here} if there.get(key) != here.get(key) or (key in there) != (key in here)]
     return {key: (_shown(there, key), _shown(here, key)) for key in keys if not _of_no_result(key)}
-
-
-@contextmanager
-def occupied(run_dir: Path) -> Iterator[None]:
-    """Keeps other processes out of a run's folder, until this one leaves it or dies.
-
-    Raises:
-        OccupiedError: another process is in it.
-    """
-    run_dir.mkdir(parents=True, exist_ok=True)
-    with (run_dir / LOCK).open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OccupiedError(f"{run_dir}: another process is at work in it; wait for it, or end it") from None
-        except OSError as error:
-            log.warning("%s: the file system knows no locks (%s); do not start the run twice at once", run_dir, error)
-        yield
 
 
 def clear(run_dir: Path) -> None:

@@ -21,7 +21,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from arr_rpo.commands.errors import told
-from arr_rpo.commands.run_folder import FAILURE, OccupiedError, OtherRunError, Stage, clear, objective, occupied, stage
+from arr_rpo.commands.run_folder import FAILURE, OtherRunError, Stage, clear, objective, stage
+from arr_rpo.run.lock import OccupiedError, occupied
 from arr_rpo.whole_files import write_json
 
 JOURNAL = "sweep.jsonl"

@@ -21,9 +21,10 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ProgressBar
 
 from arr_rpo.commands.errors import plain_errors
-from arr_rpo.commands.provenance import provenance
-from arr_rpo.commands.run_folder import CHECKPOINT, FAILURE, SUMMARY, objective, occupied
+from arr_rpo.commands.run_folder import CHECKPOINT, FAILURE, SUMMARY, objective
 from arr_rpo.commands.sweep import in_sweep, run_in_sweep
+from arr_rpo.run.lock import occupied
+from arr_rpo.run.provenance import provenance
 from arr_rpo.types import UserError
 from arr_rpo.whole_files import write_json, write_text
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from arr_rpo.data.prompts import read_prompts
+from arr_rpo.noise import Purpose, draws
 from arr_rpo.types import Prompt, UserError
 
 
@@ -28,7 +28,7 @@ class Updates(Dataset[tuple[int, tuple[Prompt, ...]]]):
 
     def _deal(self, position: int) -> int:
         cycle, place = divmod(position, len(self.prompts))
-        return int(np.random.default_rng((self.seed, cycle)).permutation(len(self.prompts))[place])
+        return int(draws(Purpose.DEAL, self.seed, cycle).permutation(len(self.prompts))[place])
 
 
 class ResumableLoader(DataLoader[Any]):

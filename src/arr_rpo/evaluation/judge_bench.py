@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.progress import Progress
 
 from arr_rpo.data.preferences.base import LabelledPairs
@@ -20,6 +19,7 @@ from arr_rpo.evaluation.bootstrap import Figure, Resampling
 from arr_rpo.evaluation.measures import criterion_figures, figures
 from arr_rpo.evaluation.records import Judged
 from arr_rpo.judge.base import Judge
+from arr_rpo.noise import Purpose, draws
 from arr_rpo.reward.protocols import PairProtocol, PointProtocol, as_verdicts
 from arr_rpo.rubric.sources import RubricSource
 from arr_rpo.types import Cost, Outcome, Preference, Rubric, UserError
@@ -221,7 +221,7 @@ def _sample(size: int, limit: int | None, seed: int) -> list[int]:
     """All, or `limit` of them, in the order of the data."""
     if limit is None or limit >= size:
         return list(range(size))
-    return sorted(int(i) for i in np.random.default_rng(seed).permutation(size)[:limit])
+    return sorted(int(i) for i in draws(Purpose.SAMPLE, seed, "bench").permutation(size)[:limit])
 
 
 def _differing(there: Mapping[str, Any], here: Mapping[str, Any], above: str = "") -> Iterator[str]:

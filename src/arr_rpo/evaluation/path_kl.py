@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from arr_rpo.algorithm.gaussian import gaussian_kl
+from arr_rpo.noise import Noise
 from arr_rpo.policy.pipeline import PipelinePolicy
 from arr_rpo.policy.sampler import Sampler
 from arr_rpo.types import Prompt
@@ -13,8 +14,8 @@ from arr_rpo.types import Prompt
 @torch.no_grad()
 def path_kl(policy: PipelinePolicy, prompts: tuple[Prompt, ...], seed: int, sampler: Sampler) -> float:
     """KL of the policy's stochastic sampling path from the reference's, in nats an image: the exact KL of each step,
-    summed over dimensions and steps, averaged over one candidate of each prompt."""
-    rollout = policy.rollout(prompts, 1, seed=(seed, 7), sampler=sampler)
+    summed over dimensions and steps, averaged over one candidate of each prompt, whose path is that of its id."""
+    rollout = policy.rollout(prompts, 1, Noise(seed, 0), sampler=sampler, keys=[prompt.id for prompt in prompts])
     rows = torch.arange(len(prompts))
     total = 0.0
     with policy.adapter.reference():

@@ -10,6 +10,7 @@ import numpy as np
 from PIL.Image import Image
 
 from arr_rpo.judge.base import Pair
+from arr_rpo.noise import Purpose, draws
 from arr_rpo.types import (
     Answer,
     Cost,
@@ -35,15 +36,14 @@ class RandomJudge:
     """
 
     name = "random"
-    revision = "2"
+    revision = "3"
 
     def __init__(self, *, seed: int) -> None:
         self._seed = seed
         self.writer = RandomWriter()
 
     def _rng(self, *images: Image, about: Sequence[str] = ()) -> np.random.Generator:
-        pixels = (zlib.crc32(image.tobytes()) for image in images)
-        return np.random.default_rng((self._seed, *pixels, *(zlib.crc32(text.encode()) for text in about)))
+        return draws(Purpose.JUDGE, self._seed, *(zlib.crc32(image.tobytes()) for image in images), *about)
 
     def compare(self, prompts: Sequence[Prompt], pairs: Sequence[Pair], rubrics: Sequence[Rubric | None]) -> list[Verdict]:
         """See `Judge.compare`. Its two orders agree: a coin has no preference for a place."""

@@ -9,25 +9,32 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from arr_rpo.noise import Name, Noise
 from arr_rpo.policy.pipeline import PipelinePolicy
-from arr_rpo.types import Rollout
+from arr_rpo.types import Advantages, Rollout
 
 
 class Task(NamedTuple):
     """What one backward pass is about.
 
     units: (n, k) rows of the rollout, k of them belonging together. step: number of one of the objective's steps.
-    advantages_B: (B,) of the whole rollout. old: the weights that rolled out, for an objective that asks for them.
-    noise: generator of what the objective draws. measure_kl: whether the log wants the divergence from the reference.
+    epoch: which pass over the rollout this is. advantages: of the whole rollout. old: the weights that rolled out, for an
+    objective that asks for them. noise: of the update, for an objective that draws. measure_kl: whether the log wants the
+    divergence from the reference.
     """
 
     rollout: Rollout
     units: Tensor
     step: int
-    advantages_B: Tensor
+    epoch: int
+    advantages: Advantages
     old: Mapping[str, Tensor]
-    noise: torch.Generator
+    noise: Noise
     measure_kl: bool
+
+    def names(self, rows: Tensor) -> list[tuple[Name, Name]]:
+        """(prompt, candidate) of each row: by these, and not by its place in a microbatch, its noise is drawn."""
+        return [divmod(int(row), self.rollout.group_size) for row in rows]
 
 
 class Objective(Protocol):
@@ -36,8 +43,13 @@ class Objective(Protocol):
     needs_old: bool  # whether the weights that rolled out are kept for it
     clip_range: float | None  # in the units of its ratio; None where nothing is clipped
 
-    def units(self, advantages_B: Tensor, group_size: int) -> Tensor:
-        """(N, k): rows that have something to say, alone (k = 1) or in pairs of a better and a worse one (k = 2)."""
+    def units(self, advantages: Advantages, group_size: int) -> Tensor:
+        """(N, k): rows that the loss is a mean over, alone (k = 1) or in pairs of a better and a worse one (k = 2). None that
+        is not valid."""
+
+    def working(self, advantages: Advantages, units: Tensor) -> Tensor:
+        """(n, k): those of the units whose gradient is not zero whatever the weights. The others count in the mean, and need
+        no pass through the model."""
 
     def steps(self, policy: PipelinePolicy, rollout: Rollout) -> int:
         """Number of steps whose losses can be taken."""
@@ -73,14 +85,15 @@ class Algorithm:
     old_decay: Callable[[int], float] | None
 
 
-def candidates(advantages_B: Tensor) -> Tensor:
-    """(N, 1) rows with an advantage; one of exactly 0 says nothing (and with KL only what the reference says)."""
-    return advantages_B.nonzero()
+def candidates(advantages: Advantages) -> Tensor:
+    """(N, 1) the valid rows, also those whose advantage is 0: an average candidate is a grade, not a missing one."""
+    return advantages.valid_B.nonzero()
 
 
-def best_and_worst(advantages_B: Tensor, group_size: int) -> Tensor:
-    """(N, 2) the best and the worst row of each group whose advantages differ."""
-    groups = advantages_B.view(-1, group_size)
-    first = torch.arange(len(groups)) * group_size
-    pairs = torch.stack([first + groups.argmax(1), first + groups.argmin(1)], 1)
-    return pairs[(groups.max(1).values > groups.min(1).values).nonzero().flatten()]
+def best_and_worst(advantages: Advantages, group_size: int) -> Tensor:
+    """(N, 2) the best and the worst of the valid rows of each group, where their advantages differ."""
+    values, valid = advantages.values_B.view(-1, group_size), advantages.valid_B.view(-1, group_size)
+    best, worst = values.where(valid, -torch.inf).max(1), values.where(valid, torch.inf).min(1)
+    first = torch.arange(len(values), device=values.device) * group_size
+    pairs = torch.stack([first + best.indices, first + worst.indices], 1)
+    return pairs[best.values > worst.values]  # in a group without a valid row -inf is not above inf

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from arr_rpo.algorithm.forward_process import diffusion_nft, flow_dpo, noised, optimality, squared_error
+from arr_rpo.noise import Purpose
 from arr_rpo.objective.base import Task, best_and_worst, candidates
 from arr_rpo.policy.adapter import swapped
 from arr_rpo.policy.pipeline import PipelinePolicy
-from arr_rpo.types import Rollout
+from arr_rpo.types import Advantages, Rollout
 
 
 class FlowDPO:
@@ -24,8 +25,11 @@ class FlowDPO:
     def __init__(self, *, beta: float) -> None:
         self.beta = beta
 
-    def units(self, advantages_B: Tensor, group_size: int) -> Tensor:
-        return best_and_worst(advantages_B, group_size)
+    def units(self, advantages: Advantages, group_size: int) -> Tensor:
+        return best_and_worst(advantages, group_size)
+
+    def working(self, advantages: Advantages, units: Tensor) -> Tensor:
+        return units
 
     def steps(self, policy: PipelinePolicy, rollout: Rollout) -> int:
         return policy.num_inference_steps
@@ -35,7 +39,9 @@ class FlowDPO:
         rows = torch.cat([task.units[:, 0], task.units[:, 1]])
         x_0 = task.rollout.clean_BD[rows].float()
         half = len(task.units)
-        noise = torch.randn(x_0[:half].shape, generator=task.noise).to(x_0).repeat(2, *[1] * (x_0.ndim - 1))
+        prompts = [(prompt,) for prompt, _ in task.names(task.units[:, 0])]
+        noise = task.noise.normal(Purpose.FORWARD, prompts, x_0.shape[1:], task.epoch, task.step).to(x_0)
+        noise = torch.cat([noise, noise])
         x_t = noised(x_0, noise, policy.sigma(task.step))
         error = squared_error(policy.velocity(task.rollout, rows, x_t, task.step), noise - x_0)
         with torch.no_grad(), policy.adapter.reference():
@@ -58,8 +64,12 @@ class DiffusionNFT:
     def __init__(self, *, beta: float, advantage_scale: float, kl_coefficient: float) -> None:
         self.beta, self.advantage_scale, self.kl_coefficient = beta, advantage_scale, kl_coefficient
 
-    def units(self, advantages_B: Tensor, group_size: int) -> Tensor:
-        return candidates(advantages_B)
+    def units(self, advantages: Advantages, group_size: int) -> Tensor:
+        return candidates(advantages)
+
+    def working(self, advantages: Advantages, units: Tensor) -> Tensor:
+        """All: a candidate of optimality 1/2 pulls back to the old velocity."""
+        return units
 
     def steps(self, policy: PipelinePolicy, rollout: Rollout) -> int:
         return policy.num_inference_steps
@@ -67,13 +77,13 @@ class DiffusionNFT:
     def loss(self, policy: PipelinePolicy, task: Task) -> tuple[Tensor, dict[str, Tensor]]:
         rows = task.units.flatten()
         x_0 = task.rollout.clean_BD[rows].float()
-        noise = torch.randn(x_0.shape, generator=task.noise).to(x_0)
+        noise = task.noise.normal(Purpose.FORWARD, task.names(rows), x_0.shape[1:], task.epoch, task.step).to(x_0)
         sigma = policy.sigma(task.step)
         x_t = noised(x_0, noise, sigma)
         velocity = policy.velocity(task.rollout, rows, x_t, task.step)
         with torch.no_grad(), swapped(policy.adapter.parameters(), task.old):
             old = policy.velocity(task.rollout, rows, x_t, task.step)
-        good = optimality(task.advantages_B[rows].to(x_0), self.advantage_scale)
+        good = optimality(task.advantages.values_B[rows].to(x_0), self.advantage_scale)
         result = diffusion_nft(x_t, sigma, x_0, velocity, old, good, self.beta)
         loss, log = result.loss, result.log
         if self.kl_coefficient or task.measure_kl:

@@ -11,7 +11,7 @@ from arr_rpo.algorithm.gaussian import gaussian_kl
 from arr_rpo.algorithm.losses import Step, clipped_surrogate
 from arr_rpo.objective.base import Task, candidates
 from arr_rpo.policy.pipeline import PipelinePolicy
-from arr_rpo.types import Rollout
+from arr_rpo.types import Advantages, Rollout
 
 
 class PolicyGradient:
@@ -38,8 +38,12 @@ class PolicyGradient:
         self.clip_range: float | None = clip_range
         self.kl_coefficient = kl_coefficient
 
-    def units(self, advantages_B: Tensor, group_size: int) -> Tensor:
-        return candidates(advantages_B)
+    def units(self, advantages: Advantages, group_size: int) -> Tensor:
+        return candidates(advantages)
+
+    def working(self, advantages: Advantages, units: Tensor) -> Tensor:
+        """Without KL an advantage of 0 makes a loss of 0; with it, the reference pulls at every candidate."""
+        return units if self.kl_coefficient else units[advantages.values_B[units].flatten() != 0]
 
     def steps(self, policy: PipelinePolicy, rollout: Rollout) -> int:
         return len(rollout.step_indices)
@@ -56,7 +60,8 @@ class PolicyGradient:
             now.dt,
         )
         assert self.clip_range is not None
-        surrogate = clipped_surrogate(self.log_ratio(step), task.advantages_B[rows].to(step.log_probs_B), self.clip_range)
+        advantages_B = task.advantages.values_B[rows].to(step.log_probs_B)
+        surrogate = clipped_surrogate(self.log_ratio(step), advantages_B, self.clip_range)
         loss = surrogate.loss * self.weight(step)
         log = {
             "policy/ratio": surrogate.ratio,

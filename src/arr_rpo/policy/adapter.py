@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import copy
+import stat
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 from diffusers.training_utils import _collate_lora_metadata, cast_training_params
 from peft import LoraConfig, get_peft_model_state_dict
 from torch import Tensor, nn
 
+from arr_rpo.policy.master_weights import ComputesIn
 from arr_rpo.types import UserError
 
 
@@ -100,6 +103,7 @@ class Lora:
             )
         else:
             transformer.save_lora_adapter(folder, adapter_name="default")
+        as_readable_as_others(folder)
 
     def load(self, folder: Path) -> None:
         """Loads what `save` wrote, by the same methods of pipeline or transformer as `save`."""
@@ -115,35 +119,61 @@ class Lora:
 
 
 class Full:
-    """All weights of the transformer, in the policy's dtype; the reference is a copy of the first ones, swapped in."""
+    """All weights of the transformer, in float32 whatever it computes in; the reference is the first ones, swapped in.
+
+    The reference stays in the dtype that the transformer computes in, and goes to the weights' device with the first use.
+    """
 
     def __init__(self) -> None:
         self._pipe: Any = None
         self._first: dict[str, Tensor] = {}
+        self._computes: ComputesIn | None = None
 
     def attach(self, pipe: DiffusionPipeline) -> None:
         self._pipe = pipe
         pipe.transformer.requires_grad_(True)
-        self._first = copy.deepcopy({name: p.detach() for name, p in pipe.transformer.named_parameters()})
+        parameters = self.parameters()
+        if all(p.dtype == torch.float32 for p in parameters.values()):
+            self._first = {name: p.detach().clone() for name, p in parameters.items()}
+            return
+        self._computes = ComputesIn(pipe.transformer)
+        self._first = {name: p.detach().clone() if p.dtype == torch.float32 else p.data for name, p in parameters.items()}
+        for p in parameters.values():
+            p.data = p.data.float()  # a step of 1e-4 is lost in a bfloat16 weight
 
     def parameters(self) -> dict[str, nn.Parameter]:
         return dict(self._pipe.transformer.named_parameters())
 
     @contextlib.contextmanager
     def reference(self) -> Iterator[None]:
-        with swapped(self.parameters(), self._first):
+        parameters = self.parameters()
+        self._first = {name: first.to(parameters[name].device) for name, first in self._first.items()}
+        with swapped(parameters, self._first):
             yield
 
     def save(self, folder: Path) -> None:
-        """A pipeline folder for `from_pretrained`, with the stock scheduler, so that it loads without this package."""
+        """A pipeline folder for `from_pretrained` in the policy's dtype, with the stock scheduler, so that it loads without
+        this package."""
         ours = self._pipe.scheduler
         self._pipe.scheduler = FlowMatchEulerDiscreteScheduler.from_config(ours.config)
         try:
-            self._pipe.save_pretrained(folder)
+            with torch.no_grad(), self._computes.cast(self._pipe.transformer) if self._computes else contextlib.nullcontext():
+                self._pipe.save_pretrained(folder)
         finally:
             self._pipe.scheduler = ours
+        as_readable_as_others(folder)
 
     def load(self, folder: Path) -> None:
         """Loads the transformer of a folder that `save` wrote."""
         trained = type(self._pipe.transformer).from_pretrained(folder, subfolder="transformer", local_files_only=True)
         self._pipe.transformer.load_state_dict(trained.state_dict())
+
+
+def as_readable_as_others(folder: Path) -> None:
+    """Gives weights the mode of any new file: safetensors keeps what it writes from everybody else."""
+    new = folder / f".{uuid.uuid4().hex}"
+    new.touch()
+    mode = stat.S_IMODE(new.stat().st_mode)
+    new.unlink()
+    for path in folder.rglob("*.safetensors"):
+        path.chmod(mode)

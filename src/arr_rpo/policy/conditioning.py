@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 from collections.abc import Callable, Sequence
@@ -11,6 +12,8 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
+from arr_rpo.policy.encodings import Encodings
+
 
 class PromptMemo:
     """A pipeline's `encode_prompt`: each prompt is encoded once, alone; a batch is looked up and joined.
@@ -18,12 +21,13 @@ class PromptMemo:
     The joined outputs are those of the pipeline for the batch: tensors of one prompt (first dimension 1) are concatenated,
     with zeros at the end where lengths differ; the output after a padded one is its mask (pipelines leave it out where all of
     it is 1).
+
+    encodings: where they are kept. lasting: the encoders will go, so that nothing can be encoded again (`fill`).
     """
 
-    def __init__(self, encode: Callable[..., Any]) -> None:
-        self._encode = encode
+    def __init__(self, encode: Callable[..., Any], encodings: Encodings, lasting: bool = False) -> None:
+        self._encode, self._encodings, self._lasting = encode, encodings, lasting
         self._signature = inspect.signature(encode)
-        self._known: dict[Any, Any] = {}
         self._calls: dict[Any, dict[str, Any]] = {}  # the distinct ways in which the pipeline asked, for `fill`
 
     @torch.no_grad()
@@ -40,7 +44,7 @@ class PromptMemo:
         return _join([(row,) for row in rows])[0]
 
     def fill(self, texts: Sequence[str]) -> None:
-        """Encodes `texts` in every way in which the pipeline has asked so far, so that its encoders can go."""
+        """Encodes `texts` in every way in which the pipeline has asked so far, so that its encoders can go (if `lasting`)."""
         with torch.no_grad():
             for arguments in list(self._calls.values()):
                 for text in texts:
@@ -48,10 +52,10 @@ class PromptMemo:
 
     def _one(self, text: str, arguments: dict[str, Any]) -> Any:
         way = by_value(arguments)
-        self._calls.setdefault(way, arguments)
-        if (text, way) not in self._known:
-            self._known[text, way] = self._encode(prompt=[text], **arguments)
-        return self._known[text, way]
+        if self._lasting:  # else nobody fills, and each picture that a pipeline shows its encoder would stay here
+            self._calls.setdefault(way, arguments)
+        encode = functools.partial(self._encode, prompt=[text], **arguments)
+        return self._encodings.get(("prompt", text, way), encode, lasting=self._lasting)
 
 
 class ImageMemo:
@@ -61,21 +65,17 @@ class ImageMemo:
     Only deterministic encoders may be remembered; pipelines that edit take the mode of the posterior.
     """
 
-    def __init__(self, encode: Callable[..., Any], size: int = 512) -> None:
-        self._encode, self._size = encode, size
-        self._known: dict[Any, Tensor] = {}
+    def __init__(self, encode: Callable[..., Any], encodings: Encodings) -> None:
+        self._encode, self._encodings = encode, encodings
 
     @torch.no_grad()
     def __call__(self, image: Tensor, generator: Any = None) -> Tensor:
         return torch.cat([self._one(row) for row in image.split(1)])
 
     def _one(self, image: Tensor) -> Tensor:
-        key = by_value(image)
-        if key not in self._known:
-            if len(self._known) >= self._size:
-                self._known.pop(next(iter(self._known)))
-            self._known[key] = self._encode(image=image, generator=None)
-        return self._known[key]
+        encode = functools.partial(self._encode, image=image, generator=None)
+        latents: Tensor = self._encodings.get(("image", str(image.device), by_value(image)), encode, lasting=False)
+        return latents
 
 
 def by_value(value: Any) -> Any:

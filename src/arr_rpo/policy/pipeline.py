@@ -16,8 +16,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from arr_rpo.algorithm.gaussian import log_prob
+from arr_rpo.noise import Name, Noise, Purpose, generator
 from arr_rpo.policy.adapter import Adapter, Full
 from arr_rpo.policy.conditioning import ImageMemo, PromptMemo
+from arr_rpo.policy.dtypes import policy_dtype
+from arr_rpo.policy.encodings import Encodings
 from arr_rpo.policy.loading import flow_scheduler, load_pipeline
 from arr_rpo.policy.sampler import Sampler
 from arr_rpo.policy.scheduler import Probe, Recording
@@ -54,6 +57,7 @@ class PipelinePolicy(nn.Module):
         max_pictures: that a prompt may bring: its source, and references where the pipeline takes several pictures.
         gradient_checkpointing: less memory for a second forward pass of each block.
         release_text_encoders: encode all prompts first, then free the encoders (`cache_prompts`).
+        encodings: where those of prompts and source pictures are kept, and how many.
         call: further arguments of every pipeline call (height, width, guidance_scale, max_sequence_length, ...).
         scheduler: overrides of the checkpoint's scheduler config, such as `shift`.
 
@@ -74,6 +78,7 @@ class PipelinePolicy(nn.Module):
         batch_size: int,
         gradient_checkpointing: bool,
         release_text_encoders: bool,
+        encodings: Encodings,
         call: Mapping[str, Any],
         scheduler: Mapping[str, Any],
         max_pictures: int,
@@ -87,7 +92,7 @@ class PipelinePolicy(nn.Module):
             raise UserError("policy.release_text_encoders: a fully trained pipeline is saved whole, so its encoders must stay")
         # Its gradients are NaN in bfloat16 on Hopper (pytorch/pytorch#196678; experiments/gpu). Other kernels take over.
         torch.backends.cuda.enable_cudnn_sdp(False)
-        self.pipe = load_pipeline(checkpoint, getattr(torch, dtype), load)
+        self.pipe = load_pipeline(checkpoint, policy_dtype(dtype), load)
         for mend in after_load:
             mend(self.pipe)
         self.num_inference_steps, self.sampler, self.batch_size = num_inference_steps, sampler, batch_size
@@ -106,9 +111,10 @@ class PipelinePolicy(nn.Module):
         self.transformer.eval()
         if gradient_checkpointing:
             self.pipe.transformer.enable_gradient_checkpointing()
-        self.prompts = self.pipe.encode_prompt = PromptMemo(self.pipe.encode_prompt)
+        self.encodings = encodings
+        self.prompts = self.pipe.encode_prompt = PromptMemo(self.pipe.encode_prompt, encodings, lasting=release_text_encoders)
         if hasattr(self.pipe, "_encode_vae_image"):
-            self.pipe._encode_vae_image = ImageMemo(self.pipe._encode_vae_image)
+            self.pipe._encode_vae_image = ImageMemo(self.pipe._encode_vae_image, encodings)
         self._start = StartingLatents(getattr(self.pipe, "prepare_latents", None))
         if hasattr(self.pipe, "prepare_latents"):
             self.pipe.prepare_latents = self._start
@@ -130,26 +136,27 @@ class PipelinePolicy(nn.Module):
         self,
         prompts: Sequence[Prompt],
         group_size: int,
-        seed: Sequence[int],
+        noise: Noise,
         *,
-        update: int = 0,
         sampler: Sampler | None = None,
+        keys: Sequence[Name] | None = None,
     ) -> Rollout:
-        """`group_size` candidates a prompt, drawn with the sampler. Noise comes from generators seeded by `seed`, whatever
-        the device.
+        """`group_size` candidates a prompt, drawn with the sampler.
 
-        Shapes as in `Rollout`; `update` places the sampler's window.
+        Shapes as in `Rollout`; the noise's `update` places the sampler's window. A candidate's noise is that of its prompt's
+        key, the prompt's place unless `keys` has others, and its place in the group: neither the batch nor the device matters.
         """
         sampler = sampler or self.sampler
         candidates = [prompt for prompt in prompts for _ in range(group_size)]
-        start = self.noise(len(prompts), group_size, seed, sampler.shared_noise)
-        draw = float(torch.rand((), generator=generator(*seed, 2)))
-        window = sampler.window(update, self.num_inference_steps - 1, draw)
-        noise = generator(*seed, 1)
+        names = [(key, candidate) for key in keys or range(len(prompts)) for candidate in range(group_size)]
+        start = [noise.generator(Purpose.FIRST, key, 0 if sampler.shared_noise else candidate) for key, candidate in names]
+        steps = [noise.generator(Purpose.STEP, *name) for name in names]
+        draw = float(torch.rand((), generator=noise.generator(Purpose.WINDOW)))
+        window = sampler.window(noise.update, self.num_inference_steps - 1, draw)
         images: list[Image.Image] = []
         calls: list[Recording] = []
         for rows in self._calls(candidates):
-            calls.append(Recording(sampler.dynamics, sampler.eta, window, noise))
+            calls.append(Recording(sampler.dynamics, sampler.eta, window, steps[rows]))
             images += self._run(candidates[rows], "pil", mode=calls[-1], generator=start[rows])
         none = torch.empty(len(candidates), 0)
         return Rollout(
@@ -191,16 +198,16 @@ class PipelinePolicy(nn.Module):
         return float(self.scheduler.sigmas[index])
 
     @torch.no_grad()
-    def generate(self, prompts: Sequence[Prompt], seed: Sequence[int]) -> list[Image.Image]:
-        """One picture a prompt with the deployment sampler: the same pipeline, no noise in its steps."""
-        return self._deployed(prompts, self.noise(len(prompts), 1, seed, shared=False))
+    def generate(
+        self, prompts: Sequence[Prompt], seed: int, keys: Sequence[tuple[Name, ...]] | None = None
+    ) -> list[Image.Image]:
+        """One picture a prompt with the deployment sampler: the same pipeline, no noise in its steps.
 
-    @torch.no_grad()
-    def generate_each(self, prompts: Sequence[Prompt], seeds: Sequence[Sequence[int]]) -> list[Image.Image]:
-        """As `generate` of each prompt alone, with a seed of its own: its noise does not depend on what else is drawn."""
-        return self._deployed(prompts, [self.noise(1, 1, seed, shared=False)[0] for seed in seeds])
-
-    def _deployed(self, prompts: Sequence[Prompt], start: Sequence[torch.Generator]) -> list[Image.Image]:
+        A picture's first noise is that of its prompt's id, or of its key where `keys` are given, as for several pictures of
+        one prompt. It depends neither on what else is drawn nor on the order.
+        """
+        keys = keys or [(prompt.id,) for prompt in prompts]
+        start = [generator(Purpose.HELDOUT, seed, *key) for key in keys]
         images: list[Image.Image] = []
         for rows in self._calls(prompts):
             images += self._run(prompts[rows], "pil", generator=start[rows])
@@ -213,7 +220,7 @@ class PipelinePolicy(nn.Module):
         seen = list(prompts)
         if any(prompt.source is not None for prompt in seen):
             raise UserError("policy.release_text_encoders: encoders that may read the source image must stay; set it to false")
-        self.generate(seen[:1], seed=(0,))  # shows how this pipeline calls its encoders
+        self.generate(seen[:1], seed=0)  # shows how this pipeline calls its encoders
         self.prompts.fill([prompt.text for prompt in seen])
         for name in [name for name in self.pipe.components if name.startswith("text_encoder")]:
             setattr(self.pipe, name, None)
@@ -222,15 +229,6 @@ class PipelinePolicy(nn.Module):
         """Takes the trained weights of a run's `policy` folder."""
         self.adapter.load(folder)
         self.transformer.eval()
-
-    @staticmethod
-    def noise(prompts: int, group_size: int, seed: Sequence[int], shared: bool) -> list[torch.Generator]:
-        """One generator a candidate for the pipeline's initial noise; the same one within a group if `shared`."""
-        return [
-            generator(*seed, 0, prompt, 0 if shared else candidate)
-            for prompt in range(prompts)
-            for candidate in range(group_size)
-        ]
 
     def _calls(self, candidates: Sequence[Prompt]) -> Iterator[slice]:
         """The rows of each pipeline call: neighbours, whose sources have one size; a prompt with references is alone."""
@@ -284,11 +282,3 @@ def _joins(one: Prompt, other: Prompt) -> bool:
     """Whether two candidates may share a pipeline call."""
     sizes = [prompt.source and prompt.source.size for prompt in (one, other)]
     return sizes[0] == sizes[1] and not (one.references or other.references)
-
-
-def generator(*seed: int) -> torch.Generator:
-    """A CPU generator seeded by a tuple of numbers."""
-    mixed = 0
-    for number in seed:
-        mixed = (mixed * 1_000_003 + number + 1) % (2**63 - 25)
-    return torch.Generator().manual_seed(mixed)

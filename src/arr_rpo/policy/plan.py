@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from arr_rpo.policy.adapter import Adapter
+from arr_rpo.policy.dtypes import policy_dtype
 from arr_rpo.policy.live_bytes import LiveBytes, gpu_kernels
 from arr_rpo.policy.scheduler import Probe
 from arr_rpo.policy.skeleton import call_arguments, read_architecture, skeleton
@@ -43,7 +44,8 @@ class Part:
 class Plan:
     """All in bytes but the two counts of parameters.
 
-    adapter: weights that training adds: the LoRA, or the copy of the first weights.
+    adapter: weights that training adds: the LoRA; or the float32 weights beside the first ones, which stay as the reference.
+    encodings: of prompts and source pictures that are kept on the GPU, at most.
     working_*: what a backward pass over a minibatch (without and with gradient checkpointing), an update of the weights and a
         rollout need for themselves, at most.
     """
@@ -56,6 +58,7 @@ class Plan:
     adapter: int
     gradients: int
     optimizer: int
+    encodings: int
     working_training: int
     working_checkpointed: int
     working_update: int
@@ -63,13 +66,14 @@ class Plan:
 
     @property
     def resident(self) -> int:
-        """What lies on the GPU all the time, gradients and the optimizer's state included."""
-        return sum(part.bytes for part in self.parts if part.resident) + self.adapter + self.gradients + self.optimizer
+        """What lies on the GPU all the time, gradients, the optimizer's state and encodings included."""
+        parts = sum(part.bytes for part in self.parts if part.resident)
+        return parts + self.adapter + self.gradients + self.optimizer + self.encodings
 
     def peaks(self) -> dict[str, int]:
         """Of the start, with all components; of a training step without and with gradient checkpointing; of a rollout."""
         return {
-            "start": sum(part.bytes for part in self.parts) + self.adapter,
+            "start": sum(part.bytes for part in self.parts) + self.adapter + self.encodings,
             "training": self.resident + max(self.working_training, self.working_update),
             "training_checkpointed": self.resident + max(self.working_checkpointed, self.working_update),
             "rollout": self.resident + self.working_rollout,
@@ -98,12 +102,14 @@ def make_plan(
     minibatch_size: int,
     rollout_batch_size: int,
     optimizer: str,
+    encodings_gib: float,
     prompt_tokens: int | None,
 ) -> Plan:
     """The plan of a policy whose arguments are these (as in `PipelinePolicy`).
 
     minibatch_size: candidates in one backward pass. rollout_batch_size: candidates in one pipeline call (`policy.batch_size`).
-    optimizer: "adamw" or "adamw8bit". prompt_tokens: length of the prompts; None takes the longest that the call allows.
+    optimizer: "adamw" or "adamw8bit". encodings_gib: GiB that `policy.encodings` keeps on the GPU at most. prompt_tokens:
+    length of the prompts; None takes the longest that the call allows.
 
     Raises:
         UserError: the architecture is not known, or the arguments do not fit it.
@@ -111,7 +117,7 @@ def make_plan(
     if min(minibatch_size, rollout_batch_size) < 1:
         raise UserError(f"minibatch_size={minibatch_size}, rollout_batch_size={rollout_batch_size}: both must be at least 1")
     architecture = read_architecture(checkpoint)
-    pipe = skeleton(architecture, getattr(torch, dtype))
+    pipe = skeleton(architecture, policy_dtype(dtype))
     modules = _modules(pipe)
     bits = {name: _bits(load.get("quantization_config"), name) for name in modules}
     double = ((load.get("quantization_config") or {}).get("quant_kwargs") or {}).get("bnb_4bit_use_double_quant", False)
@@ -141,6 +147,7 @@ def make_plan(
         adapter=added.now,
         gradients=_bytes(trained),
         optimizer=optimizer_bytes(optimizer, trained),
+        encodings=int(encodings_gib * GIB),
         working_training=working_training,
         working_checkpointed=working_checkpointed,
         working_update=_bytes(trained) if optimizer == "adamw" else 0,  # torch takes the root of all second moments at once

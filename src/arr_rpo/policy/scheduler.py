@@ -3,6 +3,7 @@ again."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,16 +14,20 @@ from torch import Tensor
 
 from arr_rpo.algorithm.dynamics import Dynamics
 from arr_rpo.algorithm.gaussian import log_prob
+from arr_rpo.types import UserError
 
 
 @dataclass
 class Recording:
-    """One pipeline call whose steps in `window` are drawn from `dynamics`, and what they left behind, in order."""
+    """One pipeline call whose steps in `window` are drawn from `dynamics`, and what they left behind, in order.
+
+    generators: of the noise of each row, one a candidate, so that a row's noise does not depend on its neighbours.
+    """
 
     dynamics: Dynamics
     eta: float
     window: range
-    generator: torch.Generator
+    generators: Sequence[torch.Generator]
     latents: list[Tensor] = field(default_factory=list)  # x_t of each stochastic step, and the x_{t-1} of the last one
     means: list[Tensor] = field(default_factory=list)
     log_probs: list[Tensor] = field(default_factory=list)
@@ -86,8 +91,7 @@ class PolicyScheduler(FlowMatchEulerDiscreteScheduler):
         else:
             sigma, sigma_next = self.sigmas[index], self.sigmas[index + 1]
             mean, std = record.dynamics(sample.float(), model_output.float(), sigma, sigma_next, record.eta)
-            noise = torch.randn(mean.shape, generator=record.generator).to(mean)
-            following = (mean + std * noise).to(sample.dtype)
+            following = (mean + std * _noise(mean, record.generators)).to(sample.dtype)
             record.means.append(mean.detach())
             record.log_probs.append(log_prob(following, mean, std).detach())
             record.step_indices.append(index)
@@ -99,3 +103,13 @@ class PolicyScheduler(FlowMatchEulerDiscreteScheduler):
     @staticmethod
     def _output(sample: Tensor, return_dict: bool) -> Any:
         return FlowMatchEulerDiscreteSchedulerOutput(prev_sample=sample) if return_dict else (sample,)
+
+
+def _noise(like: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+    """Standard normal of the shape of `like` (b, ...), a row from each of the b generators, drawn on the CPU."""
+    if len(like) != len(generators):
+        raise UserError(
+            f"the pipeline's step has {len(like)} rows for {len(generators)} candidates, so that a row is nobody's: take a "
+            "pipeline whose latents have a row a candidate (docs/models.md)"
+        )
+    return torch.stack([torch.randn(like.shape[1:], generator=generator) for generator in generators]).to(like)

@@ -9,6 +9,7 @@ from typing import Protocol
 from PIL.Image import Image
 
 from arr_rpo.judge.base import Judge
+from arr_rpo.noise import Name
 from arr_rpo.types import Cost, Grade, Prompt
 
 
@@ -16,13 +17,13 @@ from arr_rpo.types import Cost, Grade, Prompt
 class Attempt:
     """A picture, and what was said of it.
 
-    text: what it was drawn from. seed: of its noise. grade: as a picture of the prompt that was asked for, whatever it was
-    drawn from; its `reason` is the critique, or why there is none. unread: why the text is the former one where a better one
-    was asked for. writing: what asking for it took.
+    text: what it was drawn from. seed: of its noise, with the prompt's id and the round. grade: as a picture of the prompt that
+    was asked for, whatever it was drawn from; its `reason` is the critique, or why there is none. unread: why the text is the
+    former one where a better one was asked for. writing: what asking for it took.
     """
 
     text: str
-    seed: tuple[int, ...]
+    seed: tuple[Name, ...]
     image: Image
     grade: Grade
     unread: str = ""
@@ -44,8 +45,8 @@ class Revision:
 class Painter(Protocol):
     """Who draws: a policy."""
 
-    def generate_each(self, prompts: Sequence[Prompt], seeds: Sequence[Sequence[int]]) -> list[Image]:
-        """One picture a prompt, each from noise of its own seed."""
+    def generate(self, prompts: Sequence[Prompt], seed: int, keys: Sequence[tuple[Name, ...]]) -> list[Image]:
+        """One picture a prompt, each from noise of the seed and its own key."""
 
 
 class Refinement(Protocol):

@@ -19,8 +19,8 @@ class RefinementLoop:
         refinement: what is drawn from after the first round.
         rounds: pictures of a prompt at most.
         good_enough: the grade from which on a prompt is left; None goes through all rounds.
-        seed: with a prompt's number and the round, it is the seed of a picture, so that neither the other prompts nor the kind
-            of refinement change the noise.
+        seed: of a picture's noise, with the prompt's id and the round, so that neither the other prompts nor the kind of
+            refinement change it.
 
     Raises:
         UserError: the settings contradict each other, or the judge cannot be asked for this refinement.
@@ -47,8 +47,8 @@ class RefinementLoop:
         self.policy, self.judge, self.critic, self.refinement = policy, judge, critic, refinement
         self.rounds, self.good_enough, self.seed = rounds, good_enough, seed
 
-    def run(self, prompts: Sequence[Prompt], numbers: Sequence[int]) -> list[Trail]:
-        """The attempts at each prompt. `numbers` tell the prompts apart in seeds."""
+    def run(self, prompts: Sequence[Prompt]) -> list[Trail]:
+        """The attempts at each prompt. Their ids tell the prompts apart in noise."""
         trails: list[Trail] = [()] * len(prompts)
         for round_number in range(1, self.rounds + 1):
             rows = [row for row, trail in enumerate(trails) if not self.is_good_enough(trail)]
@@ -56,13 +56,13 @@ class RefinementLoop:
                 break
             asked = [prompts[row] for row in rows]
             revisions = self._revisions(asked, [trails[row] for row in rows])
-            seeds = [(self.seed, numbers[row], round_number) for row in rows]
+            keys = [(prompt.id, round_number) for prompt in asked]
             drawn = [dataclasses.replace(prompt, text=new.text) for prompt, new in zip(asked, revisions, strict=True)]
-            images = self.policy.generate_each(drawn, seeds)
+            images = self.policy.generate(drawn, self.seed, keys)
             # The judge is shown the prompt that was asked for: a text may be followed to the letter and be the wrong one.
             grades = self.critic.grades(self.judge, asked, images, [None] * len(asked))
-            for row, new, seed, image, grade in zip(rows, revisions, seeds, images, grades, strict=True):
-                trails[row] += (Attempt(new.text, seed, image, grade, new.unread, new.cost),)
+            for row, new, key, image, grade in zip(rows, revisions, keys, images, grades, strict=True):
+                trails[row] += (Attempt(new.text, (self.seed, *key), image, grade, new.unread, new.cost),)
         return trails
 
     def is_good_enough(self, trail: Trail) -> bool:

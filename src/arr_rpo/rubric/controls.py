@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-import numpy as np
-
 from arr_rpo.data.prompts import read_prompts
 from arr_rpo.judge.base import Judge
+from arr_rpo.noise import Purpose, draws
 from arr_rpo.rubric.refined import Pairs, PairsOfPrompts
 from arr_rpo.rubric.report import Report
 from arr_rpo.rubric.sources import RubricSource
@@ -75,7 +73,7 @@ class Shuffled(Wrapper):
         return found
 
     def _others(self, prompt: Prompt) -> Iterator[Prompt]:
-        for place in _rng(self._seed, prompt.text).permutation(len(self._pool)):
+        for place in draws(Purpose.CONTROL, self._seed, "shuffled", prompt.text).permutation(len(self._pool)):
             if self._pool[int(place)].text != prompt.text:
                 yield self._pool[int(place)]
 
@@ -95,7 +93,7 @@ class Dropout(Wrapper):
         return [rubric and self._thinned(rubric, prompt) for prompt, rubric in zip(prompts, whole, strict=True)]
 
     def _thinned(self, rubric: Rubric, prompt: Prompt) -> Rubric:
-        rng = _rng(self._seed, prompt.text)
+        rng = draws(Purpose.CONTROL, self._seed, "dropout", prompt.text)
         kept = rng.random(len(rubric.criteria)) >= self.p
         kept[int(rng.integers(len(kept)))] |= not kept.any()
         criteria = tuple(c for c, stays in zip(rubric.criteria, kept, strict=True) if stays)
@@ -118,12 +116,12 @@ class ShuffledLabels:
     def open(self, indices: Iterable[int]) -> Iterator[Preference]:
         """See `Pairs`: what `rubric=global` is written from."""
         for pair in self._preferences.open(indices):
-            yield self._labelled(pair, bool(_rng(self._seed, pair.id).random() < 0.5))
+            yield self._labelled(pair, bool(draws(Purpose.CONTROL, self._seed, "label", pair.id).random() < 0.5))
 
     def for_prompt(self, prompt: Prompt, n: int, seed: int) -> list[Preference]:
         """See `PairsOfPrompts`."""
         pairs = self._preferences.for_prompt(prompt, n, seed)
-        coins = _rng(self._seed, prompt.text).random(len(pairs)) < 0.5
+        coins = draws(Purpose.CONTROL, self._seed, "labels", prompt.text).random(len(pairs)) < 0.5
         return [self._labelled(pair, bool(coin)) for pair, coin in zip(pairs, coins, strict=True)]
 
     @staticmethod
@@ -134,7 +132,3 @@ class ShuffledLabels:
 
 def _asked(rubric: Rubric | None) -> frozenset[str]:
     return frozenset(c.question for c in rubric.criteria) if rubric else frozenset()
-
-
-def _rng(seed: int, text: str) -> np.random.Generator:
-    return np.random.default_rng((seed, zlib.crc32(text.encode())))

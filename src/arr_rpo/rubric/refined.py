@@ -8,10 +8,9 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-import numpy as np
-
 from arr_rpo.judge.asking import digest
 from arr_rpo.judge.base import Judge
+from arr_rpo.noise import Purpose, draws
 from arr_rpo.rubric.pipeline import Made, Settings, Task, auto_rubric, describe
 from arr_rpo.rubric.report import Report
 from arr_rpo.rubric.sources import RubricSource, Source, content, written_by
@@ -186,7 +185,7 @@ class Global(Source):
         return rubric
 
     def _pairs(self) -> list[Preference]:
-        order = np.random.default_rng(self._seed).permutation(len(self.preferences))
+        order = draws(Purpose.SAMPLE, self._seed, "pairs of a global rubric").permutation(len(self.preferences))
         pairs: dict[tuple[tuple[str, str], ...], Preference] = {}
         for pair in self.preferences.open(map(int, order)):
             if pair.better in DECIDED:

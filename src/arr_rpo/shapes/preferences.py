@@ -21,7 +21,7 @@ from arr_rpo.types import Outcome, Preference, Prompt, UserError
 class Painter(Protocol):
     """Who makes pictures of prompts, one each: a policy."""
 
-    def generate(self, prompts: Sequence[Prompt], seed: Sequence[int]) -> list[Image]: ...
+    def generate(self, prompts: Sequence[Prompt], seed: int, keys: Sequence[tuple[int | str, ...]]) -> list[Image]: ...
 
 
 class ShapesPreferences(Sequence[Preference]):
@@ -50,9 +50,9 @@ class ShapesPreferences(Sequence[Preference]):
         self.ids = tuple(f"{self.prompts[p].id}/{k}" for p, k in self._places)
 
     def _paint(self, policy: Painter) -> None:
-        """Two pictures a pair, of seeds of their own; without ties where they are to be dropped."""
+        """Two pictures a pair, each of its own noise; without ties where they are to be dropped."""
         asked = [self.prompts[p] for p, _ in self._places]
-        a, b = (policy.generate(asked, seed=(self._seed, side)) for side in (0, 1))
+        a, b = (policy.generate(asked, self._seed, [(self.prompts[p].id, k, side) for p, k in self._places]) for side in "ab")
         kept = [
             row for row, prompt in enumerate(asked) if self._ties == "keep" or label(prompt, a[row], b[row]) is not Outcome.TIE
         ]

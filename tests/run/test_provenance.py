@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from arr_rpo.commands import provenance as module
-from arr_rpo.commands.provenance import provenance
+from arr_rpo.run import provenance as module
+from arr_rpo.run.provenance import provenance
 
 
 def git(folder: Path, *arguments: str) -> str:

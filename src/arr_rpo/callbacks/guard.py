@@ -1,0 +1,60 @@
+"""Ends a run that learns nothing: one update after the other is skipped, or no group says anything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+
+from arr_rpo.callbacks.rubric_reward import RubricReward
+from arr_rpo.module import RPOModule, spread
+from arr_rpo.types import UserError
+
+
+class Guard(pl.Callback):
+    """Counts, and stops. A skipped update left the weights as they were, so the last checkpoint is a good one.
+
+    Args:
+        max_skipped: updates in a row whose numbers were not finite.
+        max_silent: updates in a row in which the valid rewards of each group were all alike.
+    """
+
+    def __init__(self, *, max_skipped: int, max_silent: int) -> None:
+        self.max_skipped, self.max_silent = max_skipped, max_silent
+        self.skipped, self.skipped_in_a_row, self.silent_in_a_row = 0, 0, 0
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: Any, batch_idx: int
+    ) -> None:
+        assert isinstance(pl_module, RPOModule)
+        update, _ = batch
+        if pl_module.bad is not None:
+            self.skipped, self.skipped_in_a_row = self.skipped + 1, self.skipped_in_a_row + 1
+            if self.skipped_in_a_row >= self.max_skipped:
+                raise UserError(
+                    f"{self.skipped_in_a_row} updates in a row were skipped, the last one (update {update}) since "
+                    f"{pl_module.bad}. The weights are those before them. Lower module.optimizer.lr, take "
+                    "policy.dtype=float32, or look at the judge's grades; resume=<the run> goes on from the last checkpoint."
+                )
+            return
+        self.skipped_in_a_row = 0
+        reward = RubricReward.of(trainer)
+        if reward is None or reward.last is None:
+            return
+        rewards = reward.last[1]
+        silent = float(spread(rewards, pl_module.algorithm.group_size)["reward/silent_groups"]) == 1.0
+        self.silent_in_a_row = self.silent_in_a_row + 1 if silent else 0
+        if self.silent_in_a_row >= self.max_silent:
+            raise UserError(
+                f"in {self.silent_in_a_row} updates in a row (the last one is update {update}) no group had two candidates "
+                "with different rewards, so nothing was learned: either the candidates are all alike (sampler.eta=0 with "
+                "sampler.shared_noise=true), or the judge says the same of everything, or all prompts are solved. "
+                "callbacks.guard.max_silent raises the limit; resume=<the run> goes on from the last checkpoint."
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"skipped": self.skipped, "skipped_in_a_row": self.skipped_in_a_row, "silent_in_a_row": self.silent_in_a_row}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.skipped, self.skipped_in_a_row = state_dict["skipped"], state_dict["skipped_in_a_row"]
+        self.silent_in_a_row = state_dict["silent_in_a_row"]
