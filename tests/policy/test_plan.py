@@ -20,6 +20,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from arr_rpo.callbacks.summary import write_json
 from arr_rpo.commands.plan import plan, text
+from arr_rpo.noise import Noise
 from arr_rpo.policy.adapter import Full
 from arr_rpo.policy.live_bytes import META, LiveBytes
 from arr_rpo.policy.loading import load_pipeline
@@ -98,7 +99,8 @@ def test_a_training_step_takes_what_a_cpu_allocates(name: str, batch: int, confi
     planned = plan(composed)
     policy = real_policy(composed)
     source = Image.new("RGB", (32, 32)) if name in TWINS and TWINS[name].source else None
-    rollout = policy.rollout([Prompt("p", "a red circle", source=source)], batch, (0,))  # prompts are encoded here, not below
+    prompts = [Prompt("p", "a red circle", source=source)]
+    rollout = policy.rollout(prompts, batch, Noise(0, 0))  # prompts are encoded here, not below
     trained = policy.adapter.parameters().values()
     for parameter in trained:
         parameter.grad = torch.zeros_like(parameter)
@@ -118,7 +120,7 @@ def test_a_rollout_takes_what_a_cpu_allocates(config: Callable[..., DictConfig])
     composed = config("shapes", "rollout_batch_size=16")
     policy = real_policy(composed)
     prompts = [Prompt("p", "a red circle")]
-    policy.rollout(prompts, 1, (0,))
+    policy.rollout(prompts, 1, Noise(0, 0))
 
     real = allocated_peak(lambda: policy._run(prompts * 16, "pt"))
     assert plan(composed).working_rollout == pytest.approx(real, rel=0.1)
@@ -175,7 +177,7 @@ def test_a_step_of_full_training_in_bfloat16_takes_what_a_cpu_allocates(config: 
     """Among it the weights cast for the pass, 2 bytes each."""
     composed = config("shapes", "policy/adapter=full", "policy.dtype=bfloat16", "minibatch_size=2")
     planned, policy = plan(composed), real_policy(composed)
-    rollout = policy.rollout([Prompt("p", "a red circle")], 2, (0,))
+    rollout = policy.rollout([Prompt("p", "a red circle")], 2, Noise(0, 0))
     for parameter in policy.adapter.parameters().values():
         parameter.grad = torch.zeros_like(parameter)
 

@@ -68,7 +68,9 @@ def finished_run(run: Path) -> DictConfig:
         raise UserError(f"run={run}: no config.yaml there. Give the folder of a run of train.py.")
     if not (run / "policy").is_dir():
         raise UserError(f"run={run}: no folder `policy` there, so the run did not end. Go on with train.py and resume={run}.")
-    return OmegaConf.load(run / "config.yaml")  # type: ignore[return-value]
+    config = OmegaConf.load(run / "config.yaml")
+    OmegaConf.resolve(config)  # its parts may become parts of another config
+    return config  # type: ignore[return-value]
 
 
 def bench(config: DictConfig) -> BenchResult:

@@ -108,7 +108,7 @@ def clear(run_dir: Path) -> None:
 
 def _leaves(text: str) -> dict[str, Any]:
     """A YAML text's values by dotted key. Values that lie in the run's folder begin with "<run>"."""
-    found = OmegaConf.to_container(OmegaConf.create(text))
+    found = OmegaConf.to_container(OmegaConf.create(text), resolve=True)
     if not isinstance(found, dict) or "run_dir" not in found:
         raise ValueError("it names no run_dir")
     run_dir = str(found["run_dir"])

@@ -31,6 +31,11 @@ from arr_rpo.whole_files import write_json, write_text
 log = logging.getLogger(__name__)
 
 GROUPS = {"policy", "sampler", "judge", "rubric", "reward", "algorithm", "data", "trainer", "logger", "callbacks"}
+# What a run was measured by, and what its checkpoint is of: another value would compare or continue what is not the same.
+FIXED = (
+    *("name", "run_dir", "data.heldout", "data.unseen", "callbacks.summary.eval_seed", "callbacks.heldout_progress.eval_seed"),
+    *(f"policy.{key}" for key in ("_target_", "checkpoint", "dtype", "adapter", "num_inference_steps", "call", "scheduler")),
+)
 COMPARISONS = {"arm", "study", "hparams_search"}
 KEYS = GROUPS | {"name", "seed", "run_dir", "resume", "num_threads", "module", "study"}
 PACKAGES = ("torch", "diffusers", "transformers", "pytorch-lightning", "peft", "hydra-core")
@@ -55,10 +60,11 @@ def main(config: DictConfig) -> float | None:
 
 
 def resumed(folder: str, overrides: Sequence[str]) -> DictConfig:
-    """The config that a run was started with, changed only by the values that the command line names.
+    """The config that a run was started with, changed only by the values that the command line names. It was recorded with its
+    references, so that a value reaches everything that refers to it.
 
     Raises:
-        UserError: there is no such run, or the command line would swap a part of it.
+        UserError: there is no such run, or the command line would swap a part of it or change what cannot be.
     """
     path = Path(folder) / "config.yaml"
     if not path.is_file():
@@ -70,6 +76,11 @@ def resumed(folder: str, overrides: Sequence[str]) -> DictConfig:
     for override in values:
         if (key := override.split("=")[0].lstrip("+~").split("/")[0]) in GROUPS | COMPARISONS:
             raise UserError(f"resume={folder} goes on with the run's own {key}: leave {override} out, or start a new run")
+        if any(f"{override.split('=')[0].lstrip('+~')}.".startswith(f"{fixed}.") for fixed in FIXED):
+            raise UserError(
+                f"resume={folder}: the run's checkpoint and its first measure are of its own {override.split('=')[0]}: leave "
+                f"{override} out, or start a new run"
+            )
     OmegaConf.set_struct(config, True)
     return OmegaConf.merge(config, OmegaConf.from_dotlist(values), {"resume": folder})  # type: ignore[return-value]
 
@@ -119,8 +130,13 @@ def last_checkpoint(run_dir: Path) -> str:
 
 
 def record(config: DictConfig, run_dir: Path) -> None:
-    """The resolved config and the versions it ran with, in the run folder; what an earlier end left there no longer holds."""
-    text = OmegaConf.to_yaml(config, resolve=True)
+    """The config with its references and the versions it ran with, in the run folder; what an earlier end left there no longer
+    holds."""
+    whole = OmegaConf.to_container(config, resolve=True)  # a reference to nothing ends here
+    assert isinstance(whole, dict)
+    for key in {"name", "run_dir", "study"} & set(whole):  # what refers to Hydra is of this command
+        config[key] = whole[key]
+    text = OmegaConf.to_yaml(config, resolve=False)
     for name in (SUMMARY, FAILURE):
         (run_dir / name).unlink(missing_ok=True)
     write_text(run_dir / "config.yaml", text)
