@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from arr_rpo.types import UserError
 
-class NonFiniteError(ArithmeticError):
+
+class NonFiniteError(UserError):
     """The message names the tensor."""
 
 

@@ -16,6 +16,7 @@ from peft import LoraConfig, get_peft_model_state_dict
 from torch import Tensor, nn
 
 from arr_rpo.policy.master_weights import ComputesIn
+from arr_rpo.policy.processor import pictures_only
 from arr_rpo.types import UserError
 
 
@@ -157,7 +158,8 @@ class Full:
         ours = self._pipe.scheduler
         self._pipe.scheduler = FlowMatchEulerDiscreteScheduler.from_config(ours.config)
         try:
-            with torch.no_grad(), self._computes.cast(self._pipe.transformer) if self._computes else contextlib.nullcontext():
+            cast = self._computes.cast(self._pipe.transformer) if self._computes else contextlib.nullcontext()
+            with torch.no_grad(), cast, pictures_only():
                 self._pipe.save_pretrained(folder)
         finally:
             self._pipe.scheduler = ours
