@@ -41,7 +41,7 @@ class Source:
 def seat(folder: Path, reward: Reward, rubric: Any = None) -> RubricReward:
     callback = RubricReward(
         judge=JUDGE,  # type: ignore[arg-type]
-        reward=reward, rubric=rubric, run_dir=str(folder), max_failure_rate=0.5, failure_window=2,
+        reward=reward, rubric=rubric, run_dir=str(folder), max_failure_rate=0.5, failure_window=2, max_curves=2,
     )  # fmt: skip
     logged: dict[str, float] = {}
     module = SimpleNamespace(log=lambda name, value, prog_bar: logged.update({name: value}), logged=logged)
@@ -122,3 +122,22 @@ def test_failures_at_the_limit_do_not_stop_it(tmp_path: Path) -> None:
     callback = seat(tmp_path, Reward(graded(None, None, 0.2, 0.5)))
     for _ in range(3):
         callback(rollout(2, 2))
+
+
+def test_criteria_with_a_curve_are_bounded_and_stay_the_same(tmp_path: Path) -> None:
+    """Judges name criteria freely: a curve for each would be thousands."""
+
+    def named(*names: str) -> Rewards:
+        checks = tuple((name, f"{name}?", 0.5) for name in names)
+        return Rewards(torch.zeros(4), torch.ones(4, dtype=torch.bool), grades=(Grade(1.0, checks),) * 4, rubrics=(None, None))
+
+    callback = seat(tmp_path, Reward(named("a")))
+    for names in (("rare", "often", "often"), ("third", "often"), ("fourth",)):
+        callback.reward.rewards = named(*names)
+        callback(rollout(2, 2))
+    logged = callback._module.logged  # type: ignore[union-attr]
+    assert {name for name in logged if name.startswith("criterion/")} == {"criterion/often", "criterion/rare", "criterion/mean"}
+    again = seat(tmp_path, Reward(named("fourth")))
+    again.load_state_dict(callback.state_dict())
+    again(rollout(2, 2))
+    assert "criterion/fourth" not in again._module.logged  # type: ignore[union-attr]

@@ -228,6 +228,9 @@ def test_the_reference_of_full_training_is_the_first_model() -> None:
         ("resume=/no/run", "/no/run"),
         ("~rubric", "rubric"),
         ("+sed=1", "sed"),
+        ("trainer.max_epochs=2", "data.updates is the length"),
+        ("+trainer.gradient_clip_val=1", "algorithm.max_grad_norm"),
+        ("policy.dtype=float16", "bfloat16"),
     ],
 )
 def test_bad_input_ends_in_one_message_that_names_it(tmp_path: Path, override: str, message: str) -> None:

@@ -116,6 +116,20 @@ def test_replay_is_exact_in_half_precision(model: str, folder: Path, patched: No
     assert any(p.grad is not None and p.grad.abs().max() > 0 for p in policy.adapter.parameters().values())
 
 
+def test_gradient_checkpointing_changes_nothing(model: str, folder: Path, patched: None, prompts: tuple[Prompt, ...]) -> None:
+    """Neither the step that is gone through again nor its gradient, to what float32 can tell."""
+    gradients = []
+    for checkpointing in ("false", "true"):
+        policy = make(model, folder, "policy.dtype=float32", f"policy.gradient_checkpointing={checkpointing}")
+        disturbed(policy)
+        rollout = policy.rollout(prompts, 1, Noise(1, 0))
+        assert replay_floor(policy, rollout) <= 2e-6
+        policy.replay(rollout, torch.arange(2), 1).log_probs_B.sum().backward()
+        gradients.append([p.grad for p in policy.adapter.parameters().values() if p.grad is not None])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5 * float(one.abs().max() + 1e-12), rtol=1e-4)
+
+
 def test_candidates_differ_by_prompt_and_noise(rollout: Rollout) -> None:
     a, b, c, _ = (np.asarray(image.convert("RGB")) for image in rollout.images)
     assert not np.array_equal(a, b)

@@ -15,6 +15,8 @@ from arr_rpo.judge.base import Judge
 from arr_rpo.module import RPOModule
 from arr_rpo.types import Cost, Outcome, Rewards, Rollout, Rubric, UserError
 
+CRITERION = "criterion/"
+
 
 class RubricReward(pl.Callback):
     """Prompts -> rubrics -> verdicts or grades -> rewards, with rates in the log and each one of them in `verdicts.jsonl`.
@@ -23,16 +25,26 @@ class RubricReward(pl.Callback):
         judge: who answers; never in the module, its optimizer or its checkpoints.
         rubric: where a prompt's rubric comes from; None asks for none.
         reward: how answers become numbers.
+        max_curves: criteria that have a curve of their own: those that came first, of an update the most frequent.
         max_failure_rate: share of failed verdicts or grades, over the last `failure_window` rollouts, at which the run stops.
     """
 
     def __init__(
-        self, *, judge: Judge, reward: Any, rubric: Any | None, run_dir: str, max_failure_rate: float, failure_window: int
+        self,
+        *,
+        judge: Judge,
+        reward: Any,
+        rubric: Any | None,
+        run_dir: str,
+        max_failure_rate: float,
+        failure_window: int,
+        max_curves: int,
     ) -> None:
         self.judge, self.reward, self.rubric = judge, reward, rubric
         if reward.uses_rubric and rubric is None:
             raise UserError("this reward reads a rubric and rubric=none: choose rubric=per_prompt, or reward=pairwise")
         self.path = Path(run_dir) / "verdicts.jsonl"
+        self.max_curves, self.curves = max_curves, list[str]()
         self.max_failure_rate, self.failure_window = max_failure_rate, failure_window
         self.cost, self.writing = Cost(), Cost()  # of judging; of writing rubrics, which are free where a store has them
         self.outcomes, self.images = Counter[str](), 0
@@ -77,7 +89,13 @@ class RubricReward(pl.Callback):
     def _log(self, rewards: Rewards) -> None:
         assert self._module is not None
         shown = {"reward/mean", "judge/win_rate", "criterion/mean"}
-        for name, value in rates(rewards).items():
+        found = rates(rewards)
+        for name in [name for name in found if name.startswith(CRITERION) and name != f"{CRITERION}mean"]:
+            if name not in self.curves and len(self.curves) < self.max_curves:
+                self.curves.append(name)
+            if name not in self.curves:
+                del found[name]  # it is in verdicts.jsonl: judges name criteria freely
+        for name, value in found.items():
             self._module.log(name, value, prog_bar=name in shown)
 
     def _write(self, rollout: Rollout, rewards: Rewards) -> None:
@@ -105,6 +123,7 @@ class RubricReward(pl.Callback):
             "outcomes": dict(self.outcomes),
             "images": self.images,
             "recent": self._recent,
+            "curves": self.curves,
             "rubric_failures": self.rubric.failures if self.rubric else 0,
             "logged_bytes": self.path.stat().st_size if self.path.is_file() else 0,
         }
@@ -116,5 +135,6 @@ class RubricReward(pl.Callback):
             os.truncate(self.path, min(state_dict["logged_bytes"], self.path.stat().st_size))
         self.outcomes = Counter(state_dict["outcomes"])
         self.images, self._recent = state_dict["images"], list(state_dict["recent"])
+        self.curves = list(state_dict["curves"])
         if self.rubric is not None:
             self.rubric.failures = state_dict["rubric_failures"]

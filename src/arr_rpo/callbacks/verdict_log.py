@@ -31,7 +31,8 @@ def reasons(rewards: Rewards) -> list[str]:
 
 
 def rates(rewards: Rewards) -> dict[str, float]:
-    """Curves of one rollout. `criterion/<name>`: mean probability of yes over all images asked about."""
+    """Curves of one rollout. `criterion/<name>`, the most frequent first: mean probability of yes over all images asked
+    about."""
     valid, verdicts = rewards.valid_B, rewards.verdicts
     found: dict[str, float] = {"judge/valid": float(valid.float().mean())}
     if valid.any():
@@ -51,7 +52,7 @@ def rates(rewards: Rewards) -> dict[str, float]:
         passed[check.name] += [check.a, check.b]
     for name, _, p in [check for grade in rewards.grades for check in grade.checks]:
         passed[name].append(p)
-    found |= {f"criterion/{name}": sum(p) / len(p) for name, p in passed.items()}
+    found |= {f"criterion/{name}": sum(p) / len(p) for name, p in sorted(passed.items(), key=lambda item: -len(item[1]))}
     if everything := [p for some in passed.values() for p in some]:
         found["criterion/mean"] = sum(everything) / len(everything)
     return found

@@ -87,6 +87,7 @@ def resumed(folder: str, overrides: Sequence[str]) -> DictConfig:
 
 def train(config: DictConfig) -> None:
     check_keys(config)
+    check_trainer(config.trainer)
     checkpoint = None
     if config.resume:
         checkpoint = last_checkpoint(Path(config.resume))
@@ -120,6 +121,18 @@ def check_keys(config: DictConfig) -> None:
     """Refuses top-level keys that nothing reads; within a group, `_target_`'s own signature does the same."""
     if unknown := sorted(set(map(str, config)) - KEYS):
         raise UserError(f"unknown config key {unknown[0]!r}: known are {', '.join(sorted(KEYS))}")
+
+
+def check_trainer(trainer: DictConfig) -> None:
+    """Refuses options of Lightning's that would repeat an update's noise, or that manual optimization cannot have."""
+    instead = {
+        "max_epochs": (1, "data.updates is the length of a run"),
+        "gradient_clip_val": (None, "algorithm.max_grad_norm clips"),
+        "accumulate_grad_batches": (1, "algorithm.microbatch_size adds gradients up"),
+    }
+    for key, (value, advice) in instead.items():
+        if (given := trainer.get(key)) not in (None, value):
+            raise UserError(f"trainer.{key}={given} does not fit this training: leave it out; {advice}")
 
 
 def last_checkpoint(run_dir: Path) -> str:

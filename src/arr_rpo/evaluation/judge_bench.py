@@ -22,6 +22,7 @@ from arr_rpo.judge.base import Judge
 from arr_rpo.noise import Purpose, draws
 from arr_rpo.reward.protocols import PairProtocol, PointProtocol, as_verdicts
 from arr_rpo.rubric.sources import RubricSource
+from arr_rpo.run.lock import occupied
 from arr_rpo.types import Cost, Outcome, Preference, Rubric, UserError
 from arr_rpo.whole_files import write_json, write_text
 
@@ -96,11 +97,15 @@ class JudgeBench:
         setting: how judge, protocol and pairs were made; recorded, and compared with that of the verdicts already there.
 
         Raises:
-            UserError: the folder holds another bench, or no pair could be judged.
+            UserError: the folder holds another bench, another process is at work in it, or no pair could be judged.
         """
+        with occupied(self.folder):
+            return self._run(setting)
+
+    def _run(self, setting: Mapping[str, Any]) -> BenchResult:
         self.setting = {**setting, **self.setting}
-        self.folder.mkdir(parents=True, exist_ok=True)
         self._check_setting()
+        records.cut_half_line(self.path)
         done = records.read(self.path)
         asked = [
             i for i in self.chosen if (one := done.get(self.pairs.ids[i])) is None or one.verdict.outcome is Outcome.FAILED

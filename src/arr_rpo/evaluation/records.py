@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +93,7 @@ def append(path: Path, judged: Iterable[Judged]) -> None:
 
 def read(path: Path) -> dict[str, Judged]:
     """The pairs judged so far, by id; of several lines of a pair the last counts. The half of a line that a killed run may
-    leave at the end is taken off the file.
+    leave at the end is no line; the file stays as it is.
 
     Raises:
         UserError: another line is not one of ours.
@@ -102,8 +103,14 @@ def read(path: Path) -> dict[str, Judged]:
     lines = path.read_bytes().splitlines(keepends=True)
     if lines and not lines[-1].endswith(b"\n"):
         lines.pop()
-        path.write_bytes(b"".join(lines))
     return {one.id: one for one in _parsed(path, lines)}
+
+
+def cut_half_line(path: Path) -> None:
+    """Takes off what a killed run may have left of a last line, so that the next one has a line of its own."""
+    content = path.read_bytes() if path.is_file() else b""
+    if not content.endswith(b"\n") and content:
+        os.truncate(path, content.rfind(b"\n") + 1)
 
 
 def _parsed(path: Path, lines: Sequence[bytes]) -> Iterable[Judged]:

@@ -11,13 +11,20 @@ LIMIT = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 2e-2}  # nats
 
 
 def replay_floor(policy: PipelinePolicy, rollout: Rollout, rows: int = 4) -> float:
-    """Largest |log-prob replayed - recorded| over all recorded steps of the first candidates, in nats a dimension."""
+    """Largest |log-prob replayed - recorded| over all recorded steps of the first candidates, in nats a dimension; of the very
+    first one also with gradients, as it is trained: gradient checkpointing takes another way through a model."""
     chosen = torch.arange(min(rows, len(rollout.images)))
-    with torch.no_grad():
+
+    def largest(candidates: torch.Tensor) -> float:
         return max(
-            float((policy.replay(rollout, chosen, step).log_probs_B - rollout.log_probs_BT[chosen, step]).abs().max())
+            float((policy.replay(rollout, candidates, step).log_probs_B - rollout.log_probs_BT[candidates, step]).abs().max())
             for step in range(len(rollout.step_indices))
         )
+
+    with torch.no_grad():
+        floor = largest(chosen)
+    with torch.enable_grad():
+        return max(floor, largest(chosen[:1]))
 
 
 def check_parity(policy: PipelinePolicy, rollout: Rollout, clip_range: float | None) -> float:
@@ -37,7 +44,8 @@ def check_parity(policy: PipelinePolicy, rollout: Rollout, clip_range: float | N
         raise UserError(
             f"replay parity: the replayed log-probability differs from the recorded one by {floor:.1e} nats a dimension "
             f"(limit {limit:.0e} for {rollout.latents_BTD.dtype}). The pipeline's step depends on something that is not "
-            "replayed: dropout, a random conditioning, or a scheduler that is not flow matching."
+            "replayed: dropout, a random conditioning, or a scheduler that is not flow matching; or the model computes "
+            "something else with gradients: try policy.gradient_checkpointing=false."
         )
     if clip_range is not None and clip_range <= floor:
         raise UserError(
