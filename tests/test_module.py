@@ -80,6 +80,7 @@ def test_number_of_optimizer_steps(overrides: list[str], steps: int) -> None:
 def test_nothing_to_say_is_no_step() -> None:
     module, optimizer = module_with()
     assert module.update(module.rollout(PROMPTS, NOISE), advantages(0.0, 0.0, 0.0, 0.0), NOISE) == {}
+    assert module.metrics["policy/optimizer_steps"] == 0
     assert optimizer.steps == 0
 
 

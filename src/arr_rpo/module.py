@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -16,6 +17,7 @@ from arr_rpo.objective.finite import NonFiniteError, Snapshot, check_finite
 from arr_rpo.policy.adapter import swapped
 from arr_rpo.policy.parity import check_parity
 from arr_rpo.policy.pipeline import PipelinePolicy
+from arr_rpo.run.clock import StageClock
 from arr_rpo.types import Advantages, Prompt, Rewards, Rollout, UserError
 
 
@@ -44,8 +46,13 @@ class RPOModule(pl.LightningModule):
         self.judge_rewards: Callable[[Rollout], Rewards] | None = None
         self.replay_floor: float | None = None
         self.old: dict[str, Tensor] = {}  # the weights that roll out, where the objective compares with them
+        self.between_steps: Callable[[], None] = lambda: None  # where a run may be asked to save or to stop
+        self.metrics: dict[str, float] = {}  # of the present update alone
+        self.clock = StageClock()
         self.bad: NonFiniteError | None = None  # why the last update was skipped
-        self.optimizer_steps = 0  # of all updates that counted
+        self.inputs: dict[str, Tensor] = {}  # of an update that was skipped
+        self._before: Snapshot | None = None  # weights and optimizer before an update under way, once they may have moved
+        self._old_before = self.old
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self._make_optimizer(self.policy.adapter.parameters().values())
@@ -65,15 +72,22 @@ class RPOModule(pl.LightningModule):
     def training_step(self, batch: tuple[int, tuple[Prompt, ...]], batch_idx: int) -> None:
         """One update, or none at all: where a number is not finite, the weights stay as they were before it."""
         update, prompts = batch
-        learning_rate = self.set_learning_rate(update / self.trainer.num_training_batches)
+        self.metrics, self.bad, self.inputs, self._old_before = {}, None, {}, self.old
+        self.note({"learning_rate": self.set_learning_rate(update / self.trainer.num_training_batches)})
+        self.note(dict.fromkeys(("policy/optimizer_steps", "judge/images", "judge/calls"), 0.0))
         try:
-            logs, self.bad = self.learn(prompts, Noise(self.seed, update)), None
+            self.learn(prompts, Noise(self.seed, update))
+            self.inputs = {}
         except NonFiniteError as error:
-            logs, self.bad = {}, error
+            self.bad, self.old = error, self._old_before
             self.print(f"update {update} is skipped: {error}")
-        self.log_dict({**logs, "learning_rate": learning_rate, "policy/skipped": float(self.bad is not None)})
+        self.note({"policy/skipped": float(self.bad is not None)})
 
-    def learn(self, prompts: tuple[Prompt, ...], noise: Noise) -> dict[str, Any]:
+    def note(self, metrics: Mapping[str, Tensor | float]) -> None:
+        """Adds to what is recorded of this update."""
+        self.metrics |= {name: float(value) for name, value in metrics.items()}
+
+    def learn(self, prompts: tuple[Prompt, ...], noise: Noise) -> None:
         """Candidates, rewards, advantages, optimizer steps.
 
         Raises:
@@ -81,21 +95,28 @@ class RPOModule(pl.LightningModule):
         """
         if self.judge_rewards is None:
             raise UserError("no judge supplies rewards: add the callback `rubric_reward` to the experiment")
-        rollout = self.rollout(prompts, noise)
-        for name, tensor in (("latents", rollout.clean_BD), ("log-probabilities", rollout.log_probs_BT)):
-            check_finite(f"the rollout's {name}", tensor)
+        with self.clock.stage("rollout"):
+            rollout = self.rollout(prompts, noise)
+        self.check("the rollout's latents", rollout.clean_BD)
+        self.check("the rollout's log-probabilities", rollout.log_probs_BT)
         if self.replay_floor is None and (self.algorithm.objective.clip_range is not None or rollout.step_indices):
             self.replay_floor = check_parity(self.policy, rollout, self.algorithm.objective.clip_range)
             self.print(f"replay parity: log-probabilities agree within {self.replay_floor:.1e} nats a dimension")
-        rewards = self.judge_rewards(rollout)
-        check_finite("the rewards", rewards.values_B[rewards.valid_B])
+        self.between_steps()
+        with self.clock.stage("judging"):
+            rewards = self.judge_rewards(rollout)
+        self.between_steps()
+        self.check("the rewards", rewards.values_B.where(rewards.valid_B, 0.0))
         advantages = self.advantages(rewards)
-        check_finite("the advantages", advantages.values_B)
-        return {
-            **spread(rewards, self.algorithm.group_size),
-            "reward/advantage_abs": advantages.values_B.abs().mean(),
-            **self.update(rollout, advantages, noise),
-        }
+        self.check("the advantages", advantages.values_B)
+        self.note({**spread(rewards, self.algorithm.group_size), "reward/advantage_abs": advantages.values_B.abs().mean()})
+        with self.clock.stage("update"):
+            self.note(self.update(rollout, advantages, noise))
+
+    def check(self, name: str, tensor: Tensor) -> None:
+        """Keeps what the update works on for as long as it may turn out bad; raises NonFiniteError where it already is."""
+        self.inputs[name] = tensor
+        check_finite(name, tensor)
 
     def rollout(self, prompts: tuple[Prompt, ...], noise: Noise) -> Rollout:
         """Candidates by the current weights, or by those that follow them slowly (`old_decay`)."""
@@ -131,7 +152,7 @@ class RPOModule(pl.LightningModule):
         """
         a = self.algorithm
         units = a.objective.units(advantages, a.group_size)
-        before = Snapshot(self.policy.adapter.parameters(), self.optimizers())
+        self._before = Snapshot(self.policy.adapter.parameters(), self.optimizers())
         logs: list[dict[str, Tensor]] = []
         try:
             for epoch in range(a.epochs):
@@ -142,6 +163,8 @@ class RPOModule(pl.LightningModule):
                     if not len(working := a.objective.working(advantages, minibatch)):
                         continue
                     for chunk in timesteps.split(a.steps_per_update or len(timesteps)):
+                        if logs:
+                            self.between_steps()
                         first = not logs  # a divergence that is only logged is measured once a rollout
                         tasks = [
                             Task(rollout, part, int(step), epoch, advantages, self.old, noise, first)
@@ -152,10 +175,25 @@ class RPOModule(pl.LightningModule):
             for name, p in self.policy.adapter.parameters().items():
                 check_finite(f"the weight {name}", p.detach())
         except NonFiniteError:
-            before.restore()
+            self._before.restore()
             raise
-        self.optimizer_steps += len(logs)
+        finally:
+            self._before = None
+        self.note({"policy/optimizer_steps": len(logs)})
         return _means(logs)
+
+    @contextlib.contextmanager
+    def as_before_the_update(self) -> Iterator[None]:
+        """Inside, weights, optimizer and old weights are what they were when the update under way began."""
+        now, old = Snapshot(self.policy.adapter.parameters(), self.optimizers()), self.old
+        if self._before is not None:
+            self._before.restore()
+        self.old = self._old_before
+        try:
+            yield
+        finally:
+            now.restore()
+            self.old = old
 
     def optimizer_step_on(self, tasks: list[Task], count: int) -> dict[str, Tensor]:
         """One optimizer step on the mean loss over `count` units and steps; those not among the tasks have no gradient."""
@@ -180,16 +218,13 @@ class RPOModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         trained = {f"policy.transformer.{name}" for name in self.policy.adapter.parameters()}
         checkpoint["state_dict"] = {key: value for key, value in checkpoint["state_dict"].items() if key in trained}
-        checkpoint |= {"old": self.old, "replay_floor": self.replay_floor, "optimizer_steps": self.optimizer_steps}
-        for name, tensor in [*checkpoint["state_dict"].items(), *self.old.items()]:
-            check_finite(f"the weight {name}", tensor)
+        checkpoint |= {"old": self.old, "replay_floor": self.replay_floor}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         trained = {f"policy.transformer.{name}" for name in self.policy.adapter.parameters()}
         if trained != set(checkpoint["state_dict"]):
             raise UserError("the checkpoint holds other weights than this run trains: policy.adapter must be the same")
         self.old, self.replay_floor = checkpoint["old"], checkpoint["replay_floor"]
-        self.optimizer_steps = checkpoint["optimizer_steps"]
 
 
 def spread(rewards: Rewards, group_size: int) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -90,6 +90,11 @@ class Rollout:
     def prompt_of(self, row: int) -> Prompt:
         """The prompt of candidate `row`."""
         return self.prompts[row // self.group_size]
+
+    def pictures_alone(self) -> Rollout:
+        """Without tensors, for whoever shows it after the update: they would stay on the GPU until the next one."""
+        none = self.clean_BD.new_empty(0)
+        return replace(self, clean_BD=none, latents_BTD=none, means_BTD=none, log_probs_BT=none)
 
 
 class Outcome(enum.StrEnum):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from arr_rpo.callbacks.guard import Guard
 from arr_rpo.callbacks.rubric_reward import RubricReward
 from arr_rpo.objective.finite import NonFiniteError
 from arr_rpo.types import Rewards, UserError
+from tests.callbacks.doubles import trainer_with
 from tests.test_module import module_with
 
 
@@ -22,27 +24,32 @@ class Seat(RubricReward):
         self.last = (None, Rewards(torch.tensor(values), torch.ones(len(values), dtype=torch.bool)))  # type: ignore[assignment]
 
 
-def ended(guard: Guard, module: Any, *values: float, update: int = 0) -> None:
-    guard.on_train_batch_end(SimpleNamespace(callbacks=[Seat(*values)]), module, None, (update, ()), update)  # type: ignore[arg-type]
+def ended(folder: Path, guard: Guard, module: Any, *values: float, update: int = 0) -> None:
+    guard.on_train_batch_end(trainer_with(folder, Seat(*values)), module, None, (update, ()), update)
 
 
-def test_skipped_updates_in_a_row_end_the_run_also_over_a_resume() -> None:
+def test_skipped_updates_in_a_row_end_the_run_also_over_a_resume(tmp_path: Path) -> None:
     module, _ = module_with()
-    guard = Guard(max_skipped=3, max_silent=9)
+    guard = Guard(max_skipped=3, max_kept=1, max_silent=9)
     bad = NonFiniteError("1 of 4 numbers of the gradient of a.b are not finite")
+    module.inputs = {"the rewards": torch.tensor([float("nan"), 1.0])}
     for module.bad in (bad, bad, None, bad, bad):  # a good one between them
-        ended(guard, module, 1.0, -1.0)
-    again = Guard(max_skipped=3, max_silent=9)
+        ended(tmp_path, guard, module, 1.0, -1.0)
+    again = Guard(max_skipped=3, max_kept=1, max_silent=9)
     again.load_state_dict(guard.state_dict())
     with pytest.raises(UserError, match=r"3 updates in a row.*update 7.*the gradient of a\.b"):
-        ended(again, module, 1.0, -1.0, update=7)
+        ended(tmp_path, again, module, 1.0, -1.0, update=7)
     assert again.skipped == 5
+    (kept,) = (tmp_path / "skipped").iterdir()  # not more than it should
+    with safe_open(kept, "pt") as file:
+        assert file.metadata()["reason"] == str(bad)
+        assert file.get_tensor("the rewards").isnan().tolist() == [True, False]
 
 
-def test_updates_without_a_group_that_says_anything_end_the_run() -> None:
+def test_updates_without_a_group_that_says_anything_end_the_run(tmp_path: Path) -> None:
     module, _ = module_with()
-    guard = Guard(max_skipped=3, max_silent=2)
+    guard = Guard(max_skipped=3, max_kept=1, max_silent=2)
     for values in ((0.5, 0.5, 1.0, 1.0), (0.5, 0.5, 1.0, 0.0), (1.0, 1.0, 1.0, 1.0)):
-        ended(guard, module, *values)
+        ended(tmp_path, guard, module, *values)
     with pytest.raises(UserError, match=r"2 updates in a row.*no group had two candidates"):
-        ended(guard, module, 0.0, 0.0, 0.0, 0.0)
+        ended(tmp_path, guard, module, 0.0, 0.0, 0.0, 0.0)

@@ -9,6 +9,7 @@ from PIL import Image
 
 from arr_rpo.callbacks.heldout_record import HeldoutRecord
 from arr_rpo.evaluation.images import Measured
+from arr_rpo.run.folder import RunFolder
 from arr_rpo.types import Prompt
 
 WHITE, BLACK = Image.new("RGB", (64, 32), "white"), Image.new("RGB", (64, 32), "black")
@@ -20,10 +21,11 @@ def measured(prompt: Prompt, *answers: tuple[str, bool]) -> Measured:
 
 def test_rows_and_pictures(tmp_path: Path) -> None:
     prompts = [Prompt(f"edit/{n}", f"edit {n}", {"tag": "recolour"}, WHITE) for n in range(4)]
-    record = HeldoutRecord(tmp_path, pictures=2, max_side=16)
+    folder = RunFolder(tmp_path)
+    record = HeldoutRecord(pictures=2, max_side=16)
     bad = [measured(p, ("instruction", False), ("preservation", True), ("preservation", False)) for p in prompts]
-    record.add("before", "heldout", prompts, [WHITE] * 4, bad)
-    record.write()
+    record.add(folder, "before", "heldout", prompts, [WHITE] * 4, bad)
+    record.write(folder)
     first = [json.loads(line) for line in (tmp_path / "heldout.jsonl").read_text(encoding="utf-8").splitlines()]
     assert first[1] == {
         "prompt_id": "edit/1",
@@ -35,8 +37,8 @@ def test_rows_and_pictures(tmp_path: Path) -> None:
         "pictures": {},
     }
     good = [measured(p, ("instruction", True), ("preservation", True)) for p in prompts]
-    record.add("after", "heldout", prompts, [BLACK] * 4, good)
-    record.write()
+    record.add(folder, "after", "heldout", prompts, [BLACK] * 4, good)
+    record.write(folder)
     rows = [json.loads(line) for line in (tmp_path / "heldout.jsonl").read_text(encoding="utf-8").splitlines()]
     assert len(rows) == 4  # written anew, not added to
     assert rows[1]["after"] == {"strict": True, "criteria": 1.0, "parts": {"instruction": 1.0, "preservation": 1.0}}

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from arr_rpo.callbacks.rubric_reward import RubricReward
+from arr_rpo.run.folder import RunFolder
 from arr_rpo.types import Cost, Grade, Prompt, Rewards, Rubric, UserError
 from tests.callbacks.test_verdict_log import GRADED, PAIRED, RUBRIC, rollout
 
@@ -30,7 +31,7 @@ class Reward:
 
 class Source:
     def __init__(self) -> None:
-        self.cost, self.asked = Cost(1, 1), []
+        self.cost, self.failures, self.asked = Cost(1, 1), 0, []
 
     def rubrics(self, prompts: tuple[Prompt, ...], judge: Any) -> list[Rubric | None]:
         self.asked.append((prompts, judge))
@@ -41,13 +42,20 @@ class Source:
 def seat(folder: Path, reward: Reward, rubric: Any = None) -> RubricReward:
     callback = RubricReward(
         judge=JUDGE,  # type: ignore[arg-type]
-        reward=reward, rubric=rubric, run_dir=str(folder), max_failure_rate=0.5, failure_window=2, max_curves=2,
+        reward=reward, rubric=rubric, max_failure_rate=0.5, failure_window=2, max_curves=2,
     )  # fmt: skip
     logged: dict[str, float] = {}
-    module = SimpleNamespace(log=lambda name, value, prog_bar: logged.update({name: value}), logged=logged)
-    callback.update = 7
-    callback._module = module  # type: ignore[assignment]
+    callback._module = SimpleNamespace(note=logged.update, logged=logged)  # type: ignore[assignment]
+    callback._folder = RunFolder(folder)
     return callback
+
+
+def judged(callback: RubricReward, made: Any, update: int = 7) -> Rewards:
+    """One update, from its start to its end."""
+    callback.on_train_batch_start(None, None, (update, ()), update)  # type: ignore[arg-type]
+    rewards = callback(made)
+    callback.on_train_batch_end(None, None, None, (update, ()), update)  # type: ignore[arg-type]
+    return rewards
 
 
 def graded(*values: float | None) -> Rewards:
@@ -58,7 +66,7 @@ def graded(*values: float | None) -> Rewards:
 
 def test_grades_are_logged_written_and_counted(tmp_path: Path) -> None:
     callback = seat(tmp_path, Reward(GRADED))
-    assert callback(rollout(2, 2)) is GRADED
+    assert judged(callback, rollout(2, 2)) is GRADED
     assert callback._module.logged["criterion/shape"] == 0.75  # type: ignore[union-attr]
     lines = [json.loads(line) for line in (tmp_path / "verdicts.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [(line["update"], line["kind"], line["value"]) for line in lines] == [
@@ -70,38 +78,39 @@ def test_grades_are_logged_written_and_counted(tmp_path: Path) -> None:
 
 def test_verdicts_are_counted_by_outcome(tmp_path: Path) -> None:
     callback = seat(tmp_path, Reward(PAIRED))
-    callback(rollout(4, 2))
-    callback(rollout(4, 2))
+    judged(callback, rollout(4, 2))
+    judged(callback, rollout(4, 2))
     assert callback.outcomes == {"A": 2, "tie": 2, "inconsistent": 2, "failed": 2}
     restored = seat(tmp_path, Reward(PAIRED))
     restored.load_state_dict(callback.state_dict())
     assert (restored.outcomes, restored.images) == (callback.outcomes, 16)
 
 
-def test_what_was_judged_after_the_checkpoint_is_not_logged_twice(tmp_path: Path) -> None:
+def test_what_an_update_took_counts_when_it_is_done(tmp_path: Path) -> None:
+    """A checkpoint that is asked for in the middle of it is of before it."""
     callback = seat(tmp_path, Reward(PAIRED))
+    judged(callback, rollout(4, 2))
+    before = callback.state_dict()
+    callback.on_train_batch_start(None, None, (8, ()), 8)  # type: ignore[arg-type]
+    assert callback.last is None
     callback(rollout(4, 2))
-    saved = callback.state_dict()
-    as_saved = callback.path.read_bytes()
-    callback(rollout(4, 2))
-    assert len(callback.path.read_bytes()) == 2 * len(as_saved)
-    restored = seat(tmp_path, Reward(PAIRED))
-    restored.load_state_dict(saved)
-    assert restored.path.read_bytes() == as_saved
-    restored(rollout(4, 2))
-    assert restored.path.read_bytes() == callback.path.read_bytes() == 2 * as_saved
+    assert callback.state_dict() == before
+    assert callback.last is not None
+    assert callback.last[0].clean_BD.numel() == 0  # its tensors do not stay
+    callback.on_train_batch_end(None, None, None, (8, ()), 8)  # type: ignore[arg-type]
+    assert callback.state_dict()["images"] == 2 * before["images"]
 
 
 def test_rubrics_are_asked_for_only_where_they_are_read_and_their_cost_counts(tmp_path: Path) -> None:
     reads, does_not = Reward(graded(0.1, 0.2, 0.3, 0.4), uses_rubric=True), Reward(graded(0.1, 0.2, 0.3, 0.4))
     source, made = Source(), rollout(2, 2)
     callback = seat(tmp_path, reads, source)
-    callback(made)
+    judged(callback, made)
     assert source.asked == [(made.prompts, JUDGE)]
     assert (reads.judge, reads.rubrics) == (JUDGE, [RUBRIC, None])
     assert (callback.cost, callback.writing) == (Cost(4, 0), Cost(2, 30))
     callback = seat(tmp_path, does_not, Source())
-    callback(made)
+    judged(callback, made)
     assert does_not.rubrics == [None, None]
     assert (callback.cost, callback.writing) == (Cost(4, 0), Cost())
 
@@ -113,15 +122,15 @@ def test_a_reward_that_reads_a_rubric_needs_one(tmp_path: Path) -> None:
 
 def test_too_many_failed_grades_stop_the_run(tmp_path: Path) -> None:
     callback = seat(tmp_path, Reward(graded(None, None, None, 0.5)))
-    callback(rollout(2, 2))  # three in four, but the window holds two rollouts
+    judged(callback, rollout(2, 2))  # three in four, but the window holds two rollouts
     with pytest.raises(UserError, match=r"75%.*silence"):
-        callback(rollout(2, 2))
+        judged(callback, rollout(2, 2))
 
 
 def test_failures_at_the_limit_do_not_stop_it(tmp_path: Path) -> None:
     callback = seat(tmp_path, Reward(graded(None, None, 0.2, 0.5)))
     for _ in range(3):
-        callback(rollout(2, 2))
+        judged(callback, rollout(2, 2))
 
 
 def test_criteria_with_a_curve_are_bounded_and_stay_the_same(tmp_path: Path) -> None:
@@ -134,10 +143,10 @@ def test_criteria_with_a_curve_are_bounded_and_stay_the_same(tmp_path: Path) -> 
     callback = seat(tmp_path, Reward(named("a")))
     for names in (("rare", "often", "often"), ("third", "often"), ("fourth",)):
         callback.reward.rewards = named(*names)
-        callback(rollout(2, 2))
+        judged(callback, rollout(2, 2))
     logged = callback._module.logged  # type: ignore[union-attr]
     assert {name for name in logged if name.startswith("criterion/")} == {"criterion/often", "criterion/rare", "criterion/mean"}
     again = seat(tmp_path, Reward(named("fourth")))
     again.load_state_dict(callback.state_dict())
-    again(rollout(2, 2))
+    judged(again, rollout(2, 2))
     assert "criterion/fourth" not in again._module.logged  # type: ignore[union-attr]

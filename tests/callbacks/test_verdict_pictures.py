@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,10 +11,13 @@ import torch
 from PIL import Image
 
 from arr_rpo.callbacks.rubric_reward import RubricReward
+from arr_rpo.callbacks.run_records import RunRecords
 from arr_rpo.callbacks.verdict_pictures import VerdictPictures, judged_pairs
+from arr_rpo.run.folder import RunFolder
 from arr_rpo.shapes.oracle_judge import OracleJudge
 from arr_rpo.shapes.scene import Thing, draw
 from arr_rpo.types import Criterion, CriterionCheck, Outcome, Prompt, Rewards, Rollout, Rubric, Verdict
+from tests.callbacks.doubles import trainer_with
 from tests.callbacks.test_verdict_log import GRADED, PAIRED, rollout
 
 RED, BLUE = (draw((Thing(color, "circle", 16, 16, 6),)) for color in ("red", "blue"))
@@ -26,7 +28,7 @@ QUESTIONS = ("is there a red circle?", "is the horse brown?")
 
 
 def callback(tmp_path: Path, **changes: Any) -> VerdictPictures:
-    arguments: dict[str, Any] = {"every_n_updates": 10, "pairs": 3, "max_side": 64, "oracle": None, "run_dir": str(tmp_path)}
+    arguments: dict[str, Any] = {"every_n_updates": 10, "pairs": 3, "max_side": 64, "oracle": None}
     return VerdictPictures(**{**arguments, **changes})
 
 
@@ -50,7 +52,7 @@ def sample(tmp_path: Path, update: int = 20) -> list[dict[str, Any]]:
 
 
 def test_the_first_verdicts_with_their_own_pictures(tmp_path: Path) -> None:
-    callback(tmp_path).write(rollout(4, 2), PAIRED, 20)
+    callback(tmp_path).write(RunFolder(tmp_path), rollout(4, 2), PAIRED, 20)
     got = sample(tmp_path)
     assert [(p["prompt"], p["outcome"]) for p in got] == [("p0", "A"), ("p1", "tie"), ("p2", "inconsistent")]
     assert got[0]["checks"] == [["color", "is it red?", [0.75, 0.25]]]
@@ -72,7 +74,7 @@ def test_graded_neighbours_stand_together_and_the_last_of_an_odd_group_alone() -
 
 
 def test_the_oracle_answers_what_the_judge_was_asked_and_what_the_prompt_says(tmp_path: Path) -> None:
-    callback(tmp_path, oracle=OracleJudge()).write(pair(BLUE, RED), verdict(Outcome.A), 20)
+    callback(tmp_path, oracle=OracleJudge()).write(RunFolder(tmp_path), pair(BLUE, RED), verdict(Outcome.A), 20)
     (got,) = sample(tmp_path)
     assert got["oracle"]["outcome"] == "B"  # the judge said A
     assert [QUESTIONS[0], [False, True]] in got["oracle"]["criteria"]
@@ -81,13 +83,17 @@ def test_the_oracle_answers_what_the_judge_was_asked_and_what_the_prompt_says(tm
 
 
 def test_a_prompt_that_the_oracle_knows_nothing_of_has_no_answer(tmp_path: Path) -> None:
-    callback(tmp_path, oracle=OracleJudge()).write(pair(BLUE, RED, prompt=Prompt("x", "a horse")), verdict(Outcome.A), 20)
+    callback(tmp_path, oracle=OracleJudge()).write(
+        RunFolder(tmp_path), pair(BLUE, RED, prompt=Prompt("x", "a horse")), verdict(Outcome.A), 20
+    )
     assert sample(tmp_path)[0]["oracle"] is None
 
 
 def test_large_pictures_are_scaled_down_and_the_source_is_kept(tmp_path: Path) -> None:
     edit = Prompt("x", "make it blue", source=Image.new("RGB", (40, 20), "red"))
-    callback(tmp_path, max_side=64).write(pair(RED.resize((256, 128)), BLUE, prompt=edit), verdict(Outcome.B), 20)
+    callback(tmp_path, max_side=64).write(
+        RunFolder(tmp_path), pair(RED.resize((256, 128)), BLUE, prompt=edit), verdict(Outcome.B), 20
+    )
     (got,) = sample(tmp_path)
     folder = tmp_path / "verdict_pictures"
     sizes = [Image.open(folder / name).size for name in [*got["pictures"], got["source"]]]
@@ -95,12 +101,13 @@ def test_large_pictures_are_scaled_down_and_the_source_is_kept(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("update", "zero", "written"), [(20, True, True), (23, True, False), (29, True, True), (20, False, False)]
+    ("update", "writes", "written"), [(20, True, True), (23, True, False), (29, True, True), (20, False, False)]
 )
-def test_when_it_writes(tmp_path: Path, update: int, zero: bool, written: bool) -> None:
+def test_when_it_writes(tmp_path: Path, update: int, writes: bool, written: bool) -> None:
     reward = RubricReward.__new__(RubricReward)
     reward.last = (rollout(4, 2), PAIRED)
-    trainer: Any = SimpleNamespace(callbacks=[reward], is_global_zero=zero, num_training_batches=30)
+    trainer = trainer_with(tmp_path, reward, num_training_batches=30)
+    RunRecords.of(trainer).folder.writes = writes
     state = torch.get_rng_state()
     callback(tmp_path).on_train_batch_end(trainer, None, None, (update, ()), 0)  # type: ignore[arg-type]
     assert (tmp_path / "verdict_pictures" / f"update_{update:05d}.json").exists() == written

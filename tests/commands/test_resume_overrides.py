@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from arr_rpo.commands.train import record, resumed
+from arr_rpo.commands.train import recorded, resumed
+from arr_rpo.run.folder import RunFolder
 from arr_rpo.types import UserError
 from tests.conftest import configure
 
@@ -24,6 +25,10 @@ def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
         yield key, value
 
 
+def begun(folder: Path, *overrides: str) -> None:
+    RunFolder(folder).text("config.yaml", recorded(configure([*overrides, f"run_dir={folder}"])))
+
+
 def built(config: DictConfig) -> dict[str, Any]:
     found = OmegaConf.to_container(config, resolve=True)
     assert isinstance(found, dict)
@@ -32,12 +37,12 @@ def built(config: DictConfig) -> dict[str, Any]:
 
 @pytest.mark.parametrize("experiment", ["t2i_rpo", "edit_rpo"])
 def test_each_key_of_the_recorded_config_acts_or_is_refused(experiment: str, tmp_path: Path) -> None:
-    record(configure([f"experiment={experiment}", f"run_dir={tmp_path}", "judge.model.device=cpu"]), tmp_path)
+    begun(tmp_path, f"experiment={experiment}", "judge.model.device=cpu")
     raw = OmegaConf.to_container(OmegaConf.load(tmp_path / "config.yaml"))
     before = built(resumed(str(tmp_path), []))
     acted, refused = [], []
     for key, value in leaves(raw):
-        if key == "resume":
+        if key in ("resume", "checkpoint"):
             continue
         new = "[changed]" if isinstance(value, list) else "changed"
         try:
@@ -53,7 +58,7 @@ def test_each_key_of_the_recorded_config_acts_or_is_refused(experiment: str, tmp
 
 
 def test_a_change_reaches_all_that_refers_to_it(tmp_path: Path) -> None:
-    record(configure(["experiment=t2i_rpo", "judge=server", "judge.model.model=m", f"run_dir={tmp_path}"]), tmp_path)
+    begun(tmp_path, "experiment=t2i_rpo", "judge=server", "judge.model.model=m")
     config = resumed(str(tmp_path), ["judge.model.base_url=http://elsewhere:1/v1", "policy.batch_size=4"])
     assert config.callbacks.rubric_reward.judge.model.base_url == "http://elsewhere:1/v1"
     assert config.module.policy.batch_size == 4

@@ -10,6 +10,8 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from arr_rpo.commands.run_folder import OtherRunError, Stage, clear, differences, objective, stage
+from arr_rpo.run.folder import RunFolder
+from arr_rpo.run.layout import State
 from arr_rpo.run.lock import OccupiedError, occupied
 from arr_rpo.types import UserError
 
@@ -21,9 +23,9 @@ def config(run_dir: Path, **changes: Any) -> DictConfig:
         "run_dir": str(run_dir),
         "resume": None,
         "num_threads": None,
-        "data": {"updates": 80, "train": "shapes/train"},
+        "data": {"updates": 80, "train": "shapes/train", "store": "${run_dir}/store"},
         "algorithm": {"lr": 1e-5, "layers": ["a", "b"], "old_decay": None},
-        "callbacks": {"checkpoint": {"dirpath": "${run_dir}/checkpoints", "every_seconds": 30}, "progress": {"_target_": "x"}},
+        "callbacks": {"checkpoint": {"every_seconds": 30}, "progress": {"_target_": "x"}},
     }
     return OmegaConf.create({**made, **changes})
 
@@ -37,6 +39,7 @@ def begin(run_dir: Path, **changes: Any) -> DictConfig:
 
 def finish(run_dir: Path, text: str = '{"heldout_strict": {"before": 0.25, "after": 0.5}}') -> None:
     (run_dir / "summary.json").write_text(text, encoding="utf-8")
+    RunFolder(run_dir).say(State.FINISHED)
 
 
 def test_a_run_goes_through_four_stages(tmp_path: Path) -> None:
@@ -45,9 +48,9 @@ def test_a_run_goes_through_four_stages(tmp_path: Path) -> None:
     asked = begin(run)
     assert stage(run, asked) is Stage.BEGUN
     (run / "checkpoints").mkdir()
-    (run / "checkpoints" / "last.ckpt.part").touch()
+    (run / "checkpoints" / ".update_00003.part").mkdir()
     assert stage(run, asked) is Stage.BEGUN
-    (run / "checkpoints" / "last.ckpt").touch()
+    (run / "checkpoints" / "update_00003").mkdir()
     assert stage(run, asked) is Stage.STOPPED
     finish(run)
     assert stage(run, asked) is Stage.FINISHED
@@ -55,16 +58,20 @@ def test_a_run_goes_through_four_stages(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"heldout_strict": null}', '{"seconds": 3}'])
-def test_a_summary_that_is_not_whole_ends_no_run(tmp_path: Path, text: str) -> None:
+def test_a_summary_ends_no_run(tmp_path: Path, text: str) -> None:
     asked = begin(tmp_path)
     finish(tmp_path, text)
     assert objective(tmp_path) is None
+    RunFolder(tmp_path).say(State.RUNNING)
+    finish_text = '{"heldout_strict": {"before": 0.25, "after": 0.5}}'
+    (tmp_path / "summary.json").write_text(finish_text, encoding="utf-8")
+    assert objective(tmp_path) is None  # what comes after the summary is not written
     assert stage(tmp_path, asked) is Stage.BEGUN
 
 
 def test_what_differs_is_named_with_both_values(tmp_path: Path) -> None:
     begin(tmp_path)
-    asked = config(tmp_path, seed=2, data={"updates": 40, "train": "shapes/train", "unseen": None})
+    asked = config(tmp_path, seed=2, data={"updates": 40, "train": "shapes/train", "store": "${run_dir}/store", "unseen": None})
     assert differences(tmp_path, asked) == {
         "seed": ("1", "2"),
         "data.updates": ("80", "40"),
@@ -89,11 +96,12 @@ def test_where_and_how_a_run_is_watched_makes_no_other_run(tmp_path: Path) -> No
         num_threads=1,
         resume="x",
         study={"question": "?"},
-        callbacks={"checkpoint": {"dirpath": "${run_dir}/checkpoints", "every_seconds": 0}, "progress": None},
+        data={"updates": 80, "train": "shapes/train", "store": "${run_dir}/store"},
+        callbacks={"checkpoint": {"every_seconds": 0}, "progress": None},
     )
     assert differences(tmp_path / "there", moved) == {}
-    moved.callbacks.checkpoint.dirpath = str(tmp_path / "elsewhere")
-    assert set(differences(tmp_path / "there", moved)) == {"callbacks.checkpoint.dirpath"}
+    moved.data.store = str(tmp_path / "elsewhere")
+    assert set(differences(tmp_path / "there", moved)) == {"data.store"}
     assert asked.run_dir != moved.run_dir
 
 

@@ -15,7 +15,9 @@ from arr_rpo.commands.train import train
 from arr_rpo.data.prompts import read_prompts
 from arr_rpo.evaluation.images import measure
 from arr_rpo.report.runs import read_study
+from arr_rpo.run.folder import RunFolder
 from tests.conftest import configure
+from tests.stops import stop_before
 
 pytestmark = pytest.mark.slow
 HELDOUT = Path(__file__).parents[2] / "src/arr_rpo/shapes/data/heldout.jsonl"
@@ -52,7 +54,9 @@ def without_seconds(path: Path) -> list[dict[str, Any]]:
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    trained: dict[str, torch.Tensor] = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    trained: dict[str, torch.Tensor] = torch.load(RunFolder(folder).checkpoint() / "state.ckpt", weights_only=True)[
+        "state_dict"
+    ]
     return trained
 
 
@@ -92,7 +96,9 @@ def test_what_a_run_records(tmp_path: Path) -> None:
     first, other = weights(whole), weights(plain)
     assert all(torch.equal(first[name], other[name]) for name in first)
 
-    part = run(tmp_path / "part", heldout, "trainer.max_steps=4")  # two steps an update: it stops after the second update
+    part = tmp_path / "part"
+    with pytest.raises(SystemExit):
+        run(part, heldout, stop_before(2))
     assert [row["update"] for row in rows(part / "progress.jsonl")] == [0, 2]
     run(tmp_path / "unused", heldout, f"resume={part}")
     assert without_seconds(part / "progress.jsonl") == without_seconds(whole / "progress.jsonl")

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 from arr_rpo.commands.train import main
+from arr_rpo.run.folder import RunFolder
+from arr_rpo.run.layout import State
 from arr_rpo.run.lock import occupied
 
 pytestmark = pytest.mark.slow
@@ -101,7 +103,7 @@ def test_a_killed_sweep_goes_on_where_it_was(
     first, second, third, fourth = names
     command = [sys.executable, str(ROOT / "train.py"), *arguments]  # as in the README: the folder is the study's own
     with (tmp_path / "log").open("w") as log, subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log) as process:
-        wait_for(killed / second / "checkpoints" / "last.ckpt", process)
+        wait_for_a_checkpoint(RunFolder(killed / second), process)
         process.kill()
     assert (killed / first / "summary.json").is_file()
     assert not (killed / second / "summary.json").exists()
@@ -124,18 +126,19 @@ def test_a_killed_sweep_goes_on_where_it_was(
     assert met(whole / first) == met(whole / second) != met(whole / third)  # arms of a seed see the same prompts
 
     (killed / second / "summary.json").unlink()  # killed after the last checkpoint: only the measure is missing
+    RunFolder(killed / second).say(State.RUNNING)
     assert train(monkeypatch, *arguments, f"hydra.sweep.dir={killed}") == 0
     assert "4 runs: 3 skipped, 1 resumed, 0 started" in capfd.readouterr().out
     assert results(killed) == results(whole)
 
 
-def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+def wait_for_a_checkpoint(folder: RunFolder, process: subprocess.Popen[bytes]) -> None:
     for _ in range(4000):
-        if path.is_file():
+        if folder.checkpoints():
             return
         assert process.poll() is None, "the sweep ended too soon"
         time.sleep(0.02)
-    raise TimeoutError(path)
+    raise TimeoutError(folder.path)
 
 
 def test_two_terminals_may_work_on_one_sweep(
@@ -148,7 +151,7 @@ def test_two_terminals_may_work_on_one_sweep(
         assert train(monkeypatch, *arguments) == 0
     assert "2 runs: 0 skipped, 0 resumed, 1 started; 1 finished, 1 left to another process" in capfd.readouterr().out
     assert list(results(sweep)) == ["pairwise"]
-    assert not (sweep / "scalar" / "failed.json").exists()
+    assert RunFolder(sweep / "scalar").state() == {}
 
 
 def test_a_run_that_fails_stops_no_other(
@@ -164,7 +167,7 @@ def test_a_run_that_fails_stops_no_other(
     assert "failed: rubric: this reward reads a rubric and rubric=none" in said.err
     assert "Traceback" not in said.err
     assert list(results(sweep)) == ["pairwise"]
-    assert "rubric=none" in json.loads((sweep / "rubric" / "failed.json").read_text(encoding="utf-8"))["error"]
+    assert "rubric=none" in RunFolder(sweep / "rubric").state()["error"]
 
     # Another config in the same folder: refused before anything is touched; and what failed is tried again.
     before = traces(sweep / "pairwise")
@@ -172,7 +175,7 @@ def test_a_run_that_fails_stops_no_other(
     said = capfd.readouterr()
     assert "data.updates is 2 there and 3 here" in said.err
     assert traces(sweep / "pairwise") == before
-    assert "2 runs: 0 skipped, 0 resumed, 0 started; 0 finished" in said.out
+    assert "2 runs: 0 skipped, 0 resumed, 1 started; 0 finished" in said.out  # what never began is no other run
     assert train(monkeypatch, *arguments) == 1
     assert "2 runs: 1 skipped, 0 resumed, 1 started; 1 finished" in capfd.readouterr().out
     assert traces(sweep / "pairwise") == before

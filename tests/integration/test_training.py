@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,10 +23,12 @@ from arr_rpo.commands.train import check_keys, resumed, train
 from arr_rpo.module import RPOModule
 from arr_rpo.noise import Noise
 from arr_rpo.policy.adapter import Full
+from arr_rpo.run.folder import RunFolder
 from arr_rpo.types import Outcome, Prompt, Rewards, UserError, Verdict
 from tests.conftest import configure, make_policy
 from tests.policy.twins.sd3 import TWINS as SD35
 from tests.policy.twins.sd3 import sd35_medium
+from tests.stops import stop_before
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -57,9 +60,13 @@ def run(tmp_path: Path, heldout: str, *overrides: str, experiment: str = "t2i_rp
     return folder
 
 
+def saved(folder: Path) -> dict[str, Any]:
+    state: dict[str, Any] = torch.load(RunFolder(folder).checkpoint() / "state.ckpt", weights_only=True)
+    return state
+
+
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
-    return checkpoint["state_dict"]
+    return saved(folder)["state_dict"]
 
 
 def test_the_main_job_writes_what_it_promises(tmp_path: Path, few_prompts: str) -> None:
@@ -120,9 +127,12 @@ def test_edits_are_trained_on(tmp_path: Path) -> None:
 def test_a_resumed_run_equals_an_unbroken_one(tmp_path: Path, few_prompts: str) -> None:
     control = ["judge=random", "reward=pairwise"]
     whole = run(tmp_path / "a", few_prompts, *control)
-    part = run(tmp_path / "b", few_prompts, *control, "trainer.max_steps=4")  # two steps an update: stops after the second
+    part = tmp_path / "b" / "run"
+    with pytest.raises(SystemExit):
+        run(tmp_path / "b", few_prompts, *control, stop_before(2))
     stopped = weights(part)
-    (part / "summary.json").unlink()
+    assert not (part / "summary.json").exists()
+    assert RunFolder(part).state()["state"] == "stopped"
     resumed = run(tmp_path / "c", few_prompts, *control, f"resume={part}")
     assert not (resumed / "summary.json").exists()  # it went on in its own folder
     first, again = weights(whole), weights(part)
@@ -143,27 +153,27 @@ def test_a_killed_run_goes_on_with_one_option(kill: signal.Signals, tmp_path: Pa
         log.open("w") as output,
         subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, preexec_fn=interruptible) as process,  # noqa: PLW1509
     ):
-        _wait_for(folder / "checkpoints" / "last.ckpt", process)
+        _wait_for(RunFolder(folder), process)
         process.send_signal(kill)
         assert process.wait(60) != 0
     if kill is not signal.SIGKILL:
         assert f"go on with resume={folder}" in log.read_text()
-    before = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
+    before = saved(folder)["callbacks"]["RunRecords"]["updates"]
     assert 0 < before < 200
-    config = resumed(str(folder), ["experiment=t2i_rpo", f"resume={folder}", f"data.updates={before // 2 + 2}"])
+    config = resumed(str(folder), ["experiment=t2i_rpo", f"resume={folder}", f"data.updates={before + 2}"])
     assert config.judge._target_.endswith("RandomJudge")  # the run's own, though the command line does not name it
     train(config)
-    assert torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] > before
+    assert saved(folder)["callbacks"]["RunRecords"]["updates"] == before + 2
     assert (folder / "summary.json").is_file()
 
 
-def _wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+def _wait_for(folder: RunFolder, process: subprocess.Popen[bytes]) -> None:
     for _ in range(600):
-        if path.is_file():
+        if max(folder.checkpoints(), default=0) > 0:
             return
         assert process.poll() is None, "the run ended before its first checkpoint"
         time.sleep(0.1)
-    raise TimeoutError(path)
+    raise TimeoutError(folder.path)
 
 
 def test_a_resumed_run_keeps_its_parts(tmp_path: Path) -> None:
@@ -228,6 +238,7 @@ def test_the_reference_of_full_training_is_the_first_model() -> None:
         ("resume=/no/run", "/no/run"),
         ("~rubric", "rubric"),
         ("+sed=1", "sed"),
+        ("trainer.max_steps=2", "data.updates is the length"),
         ("trainer.max_epochs=2", "data.updates is the length"),
         ("+trainer.gradient_clip_val=1", "algorithm.max_grad_norm"),
         ("policy.dtype=float16", "bfloat16"),
@@ -331,7 +342,7 @@ def test_old_weights_and_averages_resume(tmp_path: Path, few_prompts: str) -> No
     train(resumed(str(part), ["data.updates=3"]))
     for name, value in weights(whole).items():
         assert torch.equal(value, weights(part)[name]), name
-    checkpoints = [torch.load(f / "checkpoints" / "last.ckpt", weights_only=True) for f in (whole, part)]
+    checkpoints = [saved(f) for f in (whole, part)]
     assert checkpoints[0]["old"]
     for name, value in checkpoints[0]["old"].items():
         assert torch.equal(value, checkpoints[1]["old"][name])

@@ -18,7 +18,6 @@ from PIL import Image
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from arr_rpo.callbacks.summary import write_json
 from arr_rpo.commands.plan import plan, text
 from arr_rpo.noise import Noise
 from arr_rpo.policy.adapter import Full
@@ -28,6 +27,7 @@ from arr_rpo.policy.pipeline import PipelinePolicy
 from arr_rpo.policy.plan import GIB, Plan, component, optimizer_bytes, quantized_bytes
 from arr_rpo.policy.skeleton import ARCHITECTURES, read_architecture, skeleton
 from arr_rpo.types import Prompt, UserError
+from arr_rpo.whole_files import write_json
 from tests.conftest import make_sampler
 from tests.policy.twins import flux, flux2, qwen, sd3, z_image
 

@@ -80,7 +80,7 @@ def test_a_whole_run(tmp_path: Path) -> None:
 def test_a_killed_run_is_read_to_its_end(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
     (folder / "summary.json").unlink()
-    (folder / "failed.json").write_text(json.dumps({"error": "Traceback\nValueError: no"}), encoding="utf-8")
+    (folder / "state.json").write_text(json.dumps({"state": "failed", "error": "Traceback\nValueError: no"}), encoding="utf-8")
     for name in ("progress.jsonl", "heldout.jsonl", "verdicts.jsonl"):
         with (folder / name).open("a", encoding="utf-8") as file:
             file.write('{"update": 4, "pro')

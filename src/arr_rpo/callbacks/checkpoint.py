@@ -1,33 +1,105 @@
-"""The last whole checkpoint, written by the clock."""
+"""Checkpoints by the clock, by number, by what is best, and when somebody asks for one."""
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Checkpoint
+
+from arr_rpo.callbacks.ema import averaged
+from arr_rpo.callbacks.run_records import RunRecords
+from arr_rpo.module import RPOModule
+from arr_rpo.run.layout import POLICY, TRAINING_STATE
 
 
-class LastCheckpoint(pl.Callback):
-    """Writes `last.ckpt` at the end of a batch when `every_seconds` have gone by, and after the last batch.
+class Checkpoints(Checkpoint):
+    """The last checkpoint when `every_seconds` have gone by and after the last update; one that stays every
+    `keep_every_n_updates`; the best by the run's own measure. Each has the training state and, where they are light, the
+    weights as the stock pipeline loads them.
+
+    On SIGTERM and SIGUSR1 one is written as soon as the optimizer's current step is done: of the state before the update that
+    is under way, which is gone through again.
 
     Lightning's `ModelCheckpoint(train_time_interval=...)` never saves under manual optimization (2.6.6), and its step
-    counts are optimizer steps, of which an update takes a varying number.
+    counts are optimizer steps, of which an update takes a varying number. As a `Checkpoint` this comes after all other
+    callbacks.
+
+    keep_every_n_updates: None keeps none but the last and the best.
     """
 
-    def __init__(self, *, dirpath: str, every_seconds: float) -> None:
-        self.path, self.every_seconds = Path(dirpath) / "last.ckpt", every_seconds
-        self._last = time.monotonic()
+    def __init__(self, *, every_seconds: float, keep_every_n_updates: int | None) -> None:
+        self.every_seconds, self.keep_every = every_seconds, keep_every_n_updates
+        self.best: float | None = None
+        self._last, self._within = time.monotonic(), False
+
+    @staticmethod
+    def of(trainer: Any) -> Checkpoints | None:
+        """The one in a trainer's callbacks, if any."""
+        return next((c for c in trainer.callbacks if isinstance(c, Checkpoints)), None)
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if isinstance(pl_module, RPOModule):
+            pl_module.between_steps = lambda: self._asked(trainer, pl_module)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
-        last = batch_idx + 1 >= trainer.num_training_batches  # so that a finished run can be gone on with, too
-        if last or time.monotonic() - self._last >= self.every_seconds:
-            trainer.save_checkpoint(self.path, weights_only=False)  # Lightning's word for "with the optimizer"
-            self._last = time.monotonic()
+        done = batch_idx + 1
+        last = done >= trainer.num_training_batches  # so that a finished run can be gone on with, too
+        kept = self.keep_every is not None and done % self.keep_every == 0
+        asked = RunRecords.of(trainer).signals.take()
+        if last or kept or asked or time.monotonic() - self._last >= self.every_seconds:
+            self._save(trainer, done)
+        if asked is signal.SIGTERM and not last:
+            raise SystemExit(128 + signal.SIGTERM)
+
+    def measured(self, trainer: pl.Trainer, update: int, value: float, measure: str) -> None:
+        """Told of what the weights after `update` updates are worth, before the next one; keeps them if that is the best."""
+        if self.best is None or value > self.best:
+            self._save(trainer, update, within=update < trainer.num_training_batches)
+            RunRecords.of(trainer).folder.mark_best(update, value, measure)
+            self.best = value
+
+    def _asked(self, trainer: pl.Trainer, module: RPOModule) -> None:
+        if (asked := RunRecords.of(trainer).signals.take()) is None:
+            return
+        with module.as_before_the_update():
+            self._save(trainer, RunRecords.of(trainer).updates, within=True)
+        if asked is signal.SIGTERM:
+            raise SystemExit(128 + signal.SIGTERM)
+
+    def _save(self, trainer: pl.Trainer, update: int, within: bool = False) -> None:
+        """within: an update is under way, whose prompts were dealt."""
+        for logger in trainer.loggers:
+            if flush := getattr(getattr(logger, "experiment", None), "flush", None):
+                flush()  # a curve never has less than the checkpoint that it goes on from
+        self._within = within
+        RunRecords.of(trainer).folder.save_checkpoint(update, lambda folder: self._write(trainer, folder), self.keep_every)
+        self._last = time.monotonic()
+
+    @staticmethod
+    def _write(trainer: pl.Trainer, folder: Path) -> None:
+        trainer.save_checkpoint(folder / TRAINING_STATE, weights_only=False)  # Lightning's word for "with the optimizer"
+        module = trainer.lightning_module
+        if isinstance(module, RPOModule) and module.policy.adapter.light:
+            with averaged(trainer, module):
+                module.policy.adapter.save(folder / POLICY)
 
     def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Forgets that the batch was the last one: else a finished run that is resumed with more updates would do nothing."""
-        checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"] = False
+        """Forgets that the batch was the last one: else a finished run that is resumed with more updates would do nothing. And
+        that the prompts of an update under way were dealt."""
+        loop = checkpoint["loops"]["fit_loop"]
+        loop["epoch_loop.batch_progress"]["is_last_batch"] = False
+        if self._within:
+            for loader in loop["state_dict"]["combined_loader"]:
+                loader["taken"] -= 1
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best = state_dict["best"]

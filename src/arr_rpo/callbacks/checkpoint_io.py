@@ -1,29 +1,38 @@
-"""Checkpoints that are whole or not there."""
+"""Checkpoints that hold numbers, straight to the disk."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from arr_rpo.types import UserError
+from arr_rpo.objective.finite import check_finite
 from arr_rpo.whole_files import flush
 
 
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the target and renames, so that kill -9 or a full disk leaves the last whole checkpoint in place."""
+class FiniteCheckpointIO(TorchCheckpointIO):
+    """Looks at every number of weights, optimizer and averages before it writes; without Lightning's two copies in memory and
+    its file in the system's temporary folder. That a checkpoint appears whole is `RunFolder`'s part."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
-        target = Path(path)
-        temporary = target.with_name(target.name + ".part")
-        target.parent.mkdir(parents=True, exist_ok=True)
+        """Raises NonFiniteError, which names the tensor, and OSError."""
+        for name, tensor in _floats(checkpoint, ""):
+            check_finite(f"{name} of the checkpoint", tensor)
         try:
-            with temporary.open("wb") as file:  # straight to the disk: Lightning's own way makes two copies in memory
+            with Path(path).open("wb") as file:
                 torch.save(checkpoint, file)
                 flush(file)
-            temporary.replace(target)
-        except (OSError, RuntimeError) as error:  # torch's writer has its own word for a full disk
-            temporary.unlink(missing_ok=True)
-            raise UserError(f"could not write the checkpoint {target} ({error}); the one before it is untouched") from error
+        except RuntimeError as error:  # torch's writer has its own word for a full disk
+            raise OSError(str(error)) from error
+
+
+def _floats(value: Any, name: str) -> Iterator[tuple[str, torch.Tensor]]:
+    if isinstance(value, torch.Tensor):
+        if value.is_floating_point():
+            yield name, value
+    elif isinstance(value, dict | list | tuple):
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _floats(part, f"{name}.{key}" if name else str(key))

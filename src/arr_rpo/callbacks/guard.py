@@ -7,7 +7,9 @@ from typing import Any
 import pytorch_lightning as pl
 
 from arr_rpo.callbacks.rubric_reward import RubricReward
+from arr_rpo.callbacks.run_records import RunRecords
 from arr_rpo.module import RPOModule, spread
+from arr_rpo.run.layout import SKIPPED, by_update
 from arr_rpo.types import UserError
 
 
@@ -16,12 +18,18 @@ class Guard(pl.Callback):
 
     Args:
         max_skipped: updates in a row whose numbers were not finite.
+        max_kept: skipped updates whose latents, rewards and advantages are kept, for inspection.
         max_silent: updates in a row in which the valid rewards of each group were all alike.
     """
 
-    def __init__(self, *, max_skipped: int, max_silent: int) -> None:
-        self.max_skipped, self.max_silent = max_skipped, max_silent
+    def __init__(self, *, max_skipped: int, max_kept: int, max_silent: int) -> None:
+        self.max_skipped, self.max_kept, self.max_silent = max_skipped, max_kept, max_silent
         self.skipped, self.skipped_in_a_row, self.silent_in_a_row = 0, 0, 0
+
+    @staticmethod
+    def skipped_by(trainer: Any) -> int:
+        """Updates that a trainer's guard saw skipped; 0 without one."""
+        return sum(callback.skipped for callback in trainer.callbacks if isinstance(callback, Guard))
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: Any, batch_idx: int
@@ -30,6 +38,9 @@ class Guard(pl.Callback):
         update, _ = batch
         if pl_module.bad is not None:
             self.skipped, self.skipped_in_a_row = self.skipped + 1, self.skipped_in_a_row + 1
+            if self.skipped <= self.max_kept:
+                name = f"{SKIPPED}/{by_update(update)}.safetensors"
+                RunRecords.of(trainer).folder.tensors(name, pl_module.inputs, {"reason": str(pl_module.bad)})
             if self.skipped_in_a_row >= self.max_skipped:
                 raise UserError(
                     f"{self.skipped_in_a_row} updates in a row were skipped, the last one (update {update}) since "

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.seed import isolate_rng
 
+from arr_rpo.callbacks.checkpoint import Checkpoints
 from arr_rpo.callbacks.ema import averaged
 from arr_rpo.callbacks.rubric_reward import RubricReward
+from arr_rpo.callbacks.run_records import RunRecords
 from arr_rpo.data.datamodule import PromptDataModule
 from arr_rpo.evaluation.images import measurable, measure, pictures, spread
 from arr_rpo.evaluation.path_kl import path_kl
 from arr_rpo.module import RPOModule
 from arr_rpo.policy.sampler import Sampler
+from arr_rpo.run.layout import Rows
 from arr_rpo.types import Prompt
-from arr_rpo.whole_files import write_text
 
 
 class HeldoutProgress(pl.Callback):
     """Before every `every_n_updates`-th update and after the last one, a row of `progress.jsonl` and a point in the loggers.
 
-    Before an update and not after it: a checkpoint that is written at the end of an update then holds the rows of all updates
-    before it, and the run that goes on from there adds the others once. No random number of the training is drawn. Prompts that
-    the oracle does not know are not measured.
+    Before an update and not after it: a run that goes on from a checkpoint then measures what it goes on with. No random number
+    of the training is drawn. Prompts that the oracle does not know are not measured.
 
     Args:
         prompts: of the held-out ones, at even distances in their file, on which accuracy is measured.
@@ -37,7 +36,6 @@ class HeldoutProgress(pl.Callback):
     def __init__(
         self,
         *,
-        run_dir: str,
         every_n_updates: int,
         prompts: int,
         kl_prompts: int,
@@ -45,10 +43,9 @@ class HeldoutProgress(pl.Callback):
         eval_batch_size: int,
         kl_sampler: Sampler,
     ) -> None:
-        self.path, self.every_n_updates = Path(run_dir) / "progress.jsonl", every_n_updates
+        self.every_n_updates = every_n_updates
         self.prompts, self.kl_prompts, self.kl_sampler = prompts, kl_prompts, kl_sampler
         self.eval_seed, self.batch_size = eval_seed, eval_batch_size
-        self.rows: dict[int, dict[str, Any]] = {}
         self._done, self._earlier, self._start = 0, 0.0, time.monotonic()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -70,15 +67,15 @@ class HeldoutProgress(pl.Callback):
         if not measurable(data.heldout):
             return
         seconds = self._seconds()
-        with isolate_rng(), averaged(trainer, pl_module):
+        with isolate_rng(), averaged(trainer, pl_module), pl_module.clock.stage("evaluation"):
             figures = self._figures(pl_module, data.heldout)
         spent = {"images": reward.images if reward else 0, "judge_calls": reward.cost.calls if reward else 0}
-        self.rows[update] = {"update": update, **spent, "seconds": round(seconds, 1), **figures}
-        if trainer.is_global_zero:
-            write_text(self.path, "".join(json.dumps(row) + "\n" for row in self.rows.values()))
-            shown = {f"heldout/{name}": figures[name] for name in ("strict", "criteria", "kl")}
-            for logger in trainer.loggers:
-                logger.log_metrics(shown, step=update)
+        RunRecords.of(trainer).folder.add(Rows.PROGRESS, update, [{**spent, "seconds": round(seconds, 1), **figures}])
+        shown = {f"heldout/{name}": figures[name] for name in ("strict", "criteria", "kl")}
+        for logger in trainer.loggers:
+            logger.log_metrics(shown, step=update)
+        if checkpoints := Checkpoints.of(trainer):
+            checkpoints.measured(trainer, update, figures["strict"], "heldout/strict")
         self._start += time.monotonic() - begun  # the clock stood still
 
     def _figures(self, module: RPOModule, heldout: Sequence[Prompt]) -> dict[str, Any]:
@@ -96,8 +93,7 @@ class HeldoutProgress(pl.Callback):
         return self._earlier + time.monotonic() - self._start
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rows": list(self.rows.values()), "done": self._done, "seconds": self._seconds()}
+        return {"done": self._done, "seconds": self._seconds()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.rows = {row["update"]: row for row in state_dict["rows"]}
         self._done, self._earlier = state_dict["done"], state_dict["seconds"]

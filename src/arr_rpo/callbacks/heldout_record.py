@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from arr_rpo.evaluation.images import Measured, spread
+from arr_rpo.run.folder import RunFolder
+from arr_rpo.run.layout import HELDOUT_PICTURES, Rows
 from arr_rpo.types import Prompt
-from arr_rpo.whole_files import write_text
-
-FOLDER = "heldout_pictures"
 
 
 class HeldoutRecord:
@@ -24,12 +21,18 @@ class HeldoutRecord:
         pictures: prompts of each split whose pictures are kept, at even distances; `max_side` in pixels.
     """
 
-    def __init__(self, run_dir: Path, pictures: int, max_side: int) -> None:
-        self.run_dir, self.pictures, self.max_side = run_dir, pictures, max_side
+    def __init__(self, pictures: int, max_side: int) -> None:
+        self.pictures, self.max_side = pictures, max_side
         self.rows: dict[str, dict[str, Any]] = {}
 
     def add(
-        self, when: str, split: str, prompts: Sequence[Prompt], images: Sequence[Image.Image], each: Sequence[Measured | None]
+        self,
+        folder: RunFolder,
+        when: str,
+        split: str,
+        prompts: Sequence[Prompt],
+        images: Sequence[Image.Image],
+        each: Sequence[Measured | None],
     ) -> None:
         """Takes what was measured `when`: "before" or "after" training; None where nobody knows what is right."""
         kept = {prompt.id for prompt in spread(prompts, self.pictures)}
@@ -39,21 +42,16 @@ class HeldoutRecord:
             if prompt.id in kept:
                 number = list(self.rows).index(f"{split} {prompt.id}")
                 if prompt.source is not None:
-                    row["pictures"]["source"] = self._save(prompt.source, f"{number:04d}_source.png")
+                    row["pictures"]["source"] = self._save(folder, prompt.source, f"{number:04d}_source.png")
                 name = {"before": "base", "after": "trained"}[when]
-                row["pictures"][name] = self._save(image, f"{number:04d}_{name}.png")
+                row["pictures"][name] = self._save(folder, image, f"{number:04d}_{name}.png")
 
-    def write(self) -> None:
+    def write(self, folder: RunFolder) -> None:
         """The whole file anew, so that a run that goes on repeats no line."""
-        write_text(self.run_dir / "heldout.jsonl", "".join(json.dumps(row) + "\n" for row in self.rows.values()))
+        folder.replace(Rows.HELDOUT, self.rows.values())
 
-    def _save(self, image: Image.Image, name: str) -> str:
-        folder = self.run_dir / FOLDER
-        folder.mkdir(parents=True, exist_ok=True)
-        small = image.convert("RGB")
-        small.thumbnail((self.max_side, self.max_side), Image.Resampling.LANCZOS)
-        small.save(folder / name)
-        return f"{FOLDER}/{name}"
+    def _save(self, folder: RunFolder, image: Image.Image, name: str) -> str:
+        return folder.picture(f"{HELDOUT_PICTURES}/{name}", image, self.max_side)
 
 
 def _row(split: str, prompt: Prompt) -> dict[str, Any]:

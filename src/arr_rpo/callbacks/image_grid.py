@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import pytorch_lightning as pl
@@ -14,6 +13,8 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from arr_rpo.callbacks.judged_pairs import Judged, judged_pairs
 from arr_rpo.callbacks.rubric_reward import RubricReward
+from arr_rpo.callbacks.run_records import RunRecords
+from arr_rpo.run.layout import GRIDS, by_update
 from arr_rpo.types import Outcome, Rewards, Rollout
 
 PICTURE, LINE, TEXT_WIDTH, MARGIN = 128, 14, 460, 8
@@ -23,8 +24,8 @@ class ImageGrid(pl.Callback):
     """Every `every_n_updates` rollouts and after the last one, the first `pairs` pairs: those compared, or neighbours where
     each was graded by itself."""
 
-    def __init__(self, *, every_n_updates: int, pairs: int, run_dir: str) -> None:
-        self.every_n_updates, self.pairs, self.folder = every_n_updates, pairs, Path(run_dir) / "grids"
+    def __init__(self, *, every_n_updates: int, pairs: int) -> None:
+        self.every_n_updates, self.pairs = every_n_updates, pairs
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
@@ -35,11 +36,10 @@ class ImageGrid(pl.Callback):
         if batch_idx % self.every_n_updates and batch_idx + 1 < trainer.num_training_batches:
             return
         picture = grid(*reward.last, pairs=self.pairs)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        picture.save(self.folder / f"update_{batch_idx:05d}.png")
+        RunRecords.of(trainer).folder.picture(f"{GRIDS}/{by_update(batch_idx)}.png", picture)
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_image("pairs", np.asarray(picture), trainer.global_step, dataformats="HWC")
+                logger.experiment.add_image("pairs", np.asarray(picture), batch_idx, dataformats="HWC")
 
 
 def grid(rollout: Rollout, rewards: Rewards, pairs: int) -> Image.Image:

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections import Counter
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
 
+from arr_rpo.callbacks.run_records import RunRecords
 from arr_rpo.callbacks.verdict_log import failure_rate, failures, rates, reasons, records
 from arr_rpo.judge.base import Judge
 from arr_rpo.module import RPOModule
+from arr_rpo.run.folder import RunFolder
+from arr_rpo.run.layout import Rows
 from arr_rpo.types import Cost, Outcome, Rewards, Rollout, Rubric, UserError
 
 CRITERION = "criterion/"
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What one update took."""
+
+    cost: Cost
+    writing: Cost
+    images: int
+    outcomes: Counter[str]
+    rubric_failures: int
+    failure_rate: float
 
 
 class RubricReward(pl.Callback):
@@ -35,7 +48,6 @@ class RubricReward(pl.Callback):
         judge: Judge,
         reward: Any,
         rubric: Any | None,
-        run_dir: str,
         max_failure_rate: float,
         failure_window: int,
         max_curves: int,
@@ -43,24 +55,38 @@ class RubricReward(pl.Callback):
         self.judge, self.reward, self.rubric = judge, reward, rubric
         if reward.uses_rubric and rubric is None:
             raise UserError("this reward reads a rubric and rubric=none: choose rubric=per_prompt, or reward=pairwise")
-        self.path = Path(run_dir) / "verdicts.jsonl"
         self.max_curves, self.curves = max_curves, list[str]()
         self.max_failure_rate, self.failure_window = max_failure_rate, failure_window
         self.cost, self.writing = Cost(), Cost()  # of judging; of writing rubrics, which are free where a store has them
-        self.outcomes, self.images = Counter[str](), 0
+        self.outcomes, self.images, self.rubric_failures = Counter[str](), 0, 0
         self.last: tuple[Rollout, Rewards] | None = None
         self._recent: list[float] = []
-        self.update = 0  # that the next rollout belongs to
+        self._update = 0  # that the next rollout belongs to
+        self._judged: Counts | None = None  # of the present update, until it is done
         self._module: RPOModule | None = None
+        self._folder: RunFolder | None = None
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         assert isinstance(pl_module, RPOModule)
         self.reward.check_group_size(pl_module.algorithm.group_size)
-        self._module = pl_module
+        self._module, self._folder = pl_module, RunRecords.of(trainer).folder
         pl_module.judge_rewards = self
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
-        self.update, _ = batch
+        self._update, _ = batch
+        self.last, self._judged = None, None
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: Any, batch_idx: int
+    ) -> None:
+        """Counts what was judged now that the update is done: a checkpoint of before it must not have it."""
+        if (judged := self._judged) is not None:
+            self.cost += judged.cost
+            self.writing += judged.writing
+            self.images += judged.images
+            self.outcomes.update(judged.outcomes)
+            self.rubric_failures += judged.rubric_failures
+            self._recent = [*self._recent, judged.failure_rate][-self.failure_window :]
 
     @staticmethod
     def of(trainer: Any) -> RubricReward | None:
@@ -69,49 +95,49 @@ class RubricReward(pl.Callback):
 
     def __call__(self, rollout: Rollout) -> Rewards:
         rubrics: list[Rubric | None] = [None] * len(rollout.prompts)
-        before = self.rubric.cost if self.rubric else Cost()
+        before = (self.rubric.cost, self.rubric.failures) if self.rubric else (Cost(), 0)
         if self.rubric is not None and self.reward.uses_rubric:
             rubrics = self.rubric.rubrics(rollout.prompts, self.judge)
         rewards: Rewards = self.reward(self.judge, rollout, rubrics)
-        written = self.rubric.cost if self.rubric else Cost()
-        self.writing += Cost(written.calls - before.calls, written.tokens - before.tokens)
-        self.cost += rewards.cost
-        self.images += len(rollout.images)
-        self.outcomes.update(str(v.outcome) for v in rewards.verdicts)
+        after = (self.rubric.cost, self.rubric.failures) if self.rubric else (Cost(), 0)
+        outcomes = Counter(str(v.outcome) for v in rewards.verdicts)
         if not rewards.verdicts:
-            self.outcomes[str(Outcome.FAILED)] += failures(rewards)
-        self.last = (rollout, rewards)
-        self._log(rewards)
-        self._write(rollout, rewards)
-        self._stop_if_failing(rewards)
+            outcomes[str(Outcome.FAILED)] += failures(rewards)
+        self._judged = Counts(
+            cost=rewards.cost,
+            writing=Cost(after[0].calls - before[0].calls, after[0].tokens - before[0].tokens),
+            images=len(rollout.images),
+            outcomes=outcomes,
+            rubric_failures=after[1] - before[1],
+            failure_rate=failure_rate(rewards),
+        )
+        self.last = (rollout.pictures_alone(), rewards)
+        self._log(rewards, self._judged)
+        assert self._folder is not None
+        self._folder.add(Rows.VERDICTS, self._update, records(rollout, rewards))
+        self._stop_if_failing(rewards, self._judged)
         return rewards
 
-    def _log(self, rewards: Rewards) -> None:
+    def _log(self, rewards: Rewards, judged: Counts) -> None:
         assert self._module is not None
-        shown = {"reward/mean", "judge/win_rate", "criterion/mean"}
         found = rates(rewards)
         for name in [name for name in found if name.startswith(CRITERION) and name != f"{CRITERION}mean"]:
             if name not in self.curves and len(self.curves) < self.max_curves:
                 self.curves.append(name)
             if name not in self.curves:
                 del found[name]  # it is in verdicts.jsonl: judges name criteria freely
-        for name, value in found.items():
-            self._module.log(name, value, prog_bar=name in shown)
+        self._module.note({**found, "judge/images": judged.images, "judge/calls": judged.cost.calls})
 
-    def _write(self, rollout: Rollout, rewards: Rewards) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps({"update": self.update, **record}) + "\n" for record in records(rollout, rewards))
-
-    def _stop_if_failing(self, rewards: Rewards) -> None:
-        self._recent = [*self._recent, failure_rate(rewards)][-self.failure_window :]
-        rate = sum(self._recent) / len(self._recent)
-        if len(self._recent) == self.failure_window and rate > self.max_failure_rate:
+    def _stop_if_failing(self, rewards: Rewards, judged: Counts) -> None:
+        recent = [*self._recent, judged.failure_rate][-self.failure_window :]
+        rate = sum(recent) / len(recent)
+        if len(recent) == self.failure_window and rate > self.max_failure_rate:
+            assert self._folder is not None
             why = reasons(rewards) or ["no rubric, or no answer"]
             raise UserError(
                 f"the judge failed on {rate:.0%} of the last {self.failure_window} rollouts "
-                f"(limit {self.max_failure_rate:.0%}): {why[0]}. See {self.path}. "
-                f"Nothing is lost: resume={self.path.parent} goes on from the last checkpoint."
+                f"(limit {self.max_failure_rate:.0%}): {why[0]}. See {self._folder.path / Rows.VERDICTS}. "
+                f"Nothing is lost: resume={self._folder.path} goes on from the last checkpoint."
             )
 
     def state_dict(self) -> dict[str, Any]:
@@ -124,17 +150,13 @@ class RubricReward(pl.Callback):
             "images": self.images,
             "recent": self._recent,
             "curves": self.curves,
-            "rubric_failures": self.rubric.failures if self.rubric else 0,
-            "logged_bytes": self.path.stat().st_size if self.path.is_file() else 0,
+            "rubric_failures": self.rubric_failures,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.cost = Cost(state_dict["calls"], state_dict["tokens"])
         self.writing = Cost(state_dict["writing_calls"], state_dict["writing_tokens"])
-        if self.path.is_file():  # what was judged after the checkpoint will be judged again
-            os.truncate(self.path, min(state_dict["logged_bytes"], self.path.stat().st_size))
         self.outcomes = Counter(state_dict["outcomes"])
         self.images, self._recent = state_dict["images"], list(state_dict["recent"])
         self.curves = list(state_dict["curves"])
-        if self.rubric is not None:
-            self.rubric.failures = state_dict["rubric_failures"]
+        self.rubric_failures = state_dict["rubric_failures"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -11,16 +10,19 @@ from rich.console import Console
 from rich.table import Table
 
 from arr_rpo.callbacks.ema import averaged
+from arr_rpo.callbacks.guard import Guard
 from arr_rpo.callbacks.heldout_record import HeldoutRecord
 from arr_rpo.callbacks.rubric_reward import RubricReward
+from arr_rpo.callbacks.run_records import RunRecords
 from arr_rpo.data.datamodule import PromptDataModule
 from arr_rpo.evaluation.images import measurable, measure, pictures, spread
 from arr_rpo.evaluation.path_kl import path_kl
 from arr_rpo.module import RPOModule
+from arr_rpo.objective.finite import check_finite
 from arr_rpo.policy.sampler import Sampler
+from arr_rpo.run.layout import POLICY, SUMMARY
 from arr_rpo.shapes.edits import INSTRUCTION
 from arr_rpo.types import Outcome
-from arr_rpo.whole_files import write_json
 
 UNKNOWN: dict[str, Any] = {"strict": None, "criteria": None, "by_tag": {}, "parts": {}}
 NO_ORACLE = "drawing held-out prompts; no oracle knows them, so their accuracy is not measured"
@@ -38,7 +40,6 @@ class Summary(pl.Callback):
     def __init__(
         self,
         *,
-        run_dir: str,
         seed: int,
         eval_seed: int,
         eval_batch_size: int,
@@ -47,10 +48,10 @@ class Summary(pl.Callback):
         pictures: int,
         picture_side: int,
     ) -> None:
-        self.run_dir, self.seed, self.eval_seed = Path(run_dir), seed, eval_seed
+        self.seed, self.eval_seed = seed, eval_seed
         self.batch_size, self.kl_prompts = eval_batch_size, kl_prompts
         self.kl_sampler = kl_sampler
-        self.record = HeldoutRecord(self.run_dir, pictures, picture_side)
+        self.record = HeldoutRecord(pictures, picture_side)
         self.before: dict[str, Any] | None = None
         self._earlier, self._start = 0.0, time.monotonic()
 
@@ -64,12 +65,15 @@ class Summary(pl.Callback):
         assert isinstance(pl_module, RPOModule)
         if self.before is None:
             return
-        reward = RubricReward.of(trainer)
+        reward, records = RubricReward.of(trainer), RunRecords.of(trainer)
         heldout = self._data(trainer).heldout
         with averaged(trainer, pl_module):
             after = self._measure(trainer, pl_module, "after")
             kl = path_kl(pl_module.policy, spread(heldout, self.kl_prompts), self.eval_seed, self.kl_sampler)
-            pl_module.policy.adapter.save(self.run_dir / "policy")
+            for name, p in pl_module.policy.adapter.parameters().items():
+                check_finite(f"the weight {name}", p.detach())
+            with records.folder.whole(POLICY) as folder:
+                pl_module.policy.adapter.save(folder)
         summary = {
             **_accuracies(self.before, after),
             "heldout_prompts": len(heldout),
@@ -78,27 +82,27 @@ class Summary(pl.Callback):
             "images": reward.images if reward else 0,
             "judge": _judge(reward),
             "kl": kl,
-            "optimizer_steps": pl_module.optimizer_steps,
+            "optimizer_steps": records.optimizer_steps,
+            "seconds_by_stage": {stage: round(spent, 1) for stage, spent in records.seconds.items()},
+            "skipped_updates": Guard.skipped_by(trainer),
             "replay_floor": pl_module.replay_floor,
         }
-        write_json(self.run_dir / "summary.json", summary)
+        records.folder.json(SUMMARY, summary)
         if measurable(heldout):
             print_summary(summary)
-        Console().print(f"summary, verdicts and weights: {self.run_dir}")
+        Console().print(f"summary, verdicts and weights: {records.folder.path}", soft_wrap=True)
 
     def _measure(self, trainer: pl.Trainer, pl_module: pl.LightningModule, when: str) -> dict[str, Any]:
         assert isinstance(pl_module, RPOModule)
-        data, found = self._data(trainer), {}
+        data, folder, found = self._data(trainer), RunRecords.of(trainer).folder, {}
         for split, prompts in (("heldout", data.heldout), ("unseen", data.unseen)):
             if prompts:
                 images = pictures(pl_module.policy, prompts, self.eval_seed, self.batch_size)
                 accuracy = measure(prompts, images) if measurable(prompts) else None
                 found[split] = accuracy.to_dict() if accuracy else UNKNOWN
-                if trainer.is_global_zero:
-                    each = accuracy.each if accuracy else [None] * len(images)
-                    self.record.add(when, split, prompts, images, each)
-        if trainer.is_global_zero:
-            self.record.write()
+                each = accuracy.each if accuracy else [None] * len(images)
+                self.record.add(folder, when, split, prompts, images, each)
+        self.record.write(folder)
         return found
 
     @staticmethod
@@ -150,7 +154,7 @@ def _judge(reward: RubricReward | None) -> dict[str, Any] | None:
         "ties": reward.outcomes[str(Outcome.TIE)],
         "flips": reward.outcomes[str(Outcome.INCONSISTENT)],
         "failures": reward.outcomes[str(Outcome.FAILED)],
-        "rubric_failures": reward.rubric.failures if reward.rubric else 0,
+        "rubric_failures": reward.rubric_failures,
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -11,10 +10,12 @@ from PIL import Image
 
 from arr_rpo.callbacks.judged_pairs import Judged, judged_pairs
 from arr_rpo.callbacks.rubric_reward import RubricReward
+from arr_rpo.callbacks.run_records import RunRecords
 from arr_rpo.judge.base import Judge
 from arr_rpo.rubric.parse import to_json
+from arr_rpo.run.folder import RunFolder
+from arr_rpo.run.layout import VERDICT_PICTURES, by_update
 from arr_rpo.types import Outcome, Prompt, Rewards, Rollout, UserError
-from arr_rpo.whole_files import write_json
 
 
 class VerdictPictures(pl.Callback):
@@ -28,44 +29,43 @@ class VerdictPictures(pl.Callback):
         oracle: who knows the truth of these prompts, asked about the sample and about nothing else; None where nobody does.
     """
 
-    def __init__(self, *, every_n_updates: int, pairs: int, max_side: int, oracle: Judge | None, run_dir: str) -> None:
+    def __init__(self, *, every_n_updates: int, pairs: int, max_side: int, oracle: Judge | None) -> None:
         self.every_n_updates, self.pairs, self.max_side = every_n_updates, pairs, max_side
-        self.oracle, self.folder = oracle, Path(run_dir) / "verdict_pictures"
+        self.oracle = oracle
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: Any, batch_idx: int
     ) -> None:
         reward = RubricReward.of(trainer)
-        if not trainer.is_global_zero or reward is None or reward.last is None:
+        if reward is None or reward.last is None:
             return
         update, _ = batch
         if update % self.every_n_updates and update + 1 < trainer.num_training_batches:
             return
-        self.write(*reward.last, update)
+        self.write(RunRecords.of(trainer).folder, *reward.last, update)
 
-    def write(self, rollout: Rollout, rewards: Rewards, update: int) -> None:
+    def write(self, folder: RunFolder, rollout: Rollout, rewards: Rewards, update: int) -> None:
         """The sample of one update, over what an earlier try at the same update may have left."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         records = []
         for number, judged in enumerate(islice(judged_pairs(rollout, rewards), self.pairs)):
-            stem, prompt = f"update_{update:05d}_{number}", rollout.prompt_of(judged.rows[0])
+            stem, prompt = f"{by_update(update)}_{number}", rollout.prompt_of(judged.rows[0])
             images = [rollout.images[row] for row in judged.rows]
             records.append(
                 {
                     "prompt": prompt.text,
                     "prompt_id": prompt.id,
                     **_asked(rollout, rewards, judged),
-                    "pictures": [self._save(image, f"{stem}_{side}.png") for side, image in zip("ab", images, strict=False)],
-                    "source": self._save(prompt.source, f"{stem}_source.png") if prompt.source else None,
+                    "pictures": [
+                        self._save(folder, image, f"{stem}_{side}.png") for side, image in zip("ab", images, strict=False)
+                    ],
+                    "source": self._save(folder, prompt.source, f"{stem}_source.png") if prompt.source else None,
                     "oracle": truth(self.oracle, prompt, images, judged) if self.oracle else None,
                 }
             )
-        write_json(self.folder / f"update_{update:05d}.json", {"update": update, "pairs": records})
+        folder.json(f"{VERDICT_PICTURES}/{by_update(update)}.json", {"update": update, "pairs": records})
 
-    def _save(self, image: Image.Image, name: str) -> str:
-        small = image.convert("RGB")
-        small.thumbnail((self.max_side, self.max_side), Image.Resampling.LANCZOS)
-        small.save(self.folder / name)
+    def _save(self, folder: RunFolder, image: Image.Image, name: str) -> str:
+        folder.picture(f"{VERDICT_PICTURES}/{name}", image, self.max_side)
         return name
 
 

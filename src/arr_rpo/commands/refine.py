@@ -21,7 +21,7 @@ from rich.table import Table
 from arr_rpo.commands.errors import plain_errors
 from arr_rpo.commands.evaluate import finished_run
 from arr_rpo.commands.run_folder import OtherRunError, differences
-from arr_rpo.commands.train import record
+from arr_rpo.commands.train import recorded, versions
 from arr_rpo.data.prompts import read_prompts
 from arr_rpo.evaluation.images import spread
 from arr_rpo.judge.base import Judge
@@ -30,6 +30,8 @@ from arr_rpo.refinement.figures import summary
 from arr_rpo.refinement.loop import RefinementLoop
 from arr_rpo.refinement.records import Records
 from arr_rpo.refinement.sheet import sheet
+from arr_rpo.run.folder import RunFolder
+from arr_rpo.run.layout import CONFIG, VERSIONS
 from arr_rpo.run.lock import occupied
 from arr_rpo.types import UserError
 from arr_rpo.whole_files import write_json
@@ -86,7 +88,9 @@ def refine(config: DictConfig) -> dict[str, Any]:
             good_enough=config.good_enough,
             seed=config.seed,
         )
-        record(config, folder)
+        run = RunFolder(folder)
+        run.text(CONFIG, recorded(config))
+        run.json(VERSIONS, versions(run))
         with Progress(disable=not config.progress) as progress:
             bar = progress.add_task("refining", total=len(asked), completed=len(asked) - len(todo))
             for start in range(0, len(todo), config.batch_size):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from enum import StrEnum
 from pathlib import Path
@@ -11,16 +10,14 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
+from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.lock import LOCK
 from arr_rpo.types import UserError
 
-CHECKPOINT = Path("checkpoints", "last.ckpt")
-SUMMARY = "summary.json"
-FAILURE = "failed.json"
 # What does not change a run's result: where and how it is run and watched, and what is said of the study it is part of.
 NOT_COMPARED = (
-    *("run_dir", "resume", "num_threads", "study", "logger"),
-    *("trainer.enable_progress_bar", "callbacks.progress", "callbacks.checkpoint.every_seconds"),
+    *("run_dir", "resume", "checkpoint", "num_threads", "study", "logger"),
+    *("trainer.enable_progress_bar", "callbacks.progress", "callbacks.checkpoint"),
 )
 # Of a judge's model: how it is reached and how much it is asked at once, not what it says. A server may move.
 SERVING = (
@@ -31,7 +28,7 @@ JUDGE_MODEL = "judge.model."
 
 
 class Stage(StrEnum):
-    """How far a run came. BEGUN: to no checkpoint. STOPPED: to its last checkpoint. FINISHED: to its summary."""
+    """How far a run came. BEGUN: to no checkpoint. STOPPED: to its last checkpoint. FINISHED: to its end."""
 
     EMPTY = "empty"
     BEGUN = "begun"
@@ -58,25 +55,17 @@ def stage(run_dir: Path, config: DictConfig) -> Stage:
             f"{run_dir} holds a run with another config: {shown}{more}. Give the values that it has, another folder "
             "(hydra.sweep.dir=..., or hydra.sweep.subdir='${hydra:job.override_dirname}'), or remove it."
         )
-    if _summary(run_dir) is not None:
+    folder = RunFolder(run_dir)
+    if folder.finished():
         return Stage.FINISHED
-    return Stage.STOPPED if (run_dir / CHECKPOINT).is_file() else Stage.BEGUN
+    return Stage.STOPPED if folder.checkpoints() else Stage.BEGUN
 
 
 def objective(run_dir: Path) -> float | None:
-    """Held-out strict accuracy after training, a share; None of a run that has no whole summary, or was not measured."""
-    summary = _summary(run_dir)
-    strict = summary["heldout_strict"].get("after") if summary else None
-    return None if strict is None else float(strict)
-
-
-def _summary(run_dir: Path) -> dict[str, Any] | None:
-    """What a finished run wrote at its end; None of any other."""
-    try:
-        summary = json.loads((run_dir / SUMMARY).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return summary if isinstance(summary, dict) and isinstance(summary.get("heldout_strict"), dict) else None
+    """Held-out strict accuracy after training, a share; None of a run that did not end, or was not measured."""
+    strict = (RunFolder(run_dir).summary() or {}).get("heldout_strict")
+    after = strict.get("after") if isinstance(strict, dict) else None
+    return None if after is None else float(after)
 
 
 def differences(run_dir: Path, config: DictConfig) -> dict[str, tuple[str, str]]:

@@ -6,6 +6,7 @@ its own. `SweepReport` sums it up at the end.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -21,9 +22,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from arr_rpo.commands.errors import told
-from arr_rpo.commands.run_folder import FAILURE, OtherRunError, Stage, clear, objective, stage
+from arr_rpo.commands.run_folder import OtherRunError, Stage, clear, objective, stage
+from arr_rpo.run.folder import RunFolder
+from arr_rpo.run.layout import State
 from arr_rpo.run.lock import OccupiedError, occupied
-from arr_rpo.whole_files import write_json
+from arr_rpo.types import UserError
 
 JOURNAL = "sweep.jsonl"
 SKIPPED, RESUMED, STARTED, FINISHED, FAILED, LEFT = "skipped", "resumed", "started", "finished", "failed", "left"
@@ -80,8 +83,9 @@ def _train(config: DictConfig, run_dir: Path, train: Callable[[DictConfig], None
         clear(run_dir)
     try:
         train(config)
-    except Exception as error:
-        write_json(run_dir / FAILURE, {"error": told(error) or traceback.format_exc(), "at": _now()})
+    except Exception as error:  # also of a run that came to no beginning: its folder has to say why
+        with contextlib.suppress(UserError):
+            RunFolder(run_dir).say(State.FAILED, error=told(error) or traceback.format_exc())
         raise
 
 

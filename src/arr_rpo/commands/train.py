@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import platform
@@ -20,15 +21,26 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ProgressBar
 
-from arr_rpo.commands.errors import plain_errors
-from arr_rpo.commands.run_folder import CHECKPOINT, FAILURE, SUMMARY, objective
+from arr_rpo.callbacks.run_records import RunRecords
+from arr_rpo.commands.errors import plain_errors, told
+from arr_rpo.commands.run_folder import objective
 from arr_rpo.commands.sweep import in_sweep, run_in_sweep
+from arr_rpo.run.folder import RunFolder
+from arr_rpo.run.layout import CONFIG, TRAINING_STATE, VERSIONS, State, update_of
 from arr_rpo.run.lock import occupied
 from arr_rpo.run.provenance import provenance
+from arr_rpo.run.signals import Signals
 from arr_rpo.types import UserError
-from arr_rpo.whole_files import write_json, write_text
 
 log = logging.getLogger(__name__)
+
+
+def _log_folder(resume: str | None, fresh: str) -> str:
+    """Where Hydra puts its log: into the folder of a run that goes on."""
+    return str(resume) if resume and (Path(resume) / CONFIG).is_file() else fresh
+
+
+OmegaConf.register_new_resolver("folder_of", _log_folder, replace=True)
 
 GROUPS = {"policy", "sampler", "judge", "rubric", "reward", "algorithm", "data", "trainer", "logger", "callbacks"}
 # What a run was measured by, and what its checkpoint is of: another value would compare or continue what is not the same.
@@ -37,7 +49,7 @@ FIXED = (
     *(f"policy.{key}" for key in ("_target_", "checkpoint", "dtype", "adapter", "num_inference_steps", "call", "scheduler")),
 )
 COMPARISONS = {"arm", "study", "hparams_search"}
-KEYS = GROUPS | {"name", "seed", "run_dir", "resume", "num_threads", "module", "study"}
+KEYS = GROUPS | {"name", "seed", "run_dir", "resume", "checkpoint", "num_threads", "module", "study"}
 PACKAGES = ("torch", "diffusers", "transformers", "pytorch-lightning", "peft", "hydra-core")
 
 
@@ -70,7 +82,7 @@ def resumed(folder: str, overrides: Sequence[str]) -> DictConfig:
     if not path.is_file():
         raise UserError(f"resume={folder}: there is no {path}. Give the folder of a run.")
     config = OmegaConf.load(path)
-    values = [override for override in overrides if override.split("=")[0] not in {"experiment", "resume"}]
+    values = [override for override in overrides if override.split("=")[0] not in {"experiment", "resume", "checkpoint"}]
     for override in [o for o in overrides if o.startswith("experiment=") and o != f"experiment={config.name}"]:
         raise UserError(f"resume={folder} is a run of experiment={config.name}: leave {override} out, or start a new run")
     for override in values:
@@ -82,39 +94,68 @@ def resumed(folder: str, overrides: Sequence[str]) -> DictConfig:
                 f"{override} out, or start a new run"
             )
     OmegaConf.set_struct(config, True)
-    return OmegaConf.merge(config, OmegaConf.from_dotlist(values), {"resume": folder})  # type: ignore[return-value]
+    which = [override.split("=", 1)[1] for override in overrides if override.startswith("checkpoint=")]
+    merged = OmegaConf.merge(config, OmegaConf.from_dotlist(values))
+    OmegaConf.set_struct(merged, False)  # a run of before may not know these
+    return OmegaConf.merge(merged, {"resume": folder, "checkpoint": which[0] if which else "last"})  # type: ignore[return-value]
 
 
 def train(config: DictConfig) -> None:
+    """Builds everything, trains, and says in the run's folder how it ended.
+
+    Raises:
+        UserError: something that the user can mend. A run that had begun goes on from its last checkpoint.
+    """
     check_keys(config)
     check_trainer(config.trainer)
-    checkpoint = None
     if config.resume:
-        checkpoint = last_checkpoint(Path(config.resume))
         config.run_dir = str(config.resume)
-    run_dir = Path(config.run_dir)
-    record(config, run_dir)
+    folder = RunFolder(config.run_dir)
+    checkpoint = folder.checkpoint(config.get("checkpoint", "last")) if config.resume else None
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
-    pl.seed_everything(config.seed, verbose=False)
-    callbacks = [instantiate(callback) for callback in (config.callbacks or {}).values() if callback]
-    if not config.trainer.enable_progress_bar:
-        callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
-    trainer = instantiate(
-        config.trainer,
-        logger=[instantiate(logger) for logger in (config.logger or {}).values() if logger],
-        callbacks=callbacks,
-    )
-    module, data = instantiate(config.module), instantiate(config.get("data"))  # recipes bring their own data
-    try:
-        trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
-    except SystemExit as stop:  # how Lightning ends on Ctrl-C and SIGTERM; after the latter without an exit status
-        if (run_dir / CHECKPOINT).is_file():
-            quoted = f"\"resume='{run_dir}'\"" if "=" in str(run_dir) else f"resume={run_dir}"  # a multirun's folders
+    pl.seed_everything(config.seed, verbose=False)  # the weights that libraries initialise; all else has streams (`noise`)
+    with Signals() as signals:
+        records = RunRecords(folder, recorded(config), versions(folder), signals)
+        callbacks = [instantiate(callback) for callback in (config.callbacks or {}).values() if callback]
+        if not config.trainer.enable_progress_bar:
+            callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
+        trainer = instantiate(
+            config.trainer,
+            logger=[_logger(logger, checkpoint) for logger in (config.logger or {}).values() if logger],
+            callbacks=[records, *callbacks],
+        )
+        module, data = instantiate(config.module), instantiate(config.get("data"))  # recipes bring their own data
+        try:
+            trainer.fit(module, data, ckpt_path=checkpoint and str(checkpoint / TRAINING_STATE), weights_only=True)
+        except BaseException as error:
+            _ended(records, error)
+            raise
+    folder.say(State.FINISHED, records.updates)
+
+
+def _logger(config: DictConfig, checkpoint: Path | None) -> Any:
+    """One that can is told where the curves go on, so that none has a point twice."""
+    if checkpoint is not None and "purge_step" in config:
+        return instantiate(config, purge_step=update_of(checkpoint.name))
+    return instantiate(config)
+
+
+def _ended(records: RunRecords, error: BaseException) -> None:
+    """Says how a run ended before its end: it was stopped (Ctrl-C and SIGTERM end in SystemExit), or it failed."""
+    folder, stopped = records.folder, isinstance(error, SystemExit | KeyboardInterrupt)
+    if records.begun:
+        why = {} if stopped else {"error": (isinstance(error, Exception) and told(error)) or f"{type(error).__name__}: {error}"}
+        with contextlib.suppress(UserError):  # the disk may be what is full
+            folder.say(State.STOPPED if stopped else State.FAILED, records.updates, **why)
+    if stopped:
+        if folder.checkpoints():
+            quoted = f"\"resume='{folder.path}'\"" if "=" in str(folder.path) else f"resume={folder.path}"  # a multirun's
             print(f"stopped: go on with {quoted}", file=sys.stderr)
         else:
             print("stopped before the first checkpoint", file=sys.stderr)
-        raise SystemExit(stop.code or 128 + signal.SIGTERM) from stop
+        code = error.code if isinstance(error, SystemExit) else None
+        raise SystemExit(code or 128 + signal.SIGTERM) from error
 
 
 def check_keys(config: DictConfig) -> None:
@@ -127,6 +168,7 @@ def check_trainer(trainer: DictConfig) -> None:
     """Refuses options of Lightning's that would repeat an update's noise, or that manual optimization cannot have."""
     instead = {
         "max_epochs": (1, "data.updates is the length of a run"),
+        "max_steps": (-1, "data.updates is the length of a run"),
         "gradient_clip_val": (None, "algorithm.max_grad_norm clips"),
         "accumulate_grad_batches": (1, "algorithm.microbatch_size adds gradients up"),
     }
@@ -135,24 +177,16 @@ def check_trainer(trainer: DictConfig) -> None:
             raise UserError(f"trainer.{key}={given} does not fit this training: leave it out; {advice}")
 
 
-def last_checkpoint(run_dir: Path) -> str:
-    path = run_dir / CHECKPOINT
-    if not path.is_file():
-        raise UserError(f"resume={run_dir}: there is no {path}. Give the folder of a run that wrote a checkpoint.")
-    return str(path)
-
-
-def record(config: DictConfig, run_dir: Path) -> None:
-    """The config with its references and the versions it ran with, in the run folder; what an earlier end left there no longer
-    holds."""
+def recorded(config: DictConfig) -> str:
+    """The config as YAML, with its references, so that a value on `resume=` reaches all that refers to it."""
     whole = OmegaConf.to_container(config, resolve=True)  # a reference to nothing ends here
     assert isinstance(whole, dict)
     for key in {"name", "run_dir", "study"} & set(whole):  # what refers to Hydra is of this command
         config[key] = whole[key]
-    text = OmegaConf.to_yaml(config, resolve=False)
-    for name in (SUMMARY, FAILURE):
-        (run_dir / name).unlink(missing_ok=True)
-    write_text(run_dir / "config.yaml", text)
-    versions: dict[str, Any] = {package: version(package) for package in PACKAGES}
-    versions |= {"python": platform.python_version(), "cpus": os.cpu_count(), **provenance(run_dir / "versions.json")}
-    write_json(run_dir / "versions.json", versions)
+    return OmegaConf.to_yaml(config, resolve=False)
+
+
+def versions(folder: RunFolder) -> dict[str, Any]:
+    """Packages, commit and commands, for `versions.json`."""
+    found: dict[str, Any] = {package: version(package) for package in PACKAGES}
+    return {**found, "python": platform.python_version(), "cpus": os.cpu_count(), **provenance(folder.path / VERSIONS)}

@@ -28,24 +28,27 @@ class Snapshot:
     def __init__(self, parameters: Mapping[str, nn.Parameter], optimizer: Any) -> None:
         self._optimizer = optimizer
         self._parameters = list(parameters.values())
-        self._weights = [_copy(p.detach()) for p in self._parameters]
-        self._state = [{key: _copy(value) for key, value in optimizer.state.get(p, {}).items()} for p in self._parameters]
+        self._weights = [_Kept(p.detach()) for p in self._parameters]
+        self._state = [{key: _Kept(value) for key, value in optimizer.state.get(p, {}).items()} for p in self._parameters]
 
     @torch.no_grad()
     def restore(self) -> None:
         """To the bit; gradients are dropped."""
         for p, weight, state in zip(self._parameters, self._weights, self._state, strict=True):
-            p.copy_(weight)
+            p.copy_(weight.value)
             p.grad = None
-            now = self._optimizer.state.get(p, {})
-            if not state:
+            if state:
+                self._optimizer.state[p].update({key: kept.back() for key, kept in state.items()})
+            else:
                 self._optimizer.state.pop(p, None)
-            for key, value in state.items():
-                if isinstance(value, Tensor):
-                    now[key].copy_(value)
-                else:
-                    now[key] = value
 
 
-def _copy(value: Any) -> Any:
-    return value.detach().to("cpu", copy=True) if isinstance(value, Tensor) else value
+class _Kept:
+    """A value, a tensor as a copy on the CPU that knows where it came from."""
+
+    def __init__(self, value: Any) -> None:
+        self.device = value.device if isinstance(value, Tensor) else None
+        self.value = value if self.device is None else value.detach().to("cpu", copy=True)
+
+    def back(self) -> Any:
+        return self.value if self.device is None else self.value.to(self.device, copy=True)

@@ -21,7 +21,9 @@ from arr_rpo.types import UserError
 
 
 class Adapter(Protocol):
-    """Trains some weights of a pipeline's transformer."""
+    """Trains some weights of a pipeline's transformer. light: whether what `save` writes is small beside the model."""
+
+    light: bool
 
     def attach(self, pipe: DiffusionPipeline) -> None: ...
     def parameters(self) -> dict[str, nn.Parameter]: ...
@@ -48,6 +50,8 @@ class Lora:
 
     target_modules, exclude_modules: names of the transformer's layers, or how they end, as in peft's `LoraConfig`.
     """
+
+    light = True
 
     def __init__(
         self,
@@ -124,6 +128,8 @@ class Full:
 
     The reference stays in the dtype that the transformer computes in, and goes to the weights' device with the first use.
     """
+
+    light = False
 
     def __init__(self) -> None:
         self._pipe: Any = None

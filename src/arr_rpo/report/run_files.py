@@ -12,6 +12,7 @@ from arr_rpo.report.arms import seed_of
 from arr_rpo.report.event_files import Scalars, read_events, read_metrics
 from arr_rpo.report.files import is_cut_off, read_json, read_rows, read_yaml
 from arr_rpo.report.records import Curve, HeldoutPrompt, ProgressPoint, Run, Score, number_at
+from arr_rpo.run import layout
 
 EVENTS, METRICS, VERDICTS = "events.out.tfevents", "metrics.csv", "verdicts.jsonl"
 NO_CURVES = ("epoch", "step")
@@ -35,8 +36,9 @@ def read_run(folder: Path, study: Path) -> Run:
     heldout = tuple(_heldout(folder, missing))
     versions = read_json(folder / "versions.json", missing)
     curves = _curves(folder, config, summary, progress, missing)
-    if failure := read_json(folder / "failed.json", []):
-        missing.append(f"it failed: {(str(failure.get('error', '')).splitlines() or ['nobody knows why'])[-1]}")
+    state = read_json(folder / layout.STATE, [])
+    if state.get("state") == layout.State.FAILED:
+        missing.append(f"it failed: {(str(state.get('error', '')).splitlines() or ['nobody knows why'])[-1]}")
     verdicts = folder / VERDICTS
     if not verdicts.is_file():
         missing.append(f"no {VERDICTS}")
@@ -47,7 +49,7 @@ def read_run(folder: Path, study: Path) -> Run:
         name=folder.relative_to(study).as_posix() if folder != study else folder.resolve().name,
         arm="",
         seed=_seed(folder, config, summary),
-        finished=bool(summary),
+        finished=bool(summary) and state.get("state", layout.State.FINISHED) == layout.State.FINISHED,
         config=config,
         summary=summary,
         heldout=heldout,
@@ -114,14 +116,19 @@ def _progress(folder: Path, missing: list[str]) -> list[ProgressPoint]:
 def _curves(
     folder: Path, config: Mapping[str, Any], summary: Mapping[str, Any], progress: Sequence[ProgressPoint], missing: list[str]
 ) -> dict[str, Curve]:
-    """From the event files, or else from the CSV; both count updates from 0."""
+    """From the run's own rows; of older runs from the event files, or else from the CSV. All count updates from 0."""
     scalars: Scalars = {}
-    if events := list(folder.rglob(f"{EVENTS}*")):
+    if (folder / layout.Rows.METRICS).is_file():
+        for row in read_rows(folder / layout.Rows.METRICS, missing):
+            for tag, value in row.items():
+                if tag != "update" and isinstance(value, int | float):
+                    scalars.setdefault(tag, {})[int(row["update"])] = float(value)
+    elif events := list(folder.rglob(f"{EVENTS}*")):
         scalars = read_events(events, missing)
     elif tables := list(folder.rglob(METRICS)):
         scalars = read_metrics(tables, missing)
     else:
-        missing.append("no TensorBoard event file and no metrics.csv")
+        missing.append("no metrics.jsonl, no TensorBoard event file and no metrics.csv")
     scalars = {tag: some for tag, some in scalars.items() if tag not in NO_CURVES and not tag.startswith(MEASURED)}
     known = _spent(config, summary, progress, max((max(some) + 1 for some in scalars.values()), default=0))
     curves = {}

@@ -13,7 +13,7 @@ from arr_rpo.report.records import Run, Study
 from arr_rpo.report.run_files import EVENTS, METRICS, read_run
 from arr_rpo.types import UserError
 
-MARKS = ("config.yaml", "summary.json", "progress.jsonl")  # a folder with one of these is a run's
+MARKS = ("config.yaml", "state.json", "summary.json", "progress.jsonl")  # a folder with one of these is a run's
 
 
 def read_study(folder: Path) -> Study:
