@@ -57,10 +57,6 @@ class RPOModule(pl.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self._make_optimizer(self.policy.adapter.parameters().values())
 
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Prompts are text: nothing to move."""
-        return batch
-
     def on_train_start(self) -> None:
         """Encodes prompts, and gives a restored optimizer the hyper-parameters of this run's config, not of its checkpoint."""
         optimizer: Any = self.optimizers()

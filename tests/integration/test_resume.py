@@ -9,14 +9,18 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import FluxPipeline
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from arr_rpo.commands.export import export
 from arr_rpo.commands.train import resumed, train
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import Rows
 from arr_rpo.types import UserError
-from tests.conftest import configure
+from tests.conftest import configure, make_policy
 from tests.stops import stop_before
 
 pytestmark = pytest.mark.slow
@@ -197,3 +201,27 @@ def test_what_stands_in_metrics_is_of_its_update_alone(tmp_path: Path) -> None:
     assert {"time/rollout", "time/judging", "time/update", "time/images_per_second"} <= set(rows[0])
     text = json.dumps(rows, allow_nan=False)
     assert "NaN" not in text
+
+
+@pytest.mark.parametrize("adapter", ["lora", "full"])
+def test_a_stopped_run_gives_its_weights(adapter: str, tmp_path: Path) -> None:
+    """Averaged ones, as the stock pipeline loads them."""
+    options = [f"policy/adapter={adapter}", "callbacks=rpo_ema", *SMALL[7:], "callbacks.heldout_progress=null"]
+    run = stopped(tmp_path / "run", *options, stop_before(2))
+    asked = OmegaConf.create({"run": str(run.path), "checkpoint": "last", "output": str(tmp_path / "out")})
+    average = training_state(run)["callbacks"]["EMA"]["average"]
+    name, expected = next(iter(average.items()))
+    export(asked)
+    if adapter == "lora":
+        policy = make_policy(adapter=instantiate(configure(["experiment=t2i_rpo"]).policy.adapter))
+        policy.load_trained(tmp_path / "out")
+        found = policy.adapter.parameters()[name].detach()
+    else:
+        found = dict(FluxPipeline.from_pretrained(tmp_path / "out").transformer.named_parameters())[name].detach()
+    assert torch.equal(found, expected)
+    with pytest.raises(UserError, match="is there already"):
+        export(asked)
+    with pytest.raises(UserError, match="no checkpoint 'best'"):
+        export(OmegaConf.create({"run": str(run.path), "checkpoint": "best", "output": None}))
+    with pytest.raises(UserError, match=r"no config\.yaml"):
+        export(OmegaConf.create({"run": str(tmp_path), "checkpoint": "last", "output": None}))

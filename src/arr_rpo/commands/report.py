@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+from importlib import resources
 from pathlib import Path
 
 import hydra
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from arr_rpo.commands.errors import plain_errors
 from arr_rpo.report.compare import analyse
@@ -56,6 +57,17 @@ def report(config: DictConfig) -> Path:
         print(f"- {finding.text}")
     print(f"{html} ({html.stat().st_size / 1e6:.1f} MB), report.md, {', '.join([*drawn, 'results.csv'])}")
     return html
+
+
+def report_run(run_dir: Path) -> None:
+    """The page of one run, by the settings of `configs/report`, at its end; nothing where it has nothing to show."""
+    config = OmegaConf.create((resources.files("arr_rpo.configs") / "report/report.yaml").read_text(encoding="utf-8"))
+    study = read_study(run_dir)
+    if not any(run.curves for run in study.runs):
+        return  # a recipe's
+    html = run_dir / "report.html"
+    write_text(html, page(study, analyse(study, instantiate(config.compare)), instantiate(config.limits)))
+    print(f"report: {html}")
 
 
 def results_csv(study: Study) -> str:

@@ -23,7 +23,10 @@ from pytorch_lightning.callbacks import ProgressBar
 
 from arr_rpo.callbacks.run_records import RunRecords
 from arr_rpo.commands.errors import plain_errors, told
+from arr_rpo.commands.quiet import quieten
+from arr_rpo.commands.report import report_run
 from arr_rpo.commands.run_folder import objective
+from arr_rpo.commands.start_card import show
 from arr_rpo.commands.sweep import in_sweep, run_in_sweep
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import CONFIG, TRAINING_STATE, VERSIONS, State, update_of
@@ -68,6 +71,7 @@ def main(config: DictConfig) -> float | None:
     run_dir = Path(config.resume or config.run_dir)
     with occupied(run_dir):
         train(config)
+        report_run(run_dir)
     return objective(run_dir)
 
 
@@ -115,6 +119,7 @@ def train(config: DictConfig) -> None:
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
     pl.seed_everything(config.seed, verbose=False)  # the weights that libraries initialise; all else has streams (`noise`)
+    quieten()
     with Signals() as signals:
         records = RunRecords(folder, recorded(config), versions(folder), signals)
         callbacks = [instantiate(callback) for callback in (config.callbacks or {}).values() if callback]
@@ -126,6 +131,7 @@ def train(config: DictConfig) -> None:
             callbacks=[records, *callbacks],
         )
         module, data = instantiate(config.module), instantiate(config.get("data"))  # recipes bring their own data
+        show(config, module, data, 0 if checkpoint is None else update_of(checkpoint.name) or 0)
         try:
             trainer.fit(module, data, ckpt_path=checkpoint and str(checkpoint / TRAINING_STATE), weights_only=True)
         except BaseException as error:

@@ -100,3 +100,7 @@ class PromptDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> ResumableLoader:
         return ResumableLoader(self._updates)
+
+    def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:
+        """Prompts are text and pictures: nothing to move."""
+        return batch

@@ -24,7 +24,7 @@ def load_pipeline(checkpoint: str, dtype: torch.dtype, load: Mapping[str, Any]) 
     try:
         shared = {"vae": _embedded_vae(dtype)} if checkpoint in EMBEDDED else {}
         with pictures_only():
-            return DiffusionPipeline.from_pretrained(source, torch_dtype=dtype, local_files_only=True, **shared, **load)
+            return DiffusionPipeline.from_pretrained(source, dtype=dtype, local_files_only=True, **shared, **load)
     except Exception as error:
         raise UserError(
             f"policy.checkpoint={checkpoint!r}: no readable diffusers pipeline in {source} ({type(error).__name__}: {error}). "
@@ -40,7 +40,7 @@ def component_folder(pipeline: Path, name: str) -> Path:
 
 
 def _embedded_vae(dtype: torch.dtype) -> AutoencoderKL:
-    return AutoencoderKL.from_pretrained(SHAPES_POLICY, subfolder="vae", torch_dtype=dtype, local_files_only=True)
+    return AutoencoderKL.from_pretrained(SHAPES_POLICY, subfolder="vae", dtype=dtype, local_files_only=True)
 
 
 def flow_scheduler(pipe: Any, overrides: Mapping[str, Any]) -> PolicyScheduler:

@@ -15,11 +15,11 @@ def replay_floor(policy: PipelinePolicy, rollout: Rollout, rows: int = 4) -> flo
     first one also with gradients, as it is trained: gradient checkpointing takes another way through a model."""
     chosen = torch.arange(min(rows, len(rollout.images)))
 
+    def difference(candidates: torch.Tensor, step: int) -> torch.Tensor:
+        return policy.replay(rollout, candidates, step).log_probs_B.detach() - rollout.log_probs_BT[candidates, step]
+
     def largest(candidates: torch.Tensor) -> float:
-        return max(
-            float((policy.replay(rollout, candidates, step).log_probs_B - rollout.log_probs_BT[candidates, step]).abs().max())
-            for step in range(len(rollout.step_indices))
-        )
+        return max(float(difference(candidates, step).abs().max()) for step in range(len(rollout.step_indices)))
 
     with torch.no_grad():
         floor = largest(chosen)

@@ -153,7 +153,7 @@ def build_edit_pipeline(start_from: str) -> FluxKontextPipeline:
 
     Words that are new to its text encoders have random embeddings.
     """
-    old = FluxPipeline.from_pretrained(start_from, torch_dtype=torch.float32, local_files_only=True)
+    old = FluxPipeline.from_pretrained(start_from, dtype=torch.float32, local_files_only=True)
     clip, t5 = clip_tokenizer(instruction_words()), t5_tokenizer(instruction_words())
     return FluxKontextPipeline(
         scheduler=old.scheduler,
