@@ -57,10 +57,8 @@ class RunRecords(pl.Callback):
         if seconds["judging"]:
             metrics["time/judge_calls_per_second"] = metrics["judge/calls"] / seconds["judging"]
         held = pl_module.policy.encodings
-        metrics |= {
-            "memory/encodings_device_mib": held.device_bytes / 2**20,
-            "memory/encodings_host_mib": held.host_bytes / 2**20,
-        }
+        for place, kept in (("device", held.device_bytes), ("host", held.host_bytes), ("disk", held.disk_bytes)):
+            metrics[f"memory/encodings_{place}_mib"] = kept / 2**20
         finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
         self.folder.add(Rows.METRICS, batch_idx, [{name: finite.get(name) for name in metrics}])
         for logger in trainer.loggers:
