@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from typing import Any
 
@@ -43,18 +44,43 @@ class SignalWithin(pl.Callback):
             pl_module.between_steps = interrupted
 
 
-class BadGradient(pl.Callback):
-    """Makes one gradient NaN in the `step`-th optimizer step of some updates."""
+class Bad(pl.Callback):
+    """Makes a number NaN in some updates: in the `latents` of the rollout, a `grade`, the `loss` or one `gradient` of the
+    `step`-th optimizer step."""
 
-    def __init__(self, *, updates: list[int], step: int) -> None:
-        self.updates, self.step, self.seen, self.now = updates, step, 0, False
+    def __init__(self, *, kind: str, updates: list[int], step: int = 1) -> None:
+        self.kind, self.updates, self.step, self.seen, self.now = kind, updates, step, 0, False
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        next(iter(pl_module.policy.adapter.parameters().values())).register_hook(self._gradient)
+        module = pl_module
+        if self.kind == "gradient":
+            next(iter(module.policy.adapter.parameters().values())).register_hook(self._bad)
+        elif self.kind == "latents":
+            rollout = module.policy.rollout
+            module.policy.rollout = lambda *a, **k: self._in_one(rollout(*a, **k), "clean_BD")
+        elif self.kind == "grade":
+            judge = module.judge_rewards
+            module.judge_rewards = lambda rollout: self._in_one(judge(rollout), "values_B")
+        elif self.kind == "loss":
+            loss = module.algorithm.objective.loss
+
+            def bad_loss(*arguments: Any) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+                value, log = loss(*arguments)
+                return self._bad(value), log
+
+            module.algorithm.objective.loss = bad_loss
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         self.now, self.seen = batch_idx in self.updates, 0
 
-    def _gradient(self, gradient: torch.Tensor) -> torch.Tensor:
+    def _bad(self, tensor: torch.Tensor) -> torch.Tensor:
         self.seen += 1
-        return gradient * float("nan") if self.now and self.seen == self.step else gradient
+        return tensor * float("nan") if self.now and self.seen == self.step else tensor
+
+    def _in_one(self, record: Any, name: str) -> Any:
+        """With the first number NaN; the random generators of what made the record are not touched."""
+        if not self.now:
+            return record
+        changed = getattr(record, name).clone()
+        changed.view(-1)[0] = float("nan")
+        return dataclasses.replace(record, **{name: changed})

@@ -21,6 +21,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import Rows
 
+NOT_COMPARED = ("time/", "memory/", "seconds")  # a process that went on has encoded other prompts
 ROOT = Path(__file__).parents[2]
 RUN = [
     *("experiment=t2i_rpo", "judge=random", "reward=pairwise", "callbacks=rpo_ema", "algorithm=diffusion_nft", "sampler=ode"),
@@ -38,14 +39,14 @@ def command(folder: Path, resume: bool) -> list[str]:
 
 def without_time(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: without_time(v) for key, v in value.items() if "time/" not in key and "seconds" not in key}
+        return {key: without_time(v) for key, v in value.items() if not key.startswith(NOT_COMPARED)}
     return value
 
 
 def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
     events = EventAccumulator(str(folder))
     events.Reload()
-    tags = [tag for tag in events.Tags()["scalars"] if "time/" not in tag]
+    tags = [tag for tag in events.Tags()["scalars"] if not tag.startswith(NOT_COMPARED)]
     return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in tags}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from diffusers import FluxPipeline
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
+from safetensors import safe_open
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -42,6 +44,7 @@ SMALL = [
     "trainer.enable_progress_bar=false",
     "trainer.accelerator=cpu",
 ]
+NOT_COMPARED = ("time/", "memory/", "seconds")  # a process that went on has encoded other prompts
 ALGORITHMS = {
     "rpo": [],
     "grpo": ["algorithm=grpo", "algorithm.group_size=4", "reward/pairing=round_robin"],
@@ -71,7 +74,7 @@ def go_on(run: RunFolder, *overrides: str) -> None:
 def without_time(value: Any) -> Any:
     """What is the same in two runs of one computation."""
     if isinstance(value, dict):
-        return {key: without_time(v) for key, v in value.items() if "time/" not in key and "seconds" not in key}
+        return {key: without_time(v) for key, v in value.items() if not key.startswith(NOT_COMPARED)}
     return value
 
 
@@ -98,7 +101,7 @@ def curves(run: RunFolder) -> dict[str, list[tuple[int, float]]]:
     """As TensorBoard shows them."""
     events = EventAccumulator(str(run.path))
     events.Reload()
-    tags = [tag for tag in events.Tags()["scalars"] if "time/" not in tag]
+    tags = [tag for tag in events.Tags()["scalars"] if not tag.startswith(NOT_COMPARED)]
     return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in tags}
 
 
@@ -107,7 +110,7 @@ def assert_the_same_run(whole: RunFolder, other: RunFolder) -> None:
     for key in ("state_dict", "optimizer_states", "old", "replay_floor"):
         assert_equal(states[0][key], states[1][key], key)
     callbacks = [{key: without_time(value) for key, value in s["callbacks"].items() if "Stop" not in key} for s in states]
-    assert_equal(*({key: value for key, value in c.items() if not key.endswith(("Within", "Gradient"))} for c in callbacks))
+    assert_equal(*({key: value for key, value in c.items() if not key.endswith(("Within", "Bad"))} for c in callbacks))
     for kind in Rows:
         rows = [[without_time(row) for row in run.rows(kind)] for run in (whole, other)]
         assert rows[0] == rows[1], kind
@@ -164,20 +167,64 @@ def test_a_run_goes_back_to_an_earlier_checkpoint(tmp_path: Path) -> None:
     assert whole.finished()  # what could not begin changes nothing
 
 
-def test_a_bad_update_is_skipped_whole_and_the_run_goes_on(tmp_path: Path) -> None:
-    bad = "+callbacks.bad={_target_: tests.stops.BadGradient, updates: [1], step: 2}"
+@pytest.mark.parametrize(
+    ("kind", "step", "named"),
+    [
+        ("latents", 1, "the rollout's latents"),
+        ("grade", 1, "the rewards"),
+        ("loss", 1, "the loss of step"),
+        ("loss", 2, "the loss of step"),
+        ("gradient", 1, "the gradient of"),
+        ("gradient", 2, "the gradient of"),
+    ],
+)
+def test_a_bad_update_is_skipped_whole_and_the_run_goes_on(kind: str, step: int, named: str, tmp_path: Path) -> None:
+    """An update has two optimizer steps: its first and its last."""
+    bad = f"+callbacks.bad={{_target_: tests.stops.Bad, kind: {kind}, updates: [1], step: {step}}}"
     run = start(tmp_path / "run", bad, "data.updates=3", "callbacks.checkpoint.keep_every_n_updates=1")
-    weights = [torch.load(run.checkpoint(update) / "state.ckpt", weights_only=True)["state_dict"] for update in (1, 2, 3)]
-    assert_equal(weights[0], weights[1])
-    assert any(not torch.equal(value, weights[2][name]) for name, value in weights[1].items())
+    states = [torch.load(run.checkpoint(update) / "state.ckpt", weights_only=True) for update in (1, 2, 3)]
+    assert_equal(states[0]["state_dict"], states[1]["state_dict"])
+    assert_equal(states[0]["optimizer_states"][0]["state"], states[1]["optimizer_states"][0]["state"])
+    assert any(not torch.equal(value, states[2]["state_dict"][name]) for name, value in states[1]["state_dict"].items())
     assert [row["policy/skipped"] for row in run.rows(Rows.METRICS)] == [0, 1, 0]
     assert [row["policy/optimizer_steps"] for row in run.rows(Rows.METRICS)] == [2, 0, 2]
-    assert (run.path / "skipped/update_00001.safetensors").is_file()
+    with safe_open(run.path / "skipped/update_00001.safetensors", "pt") as file:
+        assert named in file.metadata()["reason"]
     assert (run.summary() or {})["skipped_updates"] == 1
 
 
+def test_a_run_without_a_signal_ends_with_what_it_may_be(tmp_path: Path) -> None:
+    """Candidates of a group that are all one picture."""
+    alike = ["algorithm=diffusion_nft", "algorithm.group_size=2", "sampler=ode", "sampler.shared_noise=true", "judge=oracle"]
+    with pytest.raises(UserError, match=r"2 updates in a row.*sampler\.shared_noise"):
+        start(tmp_path / "run", *alike, "callbacks.guard.max_silent=2")
+    assert [row["reward/silent_groups"] for row in RunFolder(tmp_path / "run").rows(Rows.METRICS)] == [1.0, 1.0]
+
+
+def test_a_full_disk_ends_a_run_with_one_message_and_it_goes_on_when_there_is_space(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no right to mount a file system")
+    try:
+        options = ["callbacks.checkpoint.keep_every_n_updates=1", "callbacks.heldout_progress=null"]
+        with pytest.raises(UserError, match=r"update_0000\d could not be written .*make space, and resume="):
+            start(disk / "run", *options, "policy.adapter.rank=8", "policy.adapter.alpha=16")
+        run = RunFolder(disk / "run")
+        assert run.checkpoints()
+        for path in run.checkpoints().values():
+            assert torch.load(path / "state.ckpt", weights_only=True)["state_dict"]
+        subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
+        go_on(run)
+        whole = start(tmp_path / "whole", *options, "policy.adapter.rank=8", "policy.adapter.alpha=16")
+        assert_the_same_run(whole, run)
+    finally:
+        subprocess.run(["umount", str(disk)], check=False)
+
+
 def test_bad_updates_in_a_row_end_the_run_with_the_tensors_name(tmp_path: Path) -> None:
-    bad = "+callbacks.bad={_target_: tests.stops.BadGradient, updates: [1, 2, 3], step: 1}"
+    bad = "+callbacks.bad={_target_: tests.stops.Bad, kind: gradient, updates: [1, 2, 3]}"
     with pytest.raises(UserError, match=r"3 updates in a row.*the gradient of .*lora"):
         start(tmp_path / "run", bad)
     run = RunFolder(tmp_path / "run")
@@ -192,7 +239,7 @@ def test_bad_updates_in_a_row_end_the_run_with_the_tensors_name(tmp_path: Path) 
 
 def test_what_stands_in_metrics_is_of_its_update_alone(tmp_path: Path) -> None:
     """A skipped update has no loss, and none of the one before."""
-    bad = "+callbacks.bad={_target_: tests.stops.BadGradient, updates: [1], step: 1}"
+    bad = "+callbacks.bad={_target_: tests.stops.Bad, kind: gradient, updates: [1]}"
     run = start(tmp_path / "run", bad, "data.updates=2")
     rows = run.rows(Rows.METRICS)
     assert "loss" in rows[0]
