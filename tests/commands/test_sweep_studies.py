@@ -14,7 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from arr_rpo.commands.train import check_keys
+from arr_rpo.commands.training import check_keys
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 STUDIES = sorted(path.stem for path in (CONFIGS / "study").glob("*.yaml"))

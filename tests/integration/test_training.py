@@ -19,7 +19,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from arr_rpo.commands.evaluate import evaluate
 from arr_rpo.commands.run_folder import Stage, objective, stage
-from arr_rpo.commands.train import check_keys, resumed, train
+from arr_rpo.commands.train import resumed
+from arr_rpo.commands.training import check_keys, train
 from arr_rpo.module import RPOModule
 from arr_rpo.noise import Noise
 from arr_rpo.policy.adapter import Full

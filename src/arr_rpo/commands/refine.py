@@ -21,7 +21,7 @@ from rich.table import Table
 from arr_rpo.commands.errors import plain_errors
 from arr_rpo.commands.evaluate import finished_run
 from arr_rpo.commands.run_folder import OtherRunError, differences
-from arr_rpo.commands.train import recorded, versions
+from arr_rpo.commands.training import recorded, versions
 from arr_rpo.data.prompts import read_prompts
 from arr_rpo.evaluation.images import spread
 from arr_rpo.judge.base import Judge

@@ -8,16 +8,17 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
-from safetensors.torch import save_file
-from torch import Tensor
 
 from arr_rpo.run import layout
 from arr_rpo.run.layout import Rows, State, by_update, update_of
 from arr_rpo.types import UserError
 from arr_rpo.whole_files import flush, write_json, write_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PART = ".part"
 
@@ -129,6 +130,8 @@ class RunFolder:
     def tensors(self, name: str, tensors: Mapping[str, Tensor], words: Mapping[str, str]) -> None:
         """Saves tensors, with some words in the file's header."""
         if self.writes:
+            from safetensors.torch import save_file
+
             (self.path / name).parent.mkdir(parents=True, exist_ok=True)
             with self._full_disk(self.path / name):
                 save_file({key: t.detach().contiguous().cpu() for key, t in tensors.items()}, self.path / name, dict(words))
