@@ -60,10 +60,13 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return trained
 
 
-def test_what_a_run_records(tmp_path: Path) -> None:
+def test_what_a_run_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     heldout = tmp_path / "heldout.jsonl"
     heldout.write_text("\n".join(HELDOUT.read_text(encoding="utf-8").splitlines()[::64]), encoding="utf-8")  # 9 prompts
     whole = run(tmp_path / "whole", heldout)
+    card = " ".join(capsys.readouterr().out.split())
+    for line in ("judge RandomJudge", "rubric, reward none, Compare", "updates 3 of 8 pictures", f"folder {whole}"):
+        assert line in card
     progress = rows(whole / "progress.jsonl")
     assert [row["update"] for row in progress] == [0, 2, 3]
     assert [row["images"] for row in progress] == [0, 16, 24]

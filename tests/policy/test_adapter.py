@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from diffusers import FluxPipeline
+from hydra import compose, initialize_config_module
+from hydra.utils import instantiate
 from safetensors.torch import load_file
 
 from arr_rpo.noise import Noise, Purpose, generator
@@ -185,3 +187,15 @@ def test_weights_have_the_mode_of_other_files(adapter: str, umask: int, mode: in
 def test_other_dtypes_are_refused(dtype: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         make_policy(dtype=dtype)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in Path("configs/policy").glob("*.yaml") if path.stem != "pipeline"))
+def test_full_training_goes_with_every_models_file(name: str) -> None:
+    with initialize_config_module("arr_rpo.configs", version_base="1.3"):
+        config = compose("plan", [f"policy={name}", "policy/adapter=full"])
+    assert isinstance(instantiate(config.policy.adapter), Full)
+
+
+def test_a_setting_of_no_adapter_is_named() -> None:
+    with pytest.raises(UserError, match="rnak"):
+        Full(rnak=4)

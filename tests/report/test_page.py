@@ -129,6 +129,12 @@ def test_a_finding_says_below_what_it_is_under_the_other_conditions(tmp_path: Pa
     assert (found.sentence, found.below) == (end.verdict, (other.verdict,))
 
 
+def test_a_single_run_is_not_said_to_lack_arms(tmp_path: Path) -> None:
+    study = made.study(tmp_path)
+    assert "study names no reference" in words.nothing_compared(study)
+    assert "One run" in words.nothing_compared(replace(study, runs=study.runs[:1]))
+
+
 def test_why_there_is_no_data_is_said_once(tmp_path: Path) -> None:
     analysis = made.analysis(made.study(tmp_path))
     nothing = replace(

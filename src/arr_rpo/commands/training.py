@@ -59,7 +59,7 @@ def train(config: DictConfig) -> None:
             callbacks=[records, *callbacks],
         )
         module, data = instantiate(config.module), instantiate(config.get("data"))  # recipes bring their own data
-        show(config, module, data, 0 if checkpoint is None else update_of(checkpoint.name) or 0)
+        show(config, trainer, module, data, 0 if checkpoint is None else update_of(checkpoint.name) or 0)
         try:
             trainer.fit(module, data, ckpt_path=checkpoint and str(checkpoint / TRAINING_STATE), weights_only=True)
         except BaseException as error:

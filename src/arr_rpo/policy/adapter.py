@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import stat
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -127,11 +128,15 @@ class Full:
     """All weights of the transformer, in float32 whatever it computes in; the reference is the first ones, swapped in.
 
     The reference stays in the dtype that the transformer computes in, and goes to the weights' device with the first use.
+
+    of_lora: what a model's file sets for a LoRA; it says nothing about full training.
     """
 
     light = False
 
-    def __init__(self) -> None:
+    def __init__(self, **of_lora: Any) -> None:
+        if unknown := sorted(of_lora.keys() - inspect.signature(Lora).parameters.keys()):
+            raise UserError(f"policy.adapter has no setting {unknown[0]!r}")
         self._pipe: Any = None
         self._first: dict[str, Tensor] = {}
         self._computes: ComputesIn | None = None

@@ -22,7 +22,8 @@ def markdown(study: Study, analysis: Analysis, pictures: Collection[str], page: 
     parts.append(f"Curves, pictures and verdicts: [{page}]({page}), one file that works offline.")
     if missing := words.missing(study):
         parts += ["## What is missing", _list(missing)]
-    parts += ["## What the data show", _list([found.text for found in words.findings(analysis)]) or "Nothing is compared."]
+    found = _list([found.text for found in words.findings(analysis)])
+    parts += ["## What the data show", found or words.nothing_compared(study)]
     parts += ["## Results", table(tables.results(study, analysis))]
     parts += [f"![{Path(name).stem}]({name})" for name in pictures]
     if (by_part := tables.parts(analysis)).rows:

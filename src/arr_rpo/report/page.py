@@ -67,6 +67,7 @@ def page(study: Study, analysis: Analysis, limits: Limits) -> str:
             sections=SECTIONS,
             missing=words.missing(study),
             findings=words.findings(analysis),
+            nothing_compared=words.nothing_compared(study),
             results=tables.results(study, analysis),
             parts=tables.parts(analysis),
             comparisons=tables.comparisons(analysis),

@@ -39,6 +39,13 @@ def findings(analysis: Analysis) -> list[Finding]:
     return claims + [_finding(found.result, found.verdict, (*_limits(found), *_elsewhere(found, analysis))) for found in others]
 
 
+def nothing_compared(study: Study) -> str:
+    """In place of findings."""
+    if len(study.runs) == 1:
+        return "One run, and so nothing to compare it with; what it changed stands below."
+    return "Nothing is compared: the study names no reference arm and no claim, or no two arms share a seed."
+
+
 def _limits(found: Comparison) -> tuple[str, ...]:
     """Where there is nothing to compare, the verdict says them itself."""
     return () if found.difference is None else found.limits
