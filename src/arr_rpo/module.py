@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -55,7 +56,10 @@ class RPOModule(pl.LightningModule):
         self._old_before = self.old
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return self._make_optimizer(self.policy.adapter.parameters().values())
+        """With torch's fused kernels, one for all weights, where the optimizer has them and the config does not say."""
+        known = inspect.signature(self._make_optimizer).parameters
+        fused = {"fused": True} if "fused" in known and known["fused"].default is None else {}
+        return self._make_optimizer(self.policy.adapter.parameters().values(), **fused)
 
     def on_train_start(self) -> None:
         """Encodes prompts, and gives a restored optimizer the hyper-parameters of this run's config, not of its checkpoint."""
@@ -161,12 +165,13 @@ class RPOModule(pl.LightningModule):
                     for chunk in timesteps.split(a.steps_per_update or len(timesteps)):
                         if logs:
                             self.between_steps()
-                        first = not logs  # a divergence that is only logged is measured once a rollout
                         tasks = [
-                            Task(rollout, part, int(step), epoch, advantages, self.old, noise, first)
+                            Task(rollout, part, int(step), epoch, advantages, self.old, noise, measure_kl=False)
                             for step in chunk
                             for part in working.split(max(1, (a.microbatch_size or a.minibatch_size) // units.shape[1]))
                         ]
+                        if not logs and a.kl_every_n_updates and noise.update % a.kl_every_n_updates == 0:
+                            tasks[0] = tasks[0]._replace(measure_kl=True)
                         logs.append(self.optimizer_step_on(tasks, len(minibatch) * len(chunk)))
             for name, p in self.policy.adapter.parameters().items():
                 check_finite(f"the weight {name}", p.detach())

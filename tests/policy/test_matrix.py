@@ -23,7 +23,7 @@ from arr_rpo.policy.parity import replay_floor
 from arr_rpo.policy.pipeline import PipelinePolicy
 from arr_rpo.policy.processor import pictures_only
 from arr_rpo.types import Advantages, Prompt, Rollout
-from tests.conftest import configure
+from tests.conftest import assert_same_picture, configure
 from tests.policy import twins
 from tests.policy.twins.base import Twin
 
@@ -172,14 +172,6 @@ def test_one_update_moves_the_adapter_and_nothing_else(policy: PipelinePolicy, r
         for name, p in policy.adapter.parameters().items():
             p.copy_(before[name])
     policy.zero_grad()
-
-
-def assert_same_picture(one: np.ndarray, other: np.ndarray) -> None:
-    """Bit for bit on most runs. A CPU's kernels round by how their inputs lie in memory (seen with Kandinsky: 6e-7 in a
-    velocity, from inputs equal to the bit), which may turn a grey value by one."""
-    difference = np.abs(one.astype(int) - other.astype(int))
-    assert difference.max() <= 1
-    assert (difference == 0).mean() > 0.98
 
 
 def stock_pipeline(model: str, folder: Path) -> DiffusionPipeline:

@@ -24,7 +24,7 @@ from arr_rpo.policy.parity import check_parity, replay_floor
 from arr_rpo.policy.pipeline import PipelinePolicy
 from arr_rpo.policy.scheduler import PolicyScheduler, Recording
 from arr_rpo.types import Prompt, Rollout, UserError
-from tests.conftest import configure, make_policy, make_sampler
+from tests.conftest import assert_same_picture, configure, make_policy, make_sampler
 
 PROMPTS = (Prompt("a", "a photo of a red circle"), Prompt("b", "a photo of two blue stars"))
 
@@ -213,7 +213,8 @@ def test_saved_lora_loads_in_the_stock_pipeline_and_makes_the_same_pictures(tmp_
         generator=first_noise(),
     ).images
     ours = policy.generate(PROMPTS, seed=5)
-    assert all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(ours, theirs, strict=True))
+    for own, other in zip(ours, theirs, strict=True):
+        assert_same_picture(np.asarray(own), np.asarray(other))  # the adapted layers are one product in ours
     fresh = make_policy(adapter=instantiate(config.adapter))
     assert not np.array_equal(np.asarray(fresh.generate(PROMPTS, seed=5)[0]), np.asarray(ours[0]))
     fresh.load_trained(tmp_path)

@@ -70,6 +70,8 @@ class Algorithm:
     microbatch_size: candidates in one backward pass, whose gradients are added up; null takes the whole minibatch.
     steps_per_update: timesteps whose gradients are added up before the optimizer steps; null adds all of them up.
     max_grad_norm: clip of the gradient norm.
+    kl_every_n_updates: how often the divergence from the reference is measured where the loss has none: of one step's first
+        microbatch, before the first optimizer step. None never measures it.
     old_decay: update -> share that the weights that roll out keep of their former values; only for an objective that needs
         them.
     """
@@ -82,6 +84,7 @@ class Algorithm:
     microbatch_size: int | None
     steps_per_update: int | None
     max_grad_norm: float
+    kl_every_n_updates: int | None
     old_decay: Callable[[int], float] | None
 
 

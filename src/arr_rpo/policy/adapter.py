@@ -16,6 +16,7 @@ from diffusers.training_utils import _collate_lora_metadata, cast_training_param
 from peft import LoraConfig, get_peft_model_state_dict
 from torch import Tensor, nn
 
+from arr_rpo.policy.lora_linear import computed_leanly
 from arr_rpo.policy.master_weights import ComputesIn
 from arr_rpo.policy.processor import pictures_only
 from arr_rpo.types import UserError
@@ -81,6 +82,7 @@ class Lora:
         except ValueError as error:  # peft's word for "no layer has such a name"
             name = type(pipe.transformer).__name__
             raise UserError(f"policy.adapter.target_modules does not fit {name}: {error}") from error
+        computed_leanly(pipe.transformer)
         cast_training_params([pipe.transformer])  # to float32: a step of 1e-4 is lost in a bfloat16 weight
 
     def parameters(self) -> dict[str, nn.Parameter]:
@@ -120,6 +122,7 @@ class Lora:
             self._pipe.load_lora_weights(folder, adapter_name="default")
         else:
             transformer.load_lora_adapter(folder, adapter_name="default", prefix=None, use_safetensors=True)
+        computed_leanly(transformer)
         if {name: p.shape for name, p in self.parameters().items()} != trained:
             raise UserError(f"{folder} holds no LoRA of this run's {type(self._pipe).__name__}: its layers or its rank differ")
 
