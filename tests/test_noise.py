@@ -26,7 +26,7 @@ def test_nothing_else_makes_a_generator() -> None:
         for maker in MAKERS
         if path.relative_to(SOURCE).parts[0] != "shapes" and maker in path.read_text(encoding="utf-8")
     }
-    assert {(path, maker) for path, maker in found if path not in EXCEPTIONS} == {("commands/train.py", "seed_everything")}
+    assert {(path, maker) for path, maker in found if path not in EXCEPTIONS} == {("commands/training.py", "seed_everything")}
 
 
 def first(purpose: Purpose, *names: Name) -> float:

@@ -102,6 +102,10 @@ class RPOModule(pl.LightningModule):
         if self.replay_floor is None and (self.algorithm.objective.clip_range is not None or rollout.step_indices):
             self.replay_floor = check_parity(self.policy, rollout, self.algorithm.objective.clip_range)
             self.print(f"replay parity: log-probabilities agree within {self.replay_floor:.1e} nats a dimension")
+        if self.policy.short_way is None:
+            self.policy.find_short_way(rollout)
+            if isinstance(self.policy.short_way, str):
+                self.print(f"each step of training calls the whole pipeline: {self.policy.short_way}")
         self.between_steps()
         with self.clock.stage("judging"):
             rewards = self.judge_rewards(rollout)
@@ -160,19 +164,13 @@ class RPOModule(pl.LightningModule):
                 shuffled = units[torch.randperm(len(units), generator=order).to(units.device)]
                 for minibatch in shuffled.split(max(1, a.minibatch_size // units.shape[1])):
                     timesteps = torch.randperm(a.objective.steps(self.policy, rollout), generator=order)
-                    if not len(working := a.objective.working(advantages, minibatch)):
-                        continue
-                    for chunk in timesteps.split(a.steps_per_update or len(timesteps)):
-                        if logs:
-                            self.between_steps()
-                        tasks = [
-                            Task(rollout, part, int(step), epoch, advantages, self.old, noise, measure_kl=False)
-                            for step in chunk
-                            for part in working.split(max(1, (a.microbatch_size or a.minibatch_size) // units.shape[1]))
-                        ]
-                        if not logs and a.kl_every_n_updates and noise.update % a.kl_every_n_updates == 0:
-                            tasks[0] = tasks[0]._replace(measure_kl=True)
-                        logs.append(self.optimizer_step_on(tasks, len(minibatch) * len(chunk)))
+                    with self.policy.conditioning_kept():
+                        for tasks, count in self.tasks(rollout, advantages, noise, epoch, minibatch, timesteps):
+                            if logs:
+                                self.between_steps()
+                            elif a.kl_every_n_updates and noise.update % a.kl_every_n_updates == 0:
+                                tasks[0] = tasks[0]._replace(measure_kl=True)
+                            logs.append(self.optimizer_step_on(tasks, count))
             for name, p in self.policy.adapter.parameters().items():
                 check_finite(f"the weight {name}", p.detach())
         except NonFiniteError:
@@ -182,6 +180,21 @@ class RPOModule(pl.LightningModule):
             self._before = None
         self.note({"policy/optimizer_steps": len(logs)})
         return _means(logs)
+
+    def tasks(
+        self, rollout: Rollout, advantages: Advantages, noise: Noise, epoch: int, minibatch: Tensor, timesteps: Tensor
+    ) -> Iterator[tuple[list[Task], int]]:
+        """The backward passes of each optimizer step on a minibatch, and the number of units and steps that its loss is a mean
+        over; no step where no unit has a gradient."""
+        a = self.algorithm
+        if not len(working := a.objective.working(advantages, minibatch)):
+            return
+        parts = working.split(max(1, (a.microbatch_size or a.minibatch_size) // minibatch.shape[1]))
+        for chunk in timesteps.split(a.steps_per_update or len(timesteps)):
+            yield (
+                [Task(rollout, part, int(step), epoch, advantages, self.old, noise, False) for step in chunk for part in parts],
+                len(minibatch) * len(chunk),
+            )
 
     @contextlib.contextmanager
     def as_before_the_update(self) -> Iterator[None]:

@@ -44,6 +44,48 @@ def test_each_prompt_is_encoded_once() -> None:
     assert encoder.asked == ["ab", "cd", "ab"]
 
 
+class Batches:
+    """Encodes rows together, each to the length of the longest where `pads`."""
+
+    def __init__(self, pads: bool) -> None:
+        self.pads, self.sizes = pads, list[int]()
+
+    def __call__(self, prompt, device=None):  # type: ignore[no-untyped-def]
+        self.sizes.append(len(prompt))
+        length = max(map(len, prompt)) if self.pads else 4
+        rows = [[float(ord(text[0]))] * min(len(text), length) + [0.0] * (length - len(text)) for text in prompt]
+        return torch.tensor([row[:length] for row in rows])[..., None], torch.zeros(length, 3)
+
+
+def test_many_new_prompts_are_encoded_sixteen_at_a_time() -> None:
+    texts = [chr(65 + k) * (1 + k % 4) for k in range(40)]
+    encoder = Batches(pads=False)
+    memo, alone = PromptMemo(encoder, kept()), PromptMemo(Batches(pads=False), kept())
+    embeddings, positions = memo([*texts, texts[0]])
+    assert encoder.sizes == [16, *[1] * 16, 16, 16, *[1] * 8]  # looked at once, twice sixteen, and the rest
+    assert torch.equal(embeddings, torch.cat([alone([text])[0] for text in [*texts, texts[0]]]))
+    assert positions.shape == (4, 3)
+    memo(texts)
+    assert len(encoder.sizes) == 27
+
+
+def test_an_encoder_that_pads_is_asked_one_by_one() -> None:
+    texts = [chr(65 + k) * 3 for k in range(40)]
+    encoder = Batches(pads=True)
+    embeddings, _ = PromptMemo(encoder, kept())(texts)
+    assert encoder.sizes == [16, *[1] * 16, *[1] * 40]
+    assert embeddings.shape == (40, 3, 1)
+
+
+def test_the_embedded_encoders_give_the_same_together() -> None:
+    together, alone = make_policy(), make_policy()
+    texts = [f"a photo of {number} red circles" for number in range(20)]
+    many = together.prompts(texts, device=torch.device("cpu"), max_sequence_length=12)
+    assert any(together.prompts._together.values())
+    for text, embedding in zip(texts, many[0], strict=True):
+        assert torch.equal(alone.prompts([text], device=torch.device("cpu"), max_sequence_length=12)[0][0], embedding)
+
+
 def test_equal_lengths_are_concatenated() -> None:
     embedding, mask, positions, listed, negative = PromptMemo(Encoder(), kept())(["ab", "cd"])
     assert embedding.shape == (2, 2, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import importlib
 import pkgutil
@@ -22,6 +23,7 @@ from arr_rpo.objective.policy_gradient import PolicyGradient
 from arr_rpo.policy.parity import replay_floor
 from arr_rpo.policy.pipeline import PipelinePolicy
 from arr_rpo.policy.processor import pictures_only
+from arr_rpo.policy.short_way import ShortWay
 from arr_rpo.types import Advantages, Prompt, Rollout
 from tests.conftest import assert_same_picture, configure
 from tests.policy import twins
@@ -33,6 +35,8 @@ MATRIX: dict[str, Twin] = {}
 for found in pkgutil.iter_modules(twins.__path__):
     MATRIX |= getattr(importlib.import_module(f"tests.policy.twins.{found.name}"), "TWINS", {})
 
+# The others guide without distillation, turn the sign, or give their transformer more than numbers by the step.
+SHORT = {"flux1_dev", "flux1_kontext_dev", "flux2_dev"}
 CONFIGS = Path(__file__).parents[2] / "configs" / "policy"
 
 
@@ -114,6 +118,29 @@ def test_replay_is_exact_in_half_precision(model: str, folder: Path, patched: No
     assert replay_floor(policy, rollout) <= 1e-3
     policy.replay(rollout, torch.arange(2), 1).log_probs_B.sum().backward()
     assert any(p.grad is not None and p.grad.abs().max() > 0 for p in policy.adapter.parameters().values())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_further_steps_take_the_short_way_or_say_why_not(
+    model: str, folder: Path, patched: None, prompts: tuple[Prompt, ...], dtype: str
+) -> None:
+    """With gradients as they are with the whole pipeline, to the bit."""
+    policy = make(model, folder, f"policy.dtype={dtype}")
+    disturbed(policy)
+    rollout = policy.rollout(prompts, 1, Noise(1, 0))
+    policy.find_short_way(rollout)
+    assert isinstance(policy.short_way, ShortWay) == (model in SHORT)
+    rows, found = torch.tensor([1, 0]), []
+    for kept in (contextlib.nullcontext(), policy.conditioning_kept()):
+        policy.transformer.zero_grad()
+        with kept:
+            velocities = [policy.velocity(rollout, rows, rollout.latents_BTD[rows, 1], index) for index in (1, 2, 0)]
+        sum((v * k).sum() for k, v in enumerate(velocities)).backward()
+        grads = [p.grad.clone() for p in policy.adapter.parameters().values() if p.grad is not None]
+        found.append([v.detach() for v in velocities] + grads)
+    assert len(found[0]) > 3
+    for whole, short in zip(*found, strict=True):
+        assert torch.equal(whole, short)
 
 
 def test_gradient_checkpointing_changes_nothing(model: str, folder: Path, patched: None, prompts: tuple[Prompt, ...]) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from omegaconf import DictConfig
-from rich.console import Console
-from rich.table import Table
 
 from arr_rpo.callbacks.rubric_reward import RubricReward
 from arr_rpo.data.datamodule import PromptDataModule
@@ -17,11 +15,9 @@ def show(config: DictConfig, trainer: Any, module: Any, data: Any, begun_at: int
     """Prints it; nothing of a recipe, which has no judge and no prompts."""
     if not isinstance(module, RPOModule) or not isinstance(data, PromptDataModule):
         return
-    table = Table(show_header=False, box=None, pad_edge=False)
     reads = any(isinstance(c, RubricReward) and c.reward.uses_rubric for c in trainer.callbacks)
     for name, value in _rows(config, module, data, reads, begun_at):
-        table.add_row(name, value)
-    Console().print(table, soft_wrap=True)
+        print(f"{name:<16}{value}", flush=True)
 
 
 def _rows(

@@ -11,16 +11,20 @@ from typing import Any
 import torch
 from PIL.Image import Image
 from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
 
 from arr_rpo.policy.encodings import Encodings
 
+TOGETHER = 16  # prompts in one call of an encoder
+
 
 class PromptMemo:
-    """A pipeline's `encode_prompt`: each prompt is encoded once, alone; a batch is looked up and joined.
+    """A pipeline's `encode_prompt`: each prompt is encoded once, as if alone; a batch is looked up and joined.
 
     The joined outputs are those of the pipeline for the batch: tensors of one prompt (first dimension 1) are concatenated,
     with zeros at the end where lengths differ; the output after a padded one is its mask (pipelines leave it out where all of
-    it is 1).
+    it is 1). Where many are new, they are encoded sixteen at a time, if that was once seen to give each what it has alone, to
+    the bit: what a prompt's encoding is must not depend on when it came.
 
     encodings: where they are kept. lasting: the encoders will go, so that nothing can be encoded again (`fill`).
     """
@@ -29,6 +33,7 @@ class PromptMemo:
         self._encode, self._encodings, self._lasting = encode, encodings, lasting
         self._signature = inspect.signature(encode)
         self._calls: dict[Any, dict[str, Any]] = {}  # the distinct ways in which the pipeline asked, for `fill`
+        self._together: dict[Any, bool] = {}  # by the way of asking, whether sixteen at a time are as one by one
 
     @torch.no_grad()
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -38,24 +43,61 @@ class PromptMemo:
         if prompt is None:
             return self._encode(prompt=None, **arguments)
         texts = [prompt] if isinstance(prompt, str) else list(prompt)
-        rows = [self._one(text, _row(arguments, number, len(texts))) for number, text in enumerate(texts)]
+        rows = self._each(texts, [_row(arguments, number, len(texts)) for number in range(len(texts))])
         if isinstance(rows[0], tuple):
             return _join(rows)
         return _join([(row,) for row in rows])[0]
 
+    @torch.no_grad()
     def fill(self, texts: Sequence[str]) -> None:
         """Encodes `texts` in every way in which the pipeline has asked so far, so that its encoders can go (if `lasting`)."""
-        with torch.no_grad():
-            for arguments in list(self._calls.values()):
-                for text in texts:
-                    self._one(text, arguments)
+        for arguments in list(self._calls.values()):
+            for start in range(0, len(texts), TOGETHER):
+                some = texts[start : start + TOGETHER]
+                self._each(some, [arguments] * len(some))
 
-    def _one(self, text: str, arguments: dict[str, Any]) -> Any:
-        way = by_value(arguments)
+    def _each(self, texts: Sequence[str], arguments: Sequence[dict[str, Any]]) -> list[Any]:
+        """The encoding of each text, asked for with its arguments."""
+        ways = [by_value(some) for some in arguments]
+        keys = [("prompt", text, way) for text, way in zip(texts, ways, strict=True)]
+        fresh: dict[Any, Any] = {}
+        for way in dict.fromkeys(ways):
+            new = dict.fromkeys(k for k in keys if k[2] == way and k not in self._encodings)
+            some = list(new)[: len(new) // TOGETHER * TOGETHER]
+            for start in range(0, len(some), TOGETHER):
+                now = some[start : start + TOGETHER]
+                fresh |= zip(now, self._batch([k[1] for k in now], arguments[ways.index(way)], way), strict=False)
+        rows = []
+        for key, own in zip(keys, arguments, strict=True):
+            one = functools.partial(fresh.__getitem__, key) if key in fresh else functools.partial(self._alone, key[1], own)
+            rows.append(self._one(key, own, one))
+        return rows
+
+    def _one(self, key: Any, arguments: dict[str, Any], compute: Callable[[], Any]) -> Any:
         if self._lasting:  # else nobody fills, and each picture that a pipeline shows its encoder would stay here
-            self._calls.setdefault(way, arguments)
-        encode = functools.partial(self._encode, prompt=[text], **arguments)
-        return self._encodings.get(("prompt", text, way), encode, lasting=self._lasting)
+            self._calls.setdefault(key[2], arguments)
+        return self._encodings.get(key, compute, lasting=self._lasting)
+
+    def _alone(self, text: str, arguments: dict[str, Any]) -> Any:
+        return self._encode(prompt=[text], **arguments)
+
+    def _batch(self, texts: Sequence[str], arguments: dict[str, Any], way: Any) -> list[Any]:
+        """Sixteen encodings, or none where they would be others than of each alone."""
+        if way not in self._together:
+            some = ["a", *texts[1:]]  # of other lengths, which an encoder might pad
+            self._together[way] = _plain(arguments) and [by_value(row) for row in self._rows(some, arguments)] == [
+                by_value(self._alone(text, arguments)) for text in some
+            ]
+        return self._rows(texts, arguments) if self._together[way] else []
+
+    def _rows(self, texts: Sequence[str], arguments: dict[str, Any]) -> list[Any]:
+        """The rows of a batch, each as of a batch of one."""
+        arguments = {
+            name: value * len(texts) if isinstance(value, list) and len(value) == 1 else value
+            for name, value in arguments.items()
+        }
+        made = self._encode(prompt=list(texts), **arguments)
+        return [tree_map(lambda leaf, k=k: _row_of(leaf, k, len(texts)), made) for k in range(len(texts))]
 
 
 class ImageMemo:
@@ -90,6 +132,18 @@ def by_value(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return tuple(by_value(item) for item in value)
     return str(value)
+
+
+def _plain(arguments: dict[str, Any]) -> bool:
+    """Whether the arguments are of no row's own: no pictures, no tensors."""
+    return not any(isinstance(leaf, Tensor | Image) for leaf in tree_leaves(arguments))
+
+
+def _row_of(leaf: Any, number: int, rows: int) -> Any:
+    """A row's part, with memory of its own; what has no rows is the same for all."""
+    if isinstance(leaf, Tensor) and leaf.ndim > 1 and len(leaf) == rows:
+        return leaf[number : number + 1].clone()
+    return leaf
 
 
 def _row(arguments: dict[str, Any], number: int, rows: int) -> dict[str, Any]:

@@ -55,9 +55,13 @@ class Encodings:
         """Of the entries that went to CPU memory."""
         return self._host.bytes
 
+    def __contains__(self, key: object) -> bool:
+        digest = _digest(key)
+        return any(digest in place for place in (self._device, self._host, self._disk))
+
     def get(self, key: object, compute: Callable[[], Any], *, lasting: bool) -> Any:
         """The value of `key`, computed if it is not there. Keys are equal if they are written alike."""
-        digest = hashlib.sha256(repr(key).encode()).digest()  # keys are counted in no limit, so that they have to be small
+        digest = _digest(key)
         entry = self._device.pop(digest) or self._host.pop(digest) or self._disk.pop(digest, None)
         if entry is None:
             entry = _Entry(compute(), lasting)
@@ -98,6 +102,9 @@ class _Shelf:
     def __init__(self, limit: int) -> None:
         self.limit, self.bytes = limit, 0
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
+
+    def __contains__(self, digest: bytes) -> bool:
+        return digest in self._entries
 
     def pop(self, digest: bytes) -> _Entry | None:
         entry = self._entries.pop(digest, None)
@@ -162,6 +169,11 @@ class _Entry:
     def let_go(self) -> None:
         """Of the tensors, which are in the file."""
         self._tensors, self.bytes = {}, 0
+
+
+def _digest(key: object) -> bytes:
+    """Keys are counted in no limit, so that they have to be small."""
+    return hashlib.sha256(repr(key).encode()).digest()
 
 
 def _bytes(tensors: dict[int, Tensor]) -> int:

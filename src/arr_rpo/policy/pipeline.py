@@ -6,6 +6,7 @@ training, in deployment. No model has code of its own here: what differs stands 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from arr_rpo.policy.encodings import Encodings
 from arr_rpo.policy.loading import flow_scheduler, load_pipeline
 from arr_rpo.policy.sampler import Sampler
 from arr_rpo.policy.scheduler import Probe, Recording
+from arr_rpo.policy.short_way import ShortWay, WholeStep, can_be_kept, learned
 from arr_rpo.policy.starting_latents import StartingLatents
 from arr_rpo.types import Prompt, Rollout, UserError
 
@@ -115,6 +117,8 @@ class PipelinePolicy(nn.Module):
         self.prompts = self.pipe.encode_prompt = PromptMemo(self.pipe.encode_prompt, encodings, lasting=release_text_encoders)
         if hasattr(self.pipe, "_encode_vae_image"):
             self.pipe._encode_vae_image = ImageMemo(self.pipe._encode_vae_image, encodings)
+        self.short_way: ShortWay | str | None = None  # None until it was looked for
+        self._kept: dict[tuple[int, ...], tuple[Sequence[Prompt], Mapping[str, Any]]] | None = None
         self._start = StartingLatents(getattr(self.pipe, "prepare_latents", None))
         if hasattr(self.pipe, "prepare_latents"):
             self.pipe.prepare_latents = self._start
@@ -183,15 +187,54 @@ class PipelinePolicy(nn.Module):
         """(b, ...) velocity, float32, that the pipeline (guidance included) predicts for candidates `rows` from `latents`
         (b, ...) at step `index` of the schedule, with gradients."""
         candidates = [rollout.prompt_of(int(row)) for row in rows]
+        latents = latents.to(rollout.clean_BD.dtype)
+        return torch.cat([self._velocity(candidates[some], latents[some], index).float() for some in self._calls(candidates)])
+
+    def _velocity(self, candidates: Sequence[Prompt], latents: Tensor, index: int) -> Tensor:
+        """Of one pipeline call."""
+        latents = latents.contiguous()  # strided ones round differently
+        key = tuple(map(id, candidates))
+        if self._kept is not None and key in self._kept:
+            _, given = self._kept[key]
+            return self.short_way.velocity(self.transformer, given, latents, index)  # type: ignore[union-attr]
+        step = self._whole_step(candidates, latents, index)
+        if self._kept is not None and isinstance(self.short_way, ShortWay) and can_be_kept(step.arguments[0]):
+            self._kept[key] = candidates, step.arguments[0]  # with the candidates, whose ids stay theirs
+        return step.velocity
+
+    def _whole_step(self, candidates: Sequence[Prompt], latents: Tensor, index: int) -> WholeStep:
         call = functools.partial(type(self.pipe).__call__.__wrapped__, self.pipe)  # type: ignore[attr-defined]
-        parts = []
-        for some in self._calls(candidates):
-            probe = Probe(index)
-            with self._start.set_to(latents[some].to(rollout.clean_BD.dtype).contiguous()):  # strided ones round differently
-                self._run(candidates[some], "latent", mode=probe, call=call, **self._start.argument())
-            assert probe.velocity is not None
-            parts.append(probe.velocity.float())
-        return torch.cat(parts)
+        probe, calls = Probe(index), list[Mapping[str, Any]]()
+        hook = self.transformer.register_forward_pre_hook(lambda _, args, given: calls.append(given), with_kwargs=True)
+        try:
+            with self._start.set_to(latents):
+                self._run(candidates, "latent", mode=probe, call=call, **self._start.argument())
+        finally:
+            hook.remove()
+        assert probe.velocity is not None
+        return WholeStep(latents, probe.velocity, tuple(calls))
+
+    @contextlib.contextmanager
+    def conditioning_kept(self) -> Iterator[None]:
+        """Inside, what the pipeline gives its transformer for some candidates is kept for their further steps, where there
+        is a short way for them (`find_short_way`)."""
+        self._kept = {}
+        try:
+            yield
+        finally:
+            self._kept = None
+
+    @torch.no_grad()
+    def find_short_way(self, rollout: Rollout) -> None:
+        """Sets `short_way`, or to the reason why there is none, by two candidates of a rollout."""
+        rows = list(range(len(rollout.images)))[:2]
+        some = next(self._calls([rollout.prompt_of(row) for row in rows]))
+        candidates, clean = [rollout.prompt_of(row) for row in rows[some]], rollout.clean_BD[: len(rows[some])]
+        steps = [
+            self._whole_step(candidates, (clean * (1 + index / 8)).contiguous(), index)
+            for index in range(self.num_inference_steps)
+        ]
+        self.short_way = learned(self.transformer, steps)
 
     def sigma(self, index: int) -> float:
         """Noise level of step `index`, as of the last call."""
