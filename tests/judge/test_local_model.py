@@ -18,7 +18,7 @@ from arr_rpo.judge.asking import Conversation, assistant, user
 from arr_rpo.judge.forms import A_B, YES_NO, Form, NoAnswer, pieces, verdict
 from arr_rpo.judge.loading import EMBEDDED
 from arr_rpo.judge.local_model import LocalModel
-from arr_rpo.judge.reading import padded
+from arr_rpo.judge.reading import Reader, padded
 from arr_rpo.types import Criterion, Prompt, Rubric, UserError
 from tests.conftest import configure
 from tests.judge.twins import TWINS
@@ -182,8 +182,37 @@ def test_an_image_is_encoded_once(models: tuple[LocalModel, LocalModel], monkeyp
     monkeypatch.setattr(sharing.model, "get_image_features", counted)
     (first, forms), (second, more) = checks(described=False), pairs()
     # Forms of one outline: what is asked does not matter here.
+    sharing.generate([*first, *second], 1)
     sharing.fill([*first, *second], [YES_NO] * (len(forms) + len(more)))
     assert sum(encoded) == 4
+    sharing.fill(first, [YES_NO] * len(forms))  # another matter: no answer depends on what was asked before
+    assert sum(encoded) == 4 + 3
+
+
+def test_images_read_together_are_as_one_by_one(models: tuple[LocalModel, LocalModel]) -> None:
+    reader = Reader(models[0].processor, "twin")
+    images = [Image.new("RGB", (32, 32), colour) for colour in ("red", "blue", "green")] + [Image.new("RGB", (64, 32))]
+    reader._read(dict(enumerate(images)))  # type: ignore[arg-type]
+    assert reader._together
+    assert len({picture.number for picture in reader.pictures.values()}) == 4
+    for image, picture in zip(images, reader.pictures.values(), strict=True):
+        ((tokens, inputs),) = reader._process([image])
+        assert picture.tokens == tokens
+        assert all(torch.equal(inputs[name], picture.inputs[name]) for name in inputs)
+
+
+def test_a_processor_that_refuses_several_images_is_given_one(models: tuple[LocalModel, LocalModel]) -> None:
+    reader = Reader(models[0].processor, "twin")
+    process = reader._process
+
+    def one(images: Sequence[Image.Image]) -> Any:
+        if len(images) > 1:
+            raise ValueError("one at a time")
+        return process(images)
+
+    reader._process = one  # type: ignore[method-assign]
+    reader._read({str(k): Image.new("RGB", (32, 32), (k, 0, 0)) for k in range(3)})
+    assert len(reader.pictures) == 3
 
 
 def test_replies_are_those_of_one_conversation_at_a_time(models: tuple[LocalModel, LocalModel]) -> None:

@@ -76,6 +76,7 @@ class LocalModel:
     @torch.no_grad()
     def generate(self, conversations: Sequence[Conversation], max_new_tokens: int) -> tuple[list[str | NoAnswer], Cost]:
         """See `Model.generate`. The greedy reply; one that is cut at `max_new_tokens` is returned as far as it goes."""
+        self.prefill.forget()
         replies: list[str | NoAnswer] = []
         cost = Cost()
         for start in range(0, len(conversations), self.batch_size):
@@ -101,13 +102,16 @@ class LocalModel:
             return fill_by_generation(self.generate, conversations, forms, self._max_form)
         answers: list[Slots | NoAnswer] = [NoAnswer("not asked")] * len(forms)
         costs = [Cost()] * len(forms)
-        for shape in dict.fromkeys(map(outline, forms)):
-            alike = [i for i, form in enumerate(forms) if outline(form) == shape]
-            for context in self.prefill.contexts([conversations[i] for i in alike]):
-                rows = [alike[k] for k in context.rows]
-                filled = self._filled(context, [forms[i] for i in rows])
-                for i, answer, tokens in zip(rows, filled, context.tokens, strict=True):
-                    answers[i], costs[i] = answer, Cost(1, tokens)
+        try:
+            for shape in dict.fromkeys(map(outline, forms)):
+                alike = [i for i, form in enumerate(forms) if outline(form) == shape]
+                for context in self.prefill.contexts([conversations[i] for i in alike]):
+                    rows = [alike[k] for k in context.rows]
+                    filled = self._filled(context, [forms[i] for i in rows])
+                    for i, answer, tokens in zip(rows, filled, context.tokens, strict=True):
+                        answers[i], costs[i] = answer, Cost(1, tokens)
+        finally:
+            self.prefill.forget()
         return answers, costs
 
     def _filled(self, context: Context, forms: Sequence[Form]) -> list[Slots | NoAnswer]:
@@ -117,7 +121,8 @@ class LocalModel:
         pending: list[list[int]] = [[] for _ in forms]  # tokens of each reply that the model has not read yet
         for column in zip(*map(pieces, forms), strict=True):
             if isinstance(column[0], str):
-                pending = [tokens + self.tokens(text) for tokens, text in zip(pending, column, strict=True)]
+                read = {text: self.tokens(text) for text in set(column)}
+                pending = [tokens + read[text] for tokens, text in zip(pending, column, strict=True)]
                 continue
             if any(pending):
                 self.prefill.step(context, pending)

@@ -65,6 +65,10 @@ class Prefill:
         """What `generate` is given."""
         return dict(padded(self.processor, conversations).to(self.model.device))
 
+    def forget(self) -> None:
+        """Lets go of the images that were read; called before and after what belongs together, so that no answer depends on
+        what was asked long before."""
+
     def step(self, context: Context, tokens: Sequence[Sequence[int]], positions: Tensor | None = None, **images: Any) -> None:
         """Reads on: `tokens` of each row, at `positions` or at those that follow."""
         ids, new = left_padded(tokens, context.mask_BL.device)
@@ -101,17 +105,22 @@ class Prefill:
 
 
 class SharedPrefill(Prefill):
-    """Every distinct image is encoded once a call, every common beginning read once a batch."""
+    """Every distinct image is encoded once until `forget`, every common beginning read once a batch."""
 
     def __init__(self, model: Any, processor: Any, name: str, batch_size: int) -> None:
         super().__init__(model, processor, name, batch_size)
         self.reader = Reader(processor, name)
+        self._features: dict[str, tuple[Tensor, list[Tensor]]] = {}
         kinds = getattr(model.config.get_text_config(), "layer_types", None) or []
         if "mm_encoder_outputs" not in inspect.signature(type(model).forward).parameters or {*kinds} - {"full_attention"}:
             raise UserError(
                 f"judge {name!r}: {type(model).__name__} does not take encoded images, or its attention does not reach back to "
                 "the first token: its prefixes cannot be shared. Set judge.model.share_prefixes=false."
             )
+
+    def forget(self) -> None:
+        self.reader.forget()
+        self._features = {}
 
     def contexts(self, conversations: Sequence[Conversation]) -> Iterator[Context]:
         """See `Prefill.contexts`. Conversations that begin alike come in one batch where it is large enough."""
@@ -166,8 +175,7 @@ class SharedPrefill(Prefill):
 
     def _encoded(self) -> dict[str, tuple[Tensor, list[Tensor]]]:
         """Each of the reader's images as the language model is given it: features, and those of DeepStack where it has them."""
-        keys = list(self.reader.pictures)
-        seen: dict[str, tuple[Tensor, list[Tensor]]] = {}
+        keys = [key for key in self.reader.pictures if key not in self._features]
         wanted = inspect.signature(self.model.get_image_features).parameters
         for start in range(0, len(keys), self.batch_size):
             some = keys[start : start + self.batch_size]
@@ -175,8 +183,8 @@ class SharedPrefill(Prefill):
             inputs = {n: torch.cat([self.reader.pictures[key].inputs[n] for key in some]).to(self.model.device) for n in names}
             out = self.model.get_image_features(**inputs, return_dict=True)
             deep = getattr(out, "deepstack_features", None) or []
-            seen |= {key: (out.pooler_output[i], [layer[i] for layer in deep]) for i, key in enumerate(some)}
-        return seen
+            self._features |= {key: (out.pooler_output[i], [layer[i] for layer in deep]) for i, key in enumerate(some)}
+        return self._features
 
 
 def left_padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:

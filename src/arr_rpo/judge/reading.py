@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from PIL.Image import Image
+from torch import Tensor
 
 from arr_rpo.judge.asking import Conversation, digest
 from arr_rpo.types import UserError
@@ -42,24 +44,27 @@ class Row:
 
 
 class Reader:
-    """A processor that is handed every distinct image once. `name` is the judge's, for messages."""
+    """A processor that is handed every distinct image once, until it is told to forget. `name` is the judge's, for messages."""
 
     def __init__(self, processor: Any, name: str) -> None:
         self.processor, self._name, self._checked = processor, name, False
+        self._together: bool | None = None  # whether many images at a time are as one by one; None until it was looked at
         self.pictures: dict[str, Picture] = {}
 
+    def forget(self) -> None:
+        """Lets go of all images."""
+        self.pictures = {}
+
     def rows(self, conversations: Sequence[Conversation]) -> list[Row]:
-        """The same tokens as those of `padded`, without padding. `pictures` holds the images of the last call.
+        """The same tokens as those of `padded`, without padding. Their images are in `pictures`.
 
         Raises:
             UserError: this processor does more than putting an image's tokens in the place of its placeholder.
         """
         shown = [list(_images(conversation)) for conversation in conversations]
         keys = [[digest(image) for image in images] for images in shown]
-        self.pictures = {}
-        for key, image in zip((k for ks in keys for k in ks), (i for images in shown for i in images), strict=True):
-            if key not in self.pictures:
-                self.pictures[key] = self._picture(image)
+        distinct = dict(zip((k for ks in keys for k in ks), (i for images in shown for i in images), strict=True))
+        self._read({key: image for key, image in distinct.items() if key not in self.pictures})
         template = self.processor.tokenizer.apply_chat_template(
             list(conversations),
             chat_template=self.processor.chat_template,
@@ -79,11 +84,36 @@ class Reader:
             self._checked = True
         return rows
 
-    def _picture(self, image: Image) -> Picture:
-        token = self.processor.image_token
-        made = self.processor(text=[token], images=[image], add_special_tokens=False, return_tensors="pt")
-        inputs = {name: made[name] for name in made if name not in TEXT}
-        return Picture(-1 - len(self.pictures), made["input_ids"][0].tolist(), inputs)
+    def _read(self, images: Mapping[str, Image]) -> None:
+        """Adds to `pictures`; images of one size together, where that gives each what it has alone, to the bit."""
+        alike: dict[Any, list[str]] = {}
+        for key, image in images.items():
+            alike.setdefault((image.mode, image.size), []).append(key)
+        for keys in alike.values():
+            some = [images[key] for key in keys]
+            if self._together is None and len(some) > 1:
+                self._together = self._same_together(some[:2])
+            made = self._process(some) if self._together else [self._process([image])[0] for image in some]
+            for key, (tokens, inputs) in zip(keys, made, strict=True):
+                self.pictures[key] = Picture(-1 - len(self.pictures), tokens, inputs)
+
+    def _same_together(self, images: Sequence[Image]) -> bool:
+        alone = [self._process([image])[0] for image in images]
+        try:
+            together = self._process(images)
+        except Exception:  # a processor that wants to be asked otherwise
+            return False
+        return all(
+            tokens == others and inputs.keys() == more.keys() and all(torch.equal(inputs[n], more[n]) for n in inputs)
+            for (tokens, inputs), (others, more) in zip(alone, together, strict=True)
+        )
+
+    def _process(self, images: Sequence[Image]) -> list[tuple[list[int], dict[str, Tensor]]]:
+        """The tokens and the encoder's inputs of each of the images, which have one size and so an equal share of them."""
+        token, n = self.processor.image_token, len(images)
+        made = self.processor(text=[token] * n, images=list(images), add_special_tokens=False, return_tensors="pt")
+        inputs = {name: made[name].chunk(n) for name in made if name not in TEXT}
+        return [(made["input_ids"][i].tolist(), {name: shares[i].clone() for name, shares in inputs.items()}) for i in range(n)]
 
     def _row(self, tokens: Sequence[int], images: Sequence[str]) -> Row:
         """Each placeholder replaced by its image's tokens."""
