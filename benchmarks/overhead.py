@@ -140,7 +140,8 @@ def measure(rounds: int, prompts: int, steps_per_update: str, overrides: Sequenc
     module, data = instantiate(config.module), instantiate(config.data)
     assert isinstance(module, RPOModule)
     assert isinstance(data, PromptDataModule)
-    module.policy.generate(data.train, seed=0)
+    for _, some in data.train_dataloader():
+        module.policy.generate(some, seed=0)
     bare = Bare.of(module.policy, data.train[:prompts], 2, steps_per_update)
     in_turn = InTurn(bare)
     config.trainer.enable_progress_bar = False

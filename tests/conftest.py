@@ -56,6 +56,7 @@ def make_policy(**changes: object) -> PipelinePolicy:
         "batch_size": 128,
         "max_pictures": 1,
         "gradient_checkpointing": False,
+        "compile": False,
         "release_text_encoders": False,
         "encodings": Encodings(device_gib=1.0, host_gib=1.0),
         "call": {"height": 32, "width": 32, "max_sequence_length": 12},

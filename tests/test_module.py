@@ -179,9 +179,9 @@ def test_the_first_update_is_taken_back_with_the_optimizers_state() -> None:
 def test_groups_that_say_nothing_are_counted() -> None:
     """By hand: [1, -1] has a standard deviation of 1; a tie and a single valid grade have none."""
     rewards = Rewards(torch.tensor([1.0, -1.0, 0.5, 0.5, 3.0, 9.0]), torch.tensor([True, True, True, True, True, False]))
-    found = spread(rewards, 2)
-    assert found["reward/silent_groups"] == pytest.approx(2 / 3)
-    assert found["reward/group_std"] == pytest.approx(1 / 3)
+    std_P, silent_P = spread(rewards, 2)
+    assert std_P.tolist() == [1.0, 0.0, 0.0]
+    assert silent_P.tolist() == [False, True, True]
 
 
 def test_the_average_by_hand() -> None:

@@ -76,8 +76,9 @@ class RPOModule(pl.LightningModule):
         self.note({"learning_rate": self.set_learning_rate(update / self.trainer.num_training_batches)})
         self.note(dict.fromkeys(("policy/optimizer_steps", "judge/images", "judge/calls"), 0.0))
         try:
-            self.learn(prompts, Noise(self.seed, update))
+            silent_P = self.learn(prompts, Noise(self.seed, update))
             self.inputs = {}
+            self.trainer.datamodule.heard(prompts, silent_P.tolist())  # type: ignore[attr-defined]
         except NonFiniteError as error:
             self.bad, self.old = error, self._old_before
             self.print(f"update {update} is skipped: {error}")
@@ -87,8 +88,8 @@ class RPOModule(pl.LightningModule):
         """Adds to what is recorded of this update."""
         self.metrics |= {name: float(value) for name, value in metrics.items()}
 
-    def learn(self, prompts: tuple[Prompt, ...], noise: Noise) -> None:
-        """Candidates, rewards, advantages, optimizer steps.
+    def learn(self, prompts: tuple[Prompt, ...], noise: Noise) -> Tensor:
+        """Candidates, rewards, advantages, optimizer steps. (P,) is True where all candidates of a prompt got one reward.
 
         Raises:
             NonFiniteError: a number is not finite; weights and optimizer are what they were.
@@ -113,9 +114,12 @@ class RPOModule(pl.LightningModule):
         self.check("the rewards", rewards.values_B.where(rewards.valid_B, 0.0))
         advantages = self.advantages(rewards)
         self.check("the advantages", advantages.values_B)
-        self.note({**spread(rewards, self.algorithm.group_size), "reward/advantage_abs": advantages.values_B.abs().mean()})
+        std_P, silent_P = spread(rewards, self.algorithm.group_size)
+        self.note({"reward/silent_groups": silent_P.float().mean(), "reward/group_std": std_P.mean()})
+        self.note({"reward/advantage_abs": advantages.values_B.abs().mean()})
         with self.clock.stage("update"):
             self.note(self.update(rollout, advantages, noise))
+        return silent_P
 
     def check(self, name: str, tensor: Tensor) -> None:
         """Keeps what the update works on for as long as it may turn out bad; raises NonFiniteError where it already is."""
@@ -241,12 +245,12 @@ class RPOModule(pl.LightningModule):
         self.old, self.replay_floor = checkpoint["old"], checkpoint["replay_floor"]
 
 
-def spread(rewards: Rewards, group_size: int) -> dict[str, Tensor]:
-    """Share of the groups whose valid rewards are all alike, which teach nothing, and the mean standard deviation in one."""
+def spread(rewards: Rewards, group_size: int) -> tuple[Tensor, Tensor]:
+    """(P,) standard deviation of the valid rewards of each group, and whether all of them are alike, which teaches nothing."""
     values, valid = rewards.values_B.view(-1, group_size).float(), rewards.valid_B.view(-1, group_size)
     mean = values.where(valid, 0.0).sum(1, keepdim=True) / valid.sum(1, keepdim=True).clamp(min=1)
     std = (((values - mean) ** 2).where(valid, 0.0).sum(1) / valid.sum(1).clamp(min=1)).sqrt()
-    return {"reward/silent_groups": (std == 0).float().mean(), "reward/group_std": std.mean()}
+    return std, std == 0
 
 
 def _means(entries: list[dict[str, Tensor]]) -> dict[str, Tensor]:

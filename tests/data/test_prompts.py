@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from arr_rpo.data.datamodule import PromptDataModule
-from arr_rpo.data.prompts import read_prompts
+from arr_rpo.data.datamodule import PromptDataModule, Updates
+from arr_rpo.data.prompts import Prompts, Row, read_prompts
 from arr_rpo.evaluation.images import measurable
 from arr_rpo.shapes.edits import Edit, from_metadata, to_metadata
 from arr_rpo.shapes.scene import Thing, draw
@@ -162,8 +162,37 @@ def test_metadata_of_other_worlds_are_not_of_ours(metadata: dict[str, Any]) -> N
     assert not measurable([Prompt("p", "a dog", metadata)])
 
 
-def data(train: str, heldout: str) -> PromptDataModule:
-    return PromptDataModule(train=train, heldout=heldout, unseen=None, candidates_per_update=4, group_size=2, updates=2, seed=1)
+def data(train: str, heldout: str, choose_from: int = 1) -> PromptDataModule:
+    sizes = {"candidates_per_update": 4, "group_size": 2, "updates": 2}
+    return PromptDataModule(train=train, heldout=heldout, unseen=None, choose_from=choose_from, seed=1, **sizes)
+
+
+def test_prompts_whose_groups_tie_take_part_less(folder: Path) -> None:
+    """Of eight that are dealt, the four with the fewest ties in a row; of equal ones the first."""
+    rows = [Row(str(k), f"prompt {k}") for k in range(8)]
+    plain, chosen = Updates(Prompts(rows), 8, 3, seed=1), Updates(Prompts(rows), 4, 3, seed=1, choose_from=2)
+    dealt = [prompt.id for prompt in plain[0][1]]
+    assert [prompt.id for prompt in chosen[0][1]] == dealt[:4]
+    chosen.silent = {dealt[0]: 1, dealt[1]: 2, dealt[2]: 0, dealt[7]: 1}
+    assert [prompt.id for prompt in chosen[0][1]] == dealt[2:6]
+    chosen.silent = dict.fromkeys(dealt[2:], 1)
+    assert [prompt.id for prompt in chosen[0][1]] == dealt[:4]
+    again = Updates(Prompts(rows[:2]), 4, 3, seed=1, choose_from=2)  # a file that is smaller than an update
+    assert len(again[0][1]) == 4
+
+
+def test_what_was_heard_of_prompts_is_kept(folder: Path) -> None:
+    one, other = data("shapes/train", "shapes/heldout", 2), data("shapes/train", "shapes/heldout", 2)
+    first = one._updates[0][1]
+    one.heard(first, [True, False])
+    one.heard(first, [True, True])
+    one.heard(first[:1], [False])
+    assert one.state_dict() == {"silent": {first[0].id: 0, first[1].id: 1}}
+    other.load_state_dict(one.state_dict())
+    assert other._updates[0] != one._updates[3]
+    assert [p.id for p in other._updates[0][1]] == [p.id for p in one._updates[0][1]] != [p.id for p in first]
+    with pytest.raises(UserError, match="choose_from"):
+        data("shapes/train", "shapes/heldout", 0)
 
 
 def test_the_same_instruction_for_another_source_is_another_prompt(folder: Path) -> None:

@@ -28,6 +28,7 @@ from tests.stops import stop_before
 
 pytestmark = pytest.mark.slow
 HELDOUT = Path(__file__).parents[2] / "src/arr_rpo/shapes/data/heldout.jsonl"
+TRAIN = Path(__file__).parents[2] / "src/arr_rpo/shapes/data/train.jsonl"
 SMALL = [
     "experiment=t2i_rpo",
     "judge=random",
@@ -52,13 +53,17 @@ ALGORITHMS = {
     "grpo_guard": ["algorithm=grpo_guard", "algorithm.group_size=4", "reward/pairing=round_robin"],
     "flow_dpo": ["algorithm=flow_dpo", "sampler=ode"],
     "diffusion_nft": ["algorithm=diffusion_nft", "algorithm.group_size=2", "sampler=ode", "algorithm.old_decay.slope=0.3"],
+    "curriculum": ["judge=oracle", "data.choose_from=2"],
 }
 
 
 def start(folder: Path, *overrides: str) -> RunFolder:
     heldout = folder.parent / "heldout.jsonl"
     heldout.write_text("\n".join(HELDOUT.read_text(encoding="utf-8").splitlines()[::64]), encoding="utf-8")
-    train(configure([*SMALL, f"run_dir={folder}", f"data.heldout={heldout}", *overrides]))
+    few = folder.parent / "train.jsonl"  # the same prompts come again in the next update
+    few.write_text("\n".join(TRAIN.read_text(encoding="utf-8").splitlines()[:8]), encoding="utf-8")
+    chosen = [f"data.train={few}"] if "data.choose_from=2" in overrides else []
+    train(configure([*SMALL, f"run_dir={folder}", f"data.heldout={heldout}", *chosen, *overrides]))
     return RunFolder(folder)
 
 
@@ -133,13 +138,15 @@ def test_a_resumed_run_is_the_unbroken_one_to_the_bit(algorithm: str, tmp_path: 
     go_on(part, "callbacks.stop=null")
     assert [row["update"] for row in whole.rows(Rows.METRICS)] == [0, 1, 2, 3]
     assert_the_same_run(whole, part)
+    if algorithm == "curriculum":
+        assert any(training_state(whole)["PromptDataModule"]["silent"].values())
 
 
 @pytest.mark.parametrize(("number", "call"), [(signal.SIGTERM, 1), (signal.SIGTERM, 3), (signal.SIGUSR1, 3)])
 def test_a_signal_within_an_update_saves_the_state_before_it(number: signal.Signals, call: int, tmp_path: Path) -> None:
     """The third place is between two optimizer steps, after the first has moved the weights."""
     options = ["algorithm=diffusion_nft", "algorithm.group_size=2", "sampler=ode", "callbacks.heldout_progress=null"]
-    options += ["algorithm.old_decay.slope=0.3", "callbacks.checkpoint.every_seconds=1000000"]
+    options += ["algorithm.old_decay.slope=0.3", "callbacks.checkpoint.every_seconds=1000000", "data.choose_from=2"]
     whole = start(tmp_path / "whole", *options)
     within = f"+callbacks.stop={{_target_: tests.stops.SignalWithin, update: 2, call: {call}, number: {int(number)}}}"
     if number is signal.SIGTERM:

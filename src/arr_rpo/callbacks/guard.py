@@ -53,8 +53,8 @@ class Guard(pl.Callback):
         if reward is None or reward.last is None:
             return
         rewards = reward.last[1]
-        silent = float(spread(rewards, pl_module.algorithm.group_size)["reward/silent_groups"]) == 1.0
-        self.silent_in_a_row = self.silent_in_a_row + 1 if silent else 0
+        _, silent_P = spread(rewards, pl_module.algorithm.group_size)
+        self.silent_in_a_row = self.silent_in_a_row + 1 if silent_P.all() else 0
         if self.silent_in_a_row >= self.max_silent:
             raise UserError(
                 f"in {self.silent_in_a_row} updates in a row (the last one is update {update}) no group had two candidates "

@@ -8,23 +8,33 @@ from typing import Any
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from arr_rpo.data.prompts import read_prompts
+from arr_rpo.data.prompts import Prompts, read_prompts
 from arr_rpo.noise import Purpose, draws
 from arr_rpo.types import Prompt, UserError
 
 
 class Updates(Dataset[tuple[int, tuple[Prompt, ...]]]):
-    """Item i: (i, the prompts of update i). Prompts are dealt in shuffled passes over the file, without repeats in a pass."""
+    """Item i: (i, the prompts of update i). Prompts are dealt in shuffled passes over the file, without repeats in a pass.
 
-    def __init__(self, prompts: Sequence[Prompt], prompts_per_update: int, updates: int, seed: int) -> None:
+    choose_from: how many times as many are dealt as take part; those take part whose groups said nothing the fewest times in
+        a row (`silent`, by the prompt's id), of equal ones those that were dealt first. 1 takes all.
+    """
+
+    def __init__(self, prompts: Prompts, prompts_per_update: int, updates: int, seed: int, choose_from: int = 1) -> None:
         self.prompts, self.size, self.updates, self.seed = prompts, prompts_per_update, updates, seed
+        self.choose_from = choose_from
+        self.silent: dict[str, int] = {}
 
     def __len__(self) -> int:
         return self.updates
 
     def __getitem__(self, index: int) -> tuple[int, tuple[Prompt, ...]]:
-        positions = range(index * self.size, (index + 1) * self.size)
-        return index, tuple(self.prompts[self._deal(position)] for position in positions)
+        dealt = self.size * self.choose_from
+        rows = [self._deal(position) for position in range(index * dealt, (index + 1) * dealt)]
+        if self.choose_from > 1:
+            rows = list(dict.fromkeys(rows))  # a small file is dealt several times
+            rows = sorted(rows, key=lambda row: self.silent.get(self.prompts.rows[row].id, 0)) + rows
+        return index, tuple(self.prompts[row] for row in rows[: self.size])
 
     def _deal(self, position: int) -> int:
         cycle, place = divmod(position, len(self.prompts))
@@ -71,6 +81,10 @@ class PromptDataModule(pl.LightningDataModule):
 
     An update has `candidates_per_update` pictures, in groups of `group_size`: runs of the same number of updates draw the same
     number of pictures, whatever their algorithm.
+
+    choose_from: a curriculum, where it is above 1: of so many times as many prompts those take part whose candidates got
+        different rewards of late. For each prompt that takes part the gradient is what it was; which prompts make up the mean
+        changes, towards those that the policy neither always nor never does right.
     """
 
     def __init__(
@@ -81,10 +95,15 @@ class PromptDataModule(pl.LightningDataModule):
         unseen: str | None,
         candidates_per_update: int,
         group_size: int,
+        choose_from: int,
         updates: int,
         seed: int,
     ) -> None:
         super().__init__()
+        if choose_from < 1:
+            raise UserError(
+                f"data.choose_from={choose_from}: 1 takes all prompts that are dealt, 2 the better half of them, ..."
+            )
         prompts_per_update, left = divmod(candidates_per_update, group_size)
         if left or not prompts_per_update:
             raise UserError(
@@ -96,7 +115,19 @@ class PromptDataModule(pl.LightningDataModule):
         self.unseen: Sequence[Prompt] = read_prompts(unseen) if unseen else ()
         if overlap := self.heldout.shared_with(self.train):
             raise UserError(f"{len(overlap)} held-out prompts are also trained on, {overlap[0]!r} for one")
-        self._updates = Updates(self.train, prompts_per_update, updates, seed)
+        self._updates = Updates(self.train, prompts_per_update, updates, seed, choose_from)
+
+    def heard(self, prompts: Sequence[Prompt], silent: Sequence[bool]) -> None:
+        """What an update came to: whether the candidates of each of its prompts got one and the same reward."""
+        counts = self._updates.silent
+        for prompt, nothing in zip(prompts, silent, strict=True):
+            counts[prompt.id] = counts.get(prompt.id, 0) + 1 if nothing else 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"silent": dict(self._updates.silent)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._updates.silent = dict(state_dict["silent"])
 
     def train_dataloader(self) -> ResumableLoader:
         return ResumableLoader(self._updates)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -61,3 +63,20 @@ def flow_scheduler(pipe: Any, overrides: Mapping[str, Any]) -> PolicyScheduler:
         raise UserError(f"policy.scheduler: unknown setting {unknown[0]!r}; known are {', '.join(sorted(known))}")
     scheduler: PolicyScheduler = PolicyScheduler.from_config(config, **overrides)
     return scheduler
+
+
+def compile_blocks(transformer: Any) -> None:
+    """Compiles the blocks that the model names as repeated, at their first call.
+
+    Raises:
+        UserError: there is nothing to compile, or nothing to compile with.
+    """
+    name = type(transformer).__name__
+    if not any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++"))):
+        raise UserError(
+            "policy.compile=true: torch.compile found no C++ compiler (g++ or clang++): install one, or set it to false"
+        )
+    try:
+        transformer.compile_repeated_blocks()
+    except ValueError as error:
+        raise UserError(f"policy.compile=true: {name} cannot be compiled by its blocks ({error}); set it to false") from error

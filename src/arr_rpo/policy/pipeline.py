@@ -22,7 +22,7 @@ from arr_rpo.policy.adapter import Adapter, Full
 from arr_rpo.policy.conditioning import ImageMemo, PromptMemo
 from arr_rpo.policy.dtypes import policy_dtype
 from arr_rpo.policy.encodings import Encodings
-from arr_rpo.policy.loading import flow_scheduler, load_pipeline
+from arr_rpo.policy.loading import compile_blocks, flow_scheduler, load_pipeline
 from arr_rpo.policy.sampler import Sampler
 from arr_rpo.policy.scheduler import Probe, Recording
 from arr_rpo.policy.short_way import ShortWay, WholeStep, can_be_kept, learned
@@ -58,6 +58,7 @@ class PipelinePolicy(nn.Module):
             prompt. Sources of one call have one size, as pipelines scale all to the first, so other sizes take more calls.
         max_pictures: that a prompt may bring: its source, and references where the pipeline takes several pictures.
         gradient_checkpointing: less memory for a second forward pass of each block.
+        compile: the transformer's repeated blocks, by `torch.compile`, which wants a C++ compiler and time at the start.
         release_text_encoders: encode all prompts first, then free the encoders (`cache_prompts`).
         encodings: where those of prompts and source pictures are kept, and how many.
         call: further arguments of every pipeline call (height, width, guidance_scale, max_sequence_length, ...).
@@ -79,6 +80,7 @@ class PipelinePolicy(nn.Module):
         sampler: Sampler,
         batch_size: int,
         gradient_checkpointing: bool,
+        compile: bool,
         release_text_encoders: bool,
         encodings: Encodings,
         call: Mapping[str, Any],
@@ -113,6 +115,8 @@ class PipelinePolicy(nn.Module):
         self.transformer.eval()
         if gradient_checkpointing:
             self.pipe.transformer.enable_gradient_checkpointing()
+        if compile:
+            compile_blocks(self.pipe.transformer)
         self.encodings = encodings
         self.prompts = self.pipe.encode_prompt = PromptMemo(self.pipe.encode_prompt, encodings, lasting=release_text_encoders)
         if hasattr(self.pipe, "_encode_vae_image"):
