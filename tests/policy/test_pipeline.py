@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from arr_rpo.data.prompts import read_prompts
 from arr_rpo.evaluation.images import pictures
 from arr_rpo.noise import Noise, Purpose, generator
 from arr_rpo.policy.adapter import Full, Lora
-from arr_rpo.policy.loading import SHAPES_POLICY, flow_scheduler
+from arr_rpo.policy.loading import SHAPES_POLICY, compile_blocks, flow_scheduler
 from arr_rpo.policy.parity import check_parity, replay_floor
 from arr_rpo.policy.pipeline import PipelinePolicy
 from arr_rpo.policy.scheduler import PolicyScheduler, Recording
@@ -313,3 +314,14 @@ def test_no_noise_is_refused() -> None:
     policy = make_policy(sampler=make_sampler(eta=0.0))
     with pytest.raises(UserError, match=r"sampler\.eta=0: .* sampler=flow_sde"):
         check_parity(policy, policy.rollout(PROMPTS, 2, Noise(1, 0)), 2e-3)
+
+
+def test_blocks_are_compiled_where_that_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At their first call, which takes a minute or two (benchmarks/README.md)."""
+    compiled = [block for block in make_policy(compile=True).transformer.modules() if block._compiled_call_impl is not None]
+    assert {type(block).__name__ for block in compiled} == {"FluxTransformerBlock", "FluxSingleTransformerBlock"}
+    with pytest.raises(UserError, match="Linear cannot be compiled by its blocks"):
+        compile_blocks(torch.nn.Linear(1, 1))
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    with pytest.raises(UserError, match="no C\\+\\+ compiler"):
+        make_policy(compile=True)

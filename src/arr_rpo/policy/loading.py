@@ -78,5 +78,5 @@ def compile_blocks(transformer: Any) -> None:
         )
     try:
         transformer.compile_repeated_blocks()
-    except ValueError as error:
+    except (AttributeError, ValueError) as error:
         raise UserError(f"policy.compile=true: {name} cannot be compiled by its blocks ({error}); set it to false") from error
