@@ -142,16 +142,23 @@ class TestRequests:
         assert [(c.a, c.b) for c in judged.checks] == [(1.0, 0.0), (1.0, 0.0)]
 
     def test_a_schema_is_sent_where_the_server_is_to_be_held_to_it(self) -> None:
-        with serving(in_turn(A_WINS, '{"answer": "3"}')) as (url, seen):
+        with serving(in_turn(A_WINS, "3")) as (url, seen):
             model = make_model(url, answers="schema")
             [[*slots]], _ = model.fill(conversations(1), [FORM])
             [grade], _ = model.fill(conversations(1), [GRADES])
         assert slots[-1] == {"A": 1.0, "B": 0.0}
         assert grade == [{"1": 0.0, "2": 0.0, "3": 1.0, "4": 0.0, "5": 0.0}]
-        held = [body["response_format"]["json_schema"] for body in seen.chats]
-        assert all(h["strict"] and h["schema"]["type"] == "object" for h in held)
-        assert held[0]["schema"]["required"] == ["criteria", "met", "better"]
-        assert held[1]["schema"]["properties"] == {"answer": {"type": "string", "enum": ["1", "2", "3", "4", "5"]}}
+        held = seen.chats[0]["response_format"]["json_schema"]
+        assert held["strict"] and held["schema"]["type"] == "object"
+        assert held["schema"]["required"] == ["criteria", "met", "better"]
+        assert "response_format" not in seen.chats[1]  # "reply with exactly one digit": an object would be another answer
+
+    def test_what_the_server_gave_up_is_asked_again(self) -> None:
+        replies = iter([completion("", finish_reason="abort"), completion("A", finish_reason="abort"), completion("B")])
+        with serving(lambda *_: next(replies)) as (url, seen):
+            [[slot]], _ = make_model(url, retries=3, first_wait=0.01).fill(conversations(1), [A_B])
+        assert slot == {"A": 0.0, "B": 1.0}
+        assert len(seen.chats) == 3
 
     def test_unknown_way_of_answering(self) -> None:
         with pytest.raises(UserError, match="generated, schema, logprobs"):

@@ -141,6 +141,8 @@ def read_reply(text: str) -> Reply:
         choice = data["choices"][0]
         content = choice["message"].get("content") or ""
         content.encode()  # half of a surrogate pair can be neither sent nor logged
+        if choice.get("finish_reason") == "abort":  # vLLM's word for a request that it drops, as when it shuts down
+            raise ValueError("the server gave the reply up")
         tokens = (data.get("usage") or {}).get("total_tokens") or 0
         return Reply(content, choice.get("finish_reason") == "length", int(tokens), _top_logprobs(choice))
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:

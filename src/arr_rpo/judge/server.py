@@ -36,7 +36,7 @@ class ServerModel:
             where it was loaded from: name a revision yourself where the weights behind a name may change.
         api_key_env: the *name* of the environment variable that holds the key; None where none is wanted.
         answers: how forms are filled. `generated`: as free text, read strictly. `schema`: the same, the server held to the
-            form's JSON schema (`response_format`; a bare menu is asked for as an object with one key). `logprobs`: slot by
+            form's JSON schema (`response_format`; a bare menu is read as it is, without one). `logprobs`: slot by
             slot, the probability of each choice among the next token's (one request a slot; wants a server that goes on with
             the assistant's turn, vLLM or SGLang, and choices of one token; one that is not among the 20 most probable counts
             as impossible).
@@ -132,11 +132,13 @@ class ServerModel:
         return await self._ask(conversation, self._max_form, partial(_read_whole, form), example(form), {})
 
     async def _held_to_schema(self, conversation: Conversation, form: Form) -> Answered[Slots]:
-        # OpenAI wants an object at the root of a schema.
-        asked: Form = {"answer": form} if isinstance(form, tuple) else form
-        held = {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema(asked)}}
-        look = partial(_read_whole, asked)
-        return await self._ask(conversation, self._max_form, look, example(asked), {"response_format": held})
+        if isinstance(form, tuple):
+            # The question asks for one word, and a schema wants an object at its root: held to what it was not asked for, a
+            # model answers by chance.
+            return await self._generated(conversation, form)
+        held = {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema(form)}}
+        look = partial(_read_whole, form)
+        return await self._ask(conversation, self._max_form, look, example(form), {"response_format": held})
 
     async def _by_logprobs(self, conversation: Conversation, form: Form) -> Answered[Slots]:
         """Each slot with the reply so far, in which the most probable choices stand, in the assistant's mouth."""
