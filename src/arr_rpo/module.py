@@ -58,7 +58,8 @@ class RPOModule(pl.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """With torch's fused kernels, one for all weights, where the optimizer has them and the config does not say."""
         known = inspect.signature(self._make_optimizer).parameters
-        fused = {"fused": True} if "fused" in known and known["fused"].default is None else {}
+        said = any(known[name].default for name in ("foreach", "differentiable") if name in known)
+        fused = {"fused": True} if "fused" in known and known["fused"].default is None and not said else {}
         return self._make_optimizer(self.policy.adapter.parameters().values(), **fused)
 
     def on_train_start(self) -> None:
@@ -76,9 +77,9 @@ class RPOModule(pl.LightningModule):
         self.note({"learning_rate": self.set_learning_rate(update / self.trainer.num_training_batches)})
         self.note(dict.fromkeys(("policy/optimizer_steps", "judge/images", "judge/calls"), 0.0))
         try:
-            silent_P = self.learn(prompts, Noise(self.seed, update))
+            silent = self.learn(prompts, Noise(self.seed, update))
             self.inputs = {}
-            self.trainer.datamodule.heard(prompts, silent_P.tolist())  # type: ignore[attr-defined]
+            self.trainer.datamodule.heard(prompts, silent)  # type: ignore[attr-defined]
         except NonFiniteError as error:
             self.bad, self.old = error, self._old_before
             self.print(f"update {update} is skipped: {error}")
@@ -88,8 +89,9 @@ class RPOModule(pl.LightningModule):
         """Adds to what is recorded of this update."""
         self.metrics |= {name: float(value) for name, value in metrics.items()}
 
-    def learn(self, prompts: tuple[Prompt, ...], noise: Noise) -> Tensor:
-        """Candidates, rewards, advantages, optimizer steps. (P,) is True where all candidates of a prompt got one reward.
+    def learn(self, prompts: tuple[Prompt, ...], noise: Noise) -> list[bool | None]:
+        """Candidates, rewards, advantages, optimizer steps. Returns for each prompt whether all its candidates got one reward;
+        None where fewer than two got any.
 
         Raises:
             NonFiniteError: a number is not finite; weights and optimizer are what they were.
@@ -119,7 +121,8 @@ class RPOModule(pl.LightningModule):
         self.note({"reward/advantage_abs": advantages.values_B.abs().mean()})
         with self.clock.stage("update"):
             self.note(self.update(rollout, advantages, noise))
-        return silent_P
+        graded_P = rewards.valid_B.view(len(silent_P), -1).sum(1) > 1
+        return [silent if graded else None for silent, graded in zip(silent_P.tolist(), graded_P.tolist(), strict=True)]
 
     def check(self, name: str, tensor: Tensor) -> None:
         """Keeps what the update works on for as long as it may turn out bad; raises NonFiniteError where it already is."""

@@ -177,8 +177,8 @@ def test_prompts_whose_groups_tie_take_part_less(folder: Path) -> None:
     assert [prompt.id for prompt in chosen[0][1]] == dealt[2:6]
     chosen.silent = dict.fromkeys(dealt[2:], 1)
     assert [prompt.id for prompt in chosen[0][1]] == dealt[:4]
-    again = Updates(Prompts(rows[:2]), 4, 3, seed=1, choose_from=2)  # a file that is smaller than an update
-    assert len(again[0][1]) == 4
+    again = Updates(Prompts(rows[:2]), 8, 3, seed=1, choose_from=2)  # a file that is smaller than an update
+    assert len(again[0][1]) == 8
 
 
 def test_what_was_heard_of_prompts_is_kept(folder: Path) -> None:
@@ -186,7 +186,7 @@ def test_what_was_heard_of_prompts_is_kept(folder: Path) -> None:
     first = one._updates[0][1]
     one.heard(first, [True, False])
     one.heard(first, [True, True])
-    one.heard(first[:1], [False])
+    one.heard(first, [False, None])
     assert one.state_dict() == {"silent": {first[0].id: 0, first[1].id: 1}}
     other.load_state_dict(one.state_dict())
     assert other._updates[0] != one._updates[3]

@@ -182,11 +182,14 @@ def test_an_image_is_encoded_once(models: tuple[LocalModel, LocalModel], monkeyp
     monkeypatch.setattr(sharing.model, "get_image_features", counted)
     (first, forms), (second, more) = checks(described=False), pairs()
     # Forms of one outline: what is asked does not matter here.
-    sharing.generate([*first, *second], 1)
+    sharing.generate([*first, *second], 1, more_follows=True)
     sharing.fill([*first, *second], [YES_NO] * (len(forms) + len(more)))
     assert sum(encoded) == 4
     sharing.fill(first, [YES_NO] * len(forms))  # another matter: no answer depends on what was asked before
     assert sum(encoded) == 4 + 3
+    sharing.generate(first, 1)
+    assert not sharing.prefill._features  # type: ignore[attr-defined]
+    assert not sharing.prefill.reader.pictures  # type: ignore[attr-defined]
 
 
 def test_images_read_together_are_as_one_by_one(models: tuple[LocalModel, LocalModel]) -> None:

@@ -125,7 +125,9 @@ class Listener:
     def revision(self) -> str:
         return "1"
 
-    def generate(self, conversations: Sequence[Conversation], max_new_tokens: int) -> tuple[list[str | NoAnswer], Cost]:
+    def generate(
+        self, conversations: Sequence[Conversation], max_new_tokens: int, *, more_follows: bool = False
+    ) -> tuple[list[str | NoAnswer], Cost]:
         self.asked += conversations
         return ["noted"] * len(conversations), Cost()
 

@@ -101,7 +101,9 @@ def test_judges_that_write_no_prompts_are_refused() -> None:
 class Author(Listener):
     """A model that says what it was asked for, a critique or a prompt."""
 
-    def generate(self, conversations: Sequence[Conversation], max_new_tokens: int) -> tuple[list[str | NoAnswer], Cost]:
+    def generate(
+        self, conversations: Sequence[Conversation], max_new_tokens: int, *, more_follows: bool = False
+    ) -> tuple[list[str | NoAnswer], Cost]:
         super().generate(conversations, max_new_tokens)
         asked = ['{"prompt"' in words(conversation) for conversation in conversations]
         return ['{"prompt": "one fine cat"}' if prompt else "the cat is not fine" for prompt in asked], Cost(1, 1)

@@ -32,8 +32,8 @@ class Updates(Dataset[tuple[int, tuple[Prompt, ...]]]):
         dealt = self.size * self.choose_from
         rows = [self._deal(position) for position in range(index * dealt, (index + 1) * dealt)]
         if self.choose_from > 1:
-            rows = list(dict.fromkeys(rows))  # a small file is dealt several times
-            rows = sorted(rows, key=lambda row: self.silent.get(self.prompts.rows[row].id, 0)) + rows
+            distinct = dict.fromkeys(rows)  # a small file is dealt several times
+            rows = sorted(distinct, key=lambda row: self.silent.get(self.prompts.rows[row].id, 0)) + rows
         return index, tuple(self.prompts[row] for row in rows[: self.size])
 
     def _deal(self, position: int) -> int:
@@ -117,11 +117,13 @@ class PromptDataModule(pl.LightningDataModule):
             raise UserError(f"{len(overlap)} held-out prompts are also trained on, {overlap[0]!r} for one")
         self._updates = Updates(self.train, prompts_per_update, updates, seed, choose_from)
 
-    def heard(self, prompts: Sequence[Prompt], silent: Sequence[bool]) -> None:
-        """What an update came to: whether the candidates of each of its prompts got one and the same reward."""
+    def heard(self, prompts: Sequence[Prompt], silent: Sequence[bool | None]) -> None:
+        """What an update came to: whether the candidates of each of its prompts got one and the same reward; None where fewer
+        than two got any, which says nothing of the prompt."""
         counts = self._updates.silent
         for prompt, nothing in zip(prompts, silent, strict=True):
-            counts[prompt.id] = counts.get(prompt.id, 0) + 1 if nothing else 0
+            if nothing is not None:
+                counts[prompt.id] = counts.get(prompt.id, 0) + 1 if nothing else 0
 
     def state_dict(self) -> dict[str, Any]:
         return {"silent": dict(self._updates.silent)}

@@ -23,8 +23,10 @@ class Model(Protocol):
     def revision(self) -> str:
         """What changes when the model does."""
 
-    def generate(self, conversations: Sequence[Conversation], max_new_tokens: int) -> tuple[list[str | NoAnswer], Cost]:
-        """The reply to each conversation, as text."""
+    def generate(
+        self, conversations: Sequence[Conversation], max_new_tokens: int, *, more_follows: bool = False
+    ) -> tuple[list[str | NoAnswer], Cost]:
+        """The reply to each conversation, as text. more_follows: whether the next thing asked shows the same images."""
 
     def fill(self, conversations: Sequence[Conversation], forms: Sequence[Form]) -> tuple[list[Slots | NoAnswer], list[Cost]]:
         """A filled form for each conversation."""
@@ -49,7 +51,7 @@ class Asker:
         cost = Cost()
         if unknown := [key for key in new if key not in self._seen]:
             asked = [[user(new[key], self.wording.say("describe"))] for key in unknown]
-            texts, cost = self.model.generate(asked, self._max_description)
+            texts, cost = self.model.generate(asked, self._max_description, more_follows=True)
             self._seen.update(zip(unknown, texts, strict=True))
         return [self._seen[digest(image)] for image in images], cost
 
@@ -98,12 +100,13 @@ class Asker:
         return answers, costs
 
     def generate(
-        self, conversations: Sequence[Conversation | NoAnswer], max_new_tokens: int
+        self, conversations: Sequence[Conversation | NoAnswer], max_new_tokens: int, *, more_follows: bool = False
     ) -> tuple[list[str | NoAnswer], Cost]:
         """`Model.generate` of those conversations that could be had."""
         replies: list[str | NoAnswer] = [c if isinstance(c, NoAnswer) else "" for c in conversations]
         rows = [i for i, c in enumerate(conversations) if not isinstance(c, NoAnswer)]
-        texts, cost = self.model.generate([conversations[i] for i in rows], max_new_tokens)  # type: ignore[misc]
+        possible: list[Conversation] = [conversations[i] for i in rows]  # type: ignore[misc]
+        texts, cost = self.model.generate(possible, max_new_tokens, more_follows=more_follows)
         for i, text in zip(rows, texts, strict=True):
             replies[i] = text
         return replies, cost

@@ -74,9 +74,10 @@ class LocalModel:
         return digest.hexdigest()[:16]
 
     @torch.no_grad()
-    def generate(self, conversations: Sequence[Conversation], max_new_tokens: int) -> tuple[list[str | NoAnswer], Cost]:
+    def generate(
+        self, conversations: Sequence[Conversation], max_new_tokens: int, *, more_follows: bool = False
+    ) -> tuple[list[str | NoAnswer], Cost]:
         """See `Model.generate`. The greedy reply; one that is cut at `max_new_tokens` is returned as far as it goes."""
-        self.prefill.forget()
         replies: list[str | NoAnswer] = []
         cost = Cost()
         for start in range(0, len(conversations), self.batch_size):
@@ -87,6 +88,8 @@ class LocalModel:
             texts = self.processor.tokenizer.batch_decode(new, skip_special_tokens=True)
             replies += [text.strip() for text in texts]
             cost += Cost(len(part), int(batch["attention_mask"].sum()) + self._written(new))
+            if not more_follows:
+                self.prefill.forget()
         return replies, cost
 
     def _written(self, new: torch.Tensor) -> int:
@@ -99,7 +102,7 @@ class LocalModel:
     def fill(self, conversations: Sequence[Conversation], forms: Sequence[Form]) -> tuple[list[Slots | NoAnswer], list[Cost]]:
         """See `Model.fill`. Forms of one outline are filled together."""
         if self.answers == "generated":
-            return fill_by_generation(self.generate, conversations, forms, self._max_form)
+            return fill_by_generation(self.generate, conversations, forms, self._max_form)  # which forgets by itself
         answers: list[Slots | NoAnswer] = [NoAnswer("not asked")] * len(forms)
         costs = [Cost()] * len(forms)
         try:

@@ -66,8 +66,8 @@ class Prefill:
         return dict(padded(self.processor, conversations).to(self.model.device))
 
     def forget(self) -> None:
-        """Lets go of the images that were read; called before and after what belongs together, so that no answer depends on
-        what was asked long before."""
+        """Lets go of the images that were read; called after what belongs together, so that no answer depends on what was asked
+        before, and nothing is held while the policy learns."""
 
     def step(self, context: Context, tokens: Sequence[Sequence[int]], positions: Tensor | None = None, **images: Any) -> None:
         """Reads on: `tokens` of each row, at `positions` or at those that follow."""

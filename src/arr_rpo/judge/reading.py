@@ -13,6 +13,7 @@ from torch import Tensor
 from arr_rpo.judge.asking import Conversation, digest
 from arr_rpo.types import UserError
 
+TOGETHER = 16  # pictures in one call of the processor
 TEXT = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")
 
 
@@ -93,9 +94,11 @@ class Reader:
             some = [images[key] for key in keys]
             if self._together is None and len(some) > 1:
                 self._together = self._same_together(some[:2])
-            made = self._process(some) if self._together else [self._process([image])[0] for image in some]
-            for key, (tokens, inputs) in zip(keys, made, strict=True):
-                self.pictures[key] = Picture(-1 - len(self.pictures), tokens, inputs)
+            size = TOGETHER if self._together else 1
+            for start in range(0, len(keys), size):
+                made = self._process(some[start : start + size])
+                for key, (tokens, inputs) in zip(keys[start : start + size], made, strict=True):
+                    self.pictures[key] = Picture(-1 - len(self.pictures), tokens, inputs)
 
     def _same_together(self, images: Sequence[Image]) -> bool:
         alone = [self._process([image])[0] for image in images]

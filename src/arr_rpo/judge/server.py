@@ -94,7 +94,9 @@ class ServerModel:
             self._revision = _revision_of(self.name, models, self._client.transport.where)
         return self._revision
 
-    def generate(self, conversations: Sequence[Conversation], max_new_tokens: int) -> tuple[list[str | NoAnswer], Cost]:
+    def generate(
+        self, conversations: Sequence[Conversation], max_new_tokens: int, *, more_follows: bool = False
+    ) -> tuple[list[str | NoAnswer], Cost]:
         """The reply to each conversation. One that ends at `max_new_tokens` counts, as it does with a model in process."""
         self.revision()
         answered = self._client.run([partial(self._ask, c, max_new_tokens, _text, "text", {}) for c in conversations])

@@ -82,7 +82,7 @@ class VLMJudge:
             self.asker.conversation("critique", prompt, [image], dimensions=", ".join(dimensions))
             for prompt, image in zip(prompts, images, strict=True)
         ]
-        texts, writing = self.asker.generate(asked, self._max_critique)
+        texts, writing = self.asker.generate(asked, self._max_critique, more_follows=True)
         form = grades(dimensions)
         request = user(self.asker.wording.say("grade", form=example(form)))
         graded: list[Conversation | NoAnswer] = []

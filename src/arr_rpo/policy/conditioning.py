@@ -84,11 +84,16 @@ class PromptMemo:
     def _batch(self, texts: Sequence[str], arguments: dict[str, Any], way: Any) -> list[Any]:
         """Sixteen encodings, or none where they would be others than of each alone."""
         if way not in self._together:
-            some = ["a", *texts[1:]]  # of other lengths, which an encoder might pad
-            self._together[way] = _plain(arguments) and [by_value(row) for row in self._rows(some, arguments)] == [
-                by_value(self._alone(text, arguments)) for text in some
-            ]
+            self._together[way] = _plain(arguments) and self._same_together(["a", *texts[1:]], arguments)
         return self._rows(texts, arguments) if self._together[way] else []
+
+    def _same_together(self, texts: Sequence[str], arguments: dict[str, Any]) -> bool:
+        """texts: of several lengths, which an encoder might pad."""
+        try:
+            together = self._rows(texts, arguments)
+        except Exception:  # an encoder that takes one prompt, or memory for one
+            return False
+        return [by_value(row) for row in together] == [by_value(self._alone(text, arguments)) for text in texts]
 
     def _rows(self, texts: Sequence[str], arguments: dict[str, Any]) -> list[Any]:
         """The rows of a batch, each as of a batch of one."""

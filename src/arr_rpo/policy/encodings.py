@@ -45,6 +45,10 @@ class Encodings:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self.hits = self.misses = self.disk_bytes = 0
 
+    def has_room(self, tensors: int) -> bool:
+        """Whether so many bytes more would stay below the limit of the device."""
+        return self._device.bytes + tensors <= self._device.limit
+
     @property
     def device_bytes(self) -> int:
         """Of the entries on the device."""

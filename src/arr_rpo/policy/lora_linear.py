@@ -27,7 +27,8 @@ class LoraLinear(Linear):
         if self.disable_adapters or self.merged or len(self.active_adapters) > 1 or not plain or args or kwargs:
             return cast("Tensor", super().forward(x, *args, **kwargs))
         a, b, scaling = self.lora_A[name].weight, self.lora_B[name].weight, self.scaling[name]
-        if x.dtype == base.weight.dtype == torch.float32 and one_product_is_less(x.numel() // x.shape[-1], a, b):
+        whole = x.dtype == base.weight.dtype == torch.float32 and not torch.is_autocast_enabled(x.device.type)
+        if whole and one_product_is_less(x.numel() // x.shape[-1], a, b):
             return F.linear(x, torch.addmm(base.weight, b, a, alpha=scaling), base.bias)
         result: Tensor = base(x)
         inner = F.linear(x, a.to(x.dtype)).reshape(-1, len(a))

@@ -25,7 +25,7 @@ from arr_rpo.policy.encodings import Encodings
 from arr_rpo.policy.loading import compile_blocks, flow_scheduler, load_pipeline
 from arr_rpo.policy.sampler import Sampler
 from arr_rpo.policy.scheduler import Probe, Recording
-from arr_rpo.policy.short_way import ShortWay, WholeStep, can_be_kept, learned
+from arr_rpo.policy.short_way import ShortWay, WholeStep, bytes_of, can_be_kept, learned
 from arr_rpo.policy.starting_latents import StartingLatents
 from arr_rpo.types import Prompt, Rollout, UserError
 
@@ -58,7 +58,8 @@ class PipelinePolicy(nn.Module):
             prompt. Sources of one call have one size, as pipelines scale all to the first, so other sizes take more calls.
         max_pictures: that a prompt may bring: its source, and references where the pipeline takes several pictures.
         gradient_checkpointing: less memory for a second forward pass of each block.
-        compile: the transformer's repeated blocks, by `torch.compile`, which wants a C++ compiler and time at the start.
+        compile: the transformer's repeated blocks, by `torch.compile`, which wants a C++ compiler and time at the start. A run
+            that goes on may take other kernels than an unbroken one, and so is not equal to it to the bit.
         release_text_encoders: encode all prompts first, then free the encoders (`cache_prompts`).
         encodings: where those of prompts and source pictures are kept, and how many.
         call: further arguments of every pipeline call (height, width, guidance_scale, max_sequence_length, ...).
@@ -203,7 +204,9 @@ class PipelinePolicy(nn.Module):
             return self.short_way.velocity(self.transformer, given, latents, index)  # type: ignore[union-attr]
         step = self._whole_step(candidates, latents, index)
         if self._kept is not None and isinstance(self.short_way, ShortWay) and can_be_kept(step.arguments[0]):
-            self._kept[key] = candidates, step.arguments[0]  # with the candidates, whose ids stay theirs
+            size = sum(bytes_of(given) for _, given in self._kept.values()) + bytes_of(step.arguments[0])
+            if self.encodings.has_room(size):
+                self._kept[key] = candidates, step.arguments[0]  # with the candidates, whose ids stay theirs
         return step.velocity
 
     def _whole_step(self, candidates: Sequence[Prompt], latents: Tensor, index: int) -> WholeStep:
@@ -221,7 +224,7 @@ class PipelinePolicy(nn.Module):
     @contextlib.contextmanager
     def conditioning_kept(self) -> Iterator[None]:
         """Inside, what the pipeline gives its transformer for some candidates is kept for their further steps, where there
-        is a short way for them (`find_short_way`)."""
+        is a short way for them (`find_short_way`), as far as the limit of `encodings` on the device goes."""
         self._kept = {}
         try:
             yield

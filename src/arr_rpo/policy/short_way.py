@@ -82,6 +82,11 @@ def can_be_kept(arguments: Arguments) -> bool:
     return not any(isinstance(value, Tensor) and value.requires_grad for value in arguments.values())
 
 
+def bytes_of(arguments: Arguments) -> int:
+    """Of the tensors among them."""
+    return sum(value.nbytes for value in arguments.values() if isinstance(value, Tensor))
+
+
 def _begins(value: Any, latents: Tensor) -> bool:
     if not isinstance(value, Tensor) or value.ndim != latents.ndim or value.shape[1] < latents.shape[1]:
         return False
