@@ -48,7 +48,7 @@ def test_prompts_that_no_oracle_knows_are_refused_before_anything_is_drawn(tmp_p
     (tmp_path / "prompts.txt").write_text("a cat on a skateboard\n", encoding="utf-8")
     data = {"_target_": "arr_rpo.data.datamodule.PromptDataModule", "train": "shapes/train", "unseen": None}
     data |= {"heldout": str(tmp_path / "prompts.txt"), "updates": 1, "candidates_per_update": 8}
-    data |= {"group_size": 8, "seed": 1}
+    data |= {"group_size": 8, "choose_from": 1, "seed": 1}
     (tmp_path / "policy").mkdir()
     (tmp_path / "config.yaml").write_text(json.dumps({"policy": None, "data": data}), encoding="utf-8")
     with pytest.raises(UserError, match="no oracle knows its held-out prompts"):

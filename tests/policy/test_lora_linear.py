@@ -77,6 +77,14 @@ def test_a_small_step_of_a_weight_shows_in_bfloat16() -> None:
         assert changed.abs().sum() > 0
 
 
+def test_autocast_takes_the_way_of_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There W + s B A would be rounded to bfloat16 too."""
+    monkeypatch.setattr(lora_linear, "one_product_is_less", lambda *_: pytest.fail("asked for one product"))
+    _, ours = layers()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert ours(torch.randn(3, 24)).dtype == torch.bfloat16
+
+
 def test_what_peft_does_otherwise_stays_pefts() -> None:
     theirs, ours = layers(lora_dropout=0.5)
     x = torch.randn(3, 24)

@@ -27,12 +27,20 @@ class LoraLinear(Linear):
         if self.disable_adapters or self.merged or len(self.active_adapters) > 1 or not plain or args or kwargs:
             return cast("Tensor", super().forward(x, *args, **kwargs))
         a, b, scaling = self.lora_A[name].weight, self.lora_B[name].weight, self.scaling[name]
-        whole = x.dtype == base.weight.dtype == torch.float32 and not torch.is_autocast_enabled(x.device.type)
-        if whole and one_product_is_less(x.numel() // x.shape[-1], a, b):
+        if (
+            x.dtype == base.weight.dtype == torch.float32
+            and not _autocast(x.device.type)
+            and one_product_is_less(x.numel() // x.shape[-1], a, b)
+        ):
             return F.linear(x, torch.addmm(base.weight, b, a, alpha=scaling), base.bias)
         result: Tensor = base(x)
         inner = F.linear(x, a.to(x.dtype)).reshape(-1, len(a))
         return torch.addmm(result.reshape(-1, len(b)), inner, b.to(x.dtype).T, alpha=scaling).view_as(result)
+
+
+def _autocast(device: str) -> bool:
+    """Whether products are in another dtype than their factors; never on the meta device, which does not know the question."""
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 
 
 def one_product_is_less(rows: int, a: Tensor, b: Tensor) -> bool:
