@@ -1,6 +1,6 @@
 """What each part of an update takes, how that grows with the work, and what a run keeps in memory and needs to start.
 
-    python benchmarks/stages.py [--only stages judging growth memory start] [--repeats 3] [--threads 2]
+    python benchmarks/stages.py [--only memory stages judging growth start] [--repeats 3] [--threads 2]
 
 Embedded policy and judge of `experiment=t2i_rpo`; medians over repeats, each with other noise, after one to warm up.
 """
@@ -147,10 +147,10 @@ def start(world: World) -> None:
 
 
 PARTS: dict[str, Callable[[World], None]] = {
+    "memory": memory,  # first, as the peak never falls
     "stages": stages,
     "judging": judging,
     "growth": growth,
-    "memory": memory,
     "start": start,
 }
 
