@@ -24,7 +24,6 @@ def loaded(name: str) -> Any:
 
 @pytest.mark.parametrize("steps_per_update", ["1", "all"])
 def test_an_update_takes_less_than_twice_its_compute(steps_per_update: str) -> None:
-    """1.00 and less when this was written, also of so small an update (docs: benchmarks/README.md)."""
     overhead = loaded("overhead")
     ours, bare = overhead.measure(3, 8, steps_per_update, ["trainer.accelerator=cpu"])
     assert len(ours) == len(bare) == 3

@@ -77,6 +77,49 @@ def test_number_of_optimizer_steps(overrides: list[str], steps: int) -> None:
     assert optimizer.steps == steps
 
 
+@pytest.mark.parametrize(("every", "measured"), [("2", [True, False, True]), ("null", [False] * 3)])
+def test_the_divergence_is_measured_as_often_as_asked(every: str, measured: list[bool]) -> None:
+    """Of the first step's first microbatch alone: one pass more."""
+    module, _ = module_with(f"algorithm.kl_every_n_updates={every}", "algorithm.microbatch_size=2")
+    calls, reference = 0, module.policy.adapter.reference
+
+    def counted() -> Any:
+        nonlocal calls
+        calls += 1
+        return reference()
+
+    module.policy.adapter.reference = counted  # type: ignore[method-assign]
+    rollout = module.rollout(PROMPTS, NOISE)
+    logs = [module.update(rollout, ADVANTAGES, Noise(1, update)) for update in range(3)]
+    assert ["policy/kl" in log for log in logs] == measured
+    assert calls == sum(measured)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "fused"),
+    [
+        ([], True),
+        (["+module.optimizer.foreach=true"], None),
+        (["+module.optimizer.fused=false"], False),
+        (["module.optimizer._target_=torch.optim.RAdam"], None),  # has none
+    ],
+)
+def test_fused_kernels_where_the_config_says_nothing_else(overrides: list[str], fused: bool | None) -> None:
+    config = configure(["experiment=t2i_rpo", "run_dir=x", *overrides])
+    module: RPOModule = instantiate(config.module)
+    assert module.configure_optimizers().defaults.get("fused") is fused
+
+
+def test_prompts_without_two_grades_say_nothing_of_themselves() -> None:
+    module, _ = module_with()
+    values, valid = torch.tensor([1.0, -1.0, 0.0, 0.0]), torch.tensor([True, True, True, False])
+    module.judge_rewards = lambda rollout: Rewards(values, valid)
+    module.print = lambda *some: None  # type: ignore[method-assign, assignment]
+    assert module.learn(PROMPTS, NOISE) == [False, None]
+    module.judge_rewards = lambda rollout: Rewards(torch.zeros(4), torch.ones(4, dtype=torch.bool))
+    assert module.learn(PROMPTS, Noise(1, 1)) == [True, True]
+
+
 def test_nothing_to_say_is_no_step() -> None:
     module, optimizer = module_with()
     assert module.update(module.rollout(PROMPTS, NOISE), advantages(0.0, 0.0, 0.0, 0.0), NOISE) == {}

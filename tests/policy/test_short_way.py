@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from arr_rpo.noise import Noise
 from arr_rpo.policy.pipeline import PipelinePolicy
-from arr_rpo.policy.short_way import ShortWay, WholeStep, can_be_kept, learned
+from arr_rpo.policy.short_way import Kept, ShortWay, WholeStep, learned
 from arr_rpo.types import Prompt, Rollout
 from tests.conftest import make_policy
 
@@ -82,9 +82,17 @@ def test_a_pipeline_that_does_more_is_called_whole(found: list[WholeStep], why: 
     assert why in said
 
 
-def test_what_a_gradient_goes_through_is_not_kept() -> None:
-    assert can_be_kept({"x": torch.zeros(1), "mode": "fast"})
-    assert not can_be_kept({"text": torch.zeros(1, requires_grad=True) * 2})
+def test_what_a_gradient_goes_through_is_not_kept_nor_what_there_is_no_room_for() -> None:
+    text, kept = torch.zeros(4), Kept(lambda size: size <= 32)
+    kept.put(PROMPTS[:1], {"text": torch.zeros(1, requires_grad=True) * 2})
+    assert kept.get(PROMPTS[:1]) is None
+    kept.put(PROMPTS[:1], {"x": text, "same": text[:2], "mode": "fast"})  # 16 bytes, of one storage
+    kept.put(PROMPTS, {"x": torch.zeros(8)})
+    assert kept.get(PROMPTS[:1]) is not None
+    assert kept.get(PROMPTS) is None
+    kept.put(PROMPTS, {"x": torch.zeros(4)})
+    assert kept.get(PROMPTS) is not None
+    assert kept.get(PROMPTS[1:]) is None
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from arr_rpo.run.folder import RunFolder
-from arr_rpo.run.lock import LOCK
+from arr_rpo.run.layout import LOCK
 from arr_rpo.types import UserError
 
 # What does not change a run's result: where and how it is run and watched, and what is said of the study it is part of.
@@ -62,7 +62,7 @@ def stage(run_dir: Path, config: DictConfig) -> Stage:
 
 
 def objective(run_dir: Path) -> float | None:
-    """Held-out strict accuracy after training, a share; None of a run that did not end, or was not measured."""
+    """Held-out strict accuracy after training, a share; None of a run without a summary, or that was not measured."""
     strict = (RunFolder(run_dir).summary() or {}).get("heldout_strict")
     after = strict.get("after") if isinstance(strict, dict) else None
     return None if after is None else float(after)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +139,7 @@ class _Entry:
         self._others = [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]
         self._tensors = {number: leaf for number, leaf in enumerate(leaves) if isinstance(leaf, Tensor)}
         self._devices = {number: tensor.device for number, tensor in self._tensors.items()}
-        self.bytes = _bytes(self._tensors)
+        self.bytes = storage_bytes(self._tensors.values())
 
     def value(self) -> Any:
         return tree_unflatten([self._tensors.get(number, other) for number, other in enumerate(self._others)], self._tree)
@@ -148,11 +148,11 @@ class _Entry:
         if self.file is not None and not self._tensors:
             self._tensors = {int(number): tensor for number, tensor in load_file(self.file).items()}
         self._tensors = {number: tensor.to(self._devices[number]) for number, tensor in self._tensors.items()}
-        self.bytes = _bytes(self._tensors)
+        self.bytes = storage_bytes(self._tensors.values())
 
     def to_host(self) -> None:
         self._tensors = {number: tensor.cpu() for number, tensor in self._tensors.items()}
-        self.bytes = _bytes(self._tensors)
+        self.bytes = storage_bytes(self._tensors.values())
 
     def write(self, file: Path) -> None:
         """To a file, from which `to_device` reads.
@@ -180,6 +180,7 @@ def _digest(key: object) -> bytes:
     return hashlib.sha256(repr(key).encode()).digest()
 
 
-def _bytes(tensors: dict[int, Tensor]) -> int:
-    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors.values()}
+def storage_bytes(tensors: Iterable[Tensor]) -> int:
+    """That tensors keep allocated, where several may share a storage."""
+    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
     return sum(storages.values())

@@ -25,7 +25,7 @@ from arr_rpo.policy.encodings import Encodings
 from arr_rpo.policy.loading import compile_blocks, flow_scheduler, load_pipeline
 from arr_rpo.policy.sampler import Sampler
 from arr_rpo.policy.scheduler import Probe, Recording
-from arr_rpo.policy.short_way import ShortWay, WholeStep, bytes_of, can_be_kept, learned
+from arr_rpo.policy.short_way import Kept, ShortWay, WholeStep, learned
 from arr_rpo.policy.starting_latents import StartingLatents
 from arr_rpo.types import Prompt, Rollout, UserError
 
@@ -123,7 +123,7 @@ class PipelinePolicy(nn.Module):
         if hasattr(self.pipe, "_encode_vae_image"):
             self.pipe._encode_vae_image = ImageMemo(self.pipe._encode_vae_image, encodings)
         self.short_way: ShortWay | str | None = None  # None until it was looked for
-        self._kept: dict[tuple[int, ...], tuple[Sequence[Prompt], Mapping[str, Any]]] | None = None
+        self._kept: Kept | None = None
         self._start = StartingLatents(getattr(self.pipe, "prepare_latents", None))
         if hasattr(self.pipe, "prepare_latents"):
             self.pipe.prepare_latents = self._start
@@ -198,15 +198,12 @@ class PipelinePolicy(nn.Module):
     def _velocity(self, candidates: Sequence[Prompt], latents: Tensor, index: int) -> Tensor:
         """Of one pipeline call."""
         latents = latents.contiguous()  # strided ones round differently
-        key = tuple(map(id, candidates))
-        if self._kept is not None and key in self._kept:
-            _, given = self._kept[key]
-            return self.short_way.velocity(self.transformer, given, latents, index)  # type: ignore[union-attr]
+        if self._kept is None or not isinstance(self.short_way, ShortWay):
+            return self._whole_step(candidates, latents, index).velocity
+        if (given := self._kept.get(candidates)) is not None:
+            return self.short_way.velocity(self.transformer, given, latents, index)
         step = self._whole_step(candidates, latents, index)
-        if self._kept is not None and isinstance(self.short_way, ShortWay) and can_be_kept(step.arguments[0]):
-            size = sum(bytes_of(given) for _, given in self._kept.values()) + bytes_of(step.arguments[0])
-            if self.encodings.has_room(size):
-                self._kept[key] = candidates, step.arguments[0]  # with the candidates, whose ids stay theirs
+        self._kept.put(candidates, step.arguments[0])
         return step.velocity
 
     def _whole_step(self, candidates: Sequence[Prompt], latents: Tensor, index: int) -> WholeStep:
@@ -225,7 +222,7 @@ class PipelinePolicy(nn.Module):
     def conditioning_kept(self) -> Iterator[None]:
         """Inside, what the pipeline gives its transformer for some candidates is kept for their further steps, where there
         is a short way for them (`find_short_way`), as far as the limit of `encodings` on the device goes."""
-        self._kept = {}
+        self._kept = Kept(self.encodings.has_room)
         try:
             yield
         finally:

@@ -6,7 +6,7 @@ shown at each step of the schedule to the bit, or the whole pipeline is called e
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from arr_rpo.policy.conditioning import by_value
+from arr_rpo.policy.encodings import storage_bytes
+from arr_rpo.types import Prompt
 
 Arguments = Mapping[str, Any]
 
@@ -77,14 +79,26 @@ def learned(transformer: nn.Module, steps: Sequence[WholeStep]) -> ShortWay | st
     return way
 
 
-def can_be_kept(arguments: Arguments) -> bool:
-    """Whether no gradient would have to go through what the pipeline gave."""
-    return not any(isinstance(value, Tensor) and value.requires_grad for value in arguments.values())
+class Kept:
+    """What a pipeline gave its transformer for some candidates, by the candidates, as far as there is room for.
 
+    has_room: whether so many bytes may be kept in all.
+    """
 
-def bytes_of(arguments: Arguments) -> int:
-    """Of the tensors among them."""
-    return sum(value.nbytes for value in arguments.values() if isinstance(value, Tensor))
+    def __init__(self, has_room: Callable[[int], bool]) -> None:
+        self._has_room = has_room
+        self._given: dict[tuple[int, ...], tuple[Sequence[Prompt], Arguments]] = {}
+
+    def get(self, candidates: Sequence[Prompt]) -> Arguments | None:
+        """None where nothing is kept for just these."""
+        return self._given.get(tuple(map(id, candidates)), ((), None))[1]
+
+    def put(self, candidates: Sequence[Prompt], arguments: Arguments) -> None:
+        """Not where a gradient would have to go through what the pipeline gave."""
+        tensors = [value for _, given in self._given.values() for value in given.values() if isinstance(value, Tensor)]
+        tensors += (new := [value for value in arguments.values() if isinstance(value, Tensor)])
+        if not any(tensor.requires_grad for tensor in new) and self._has_room(storage_bytes(tensors)):
+            self._given[tuple(map(id, candidates))] = candidates, arguments  # with the candidates, whose ids stay theirs
 
 
 def _begins(value: Any, latents: Tensor) -> bool:

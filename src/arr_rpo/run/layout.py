@@ -8,7 +8,8 @@ progress.jsonl    a row a measure on the way: {"update": updates done, ...}
 verdicts.jsonl    a row a verdict or grade, with the number of its update
 heldout.jsonl     a row a held-out prompt, before and after
 summary.json      what came of it
-checkpoints/      update_00040/{state.ckpt, policy/}: after 40 updates; best.json names the best one
+checkpoints/      update_00040/{state.ckpt, policy/}: after 40 updates; best.json names the best one; abandoned_update_...: what
+                  a run had done after the checkpoint from which it was told to go on
 policy/           the trained weights, as the stock pipeline loads them
 grids/, verdict_pictures/, heldout_pictures/, skipped/
 """

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from arr_rpo.run.layout import LOCK
 from arr_rpo.types import UserError
 
-LOCK = ".lock"
 log = logging.getLogger(__name__)
 
 
