@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from arr_rpo.run.layout import Rows
-from tests.integration.test_resume import start, training_state, without_time
+from tests.integration.small import start, training_state, without_time
 
 pytestmark = pytest.mark.slow
 OPTIONS = ["judge=oracle", "data.updates=3", "data.candidates_per_update=64", "callbacks.image_grid=null"]

@@ -24,29 +24,10 @@ from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import Rows
 from arr_rpo.types import UserError
 from tests.conftest import configure, make_policy
+from tests.integration.small import NOT_COMPARED, start, training_state, without_time
 from tests.stops import stop_before
 
 pytestmark = pytest.mark.slow
-HELDOUT = Path(__file__).parents[2] / "src/arr_rpo/shapes/data/heldout.jsonl"
-TRAIN = Path(__file__).parents[2] / "src/arr_rpo/shapes/data/train.jsonl"
-SMALL = [
-    "experiment=t2i_rpo",
-    "judge=random",
-    "reward=pairwise",
-    "data.updates=4",
-    "data.candidates_per_update=8",
-    "data.unseen=null",
-    "policy.num_inference_steps=3",
-    "callbacks.summary.kl_prompts=2",
-    "callbacks.summary.pictures=2",
-    "callbacks.heldout_progress.every_n_updates=2",
-    "callbacks.heldout_progress.prompts=4",
-    "callbacks.heldout_progress.kl_prompts=2",
-    "callbacks.checkpoint.every_seconds=0",
-    "trainer.enable_progress_bar=false",
-    "trainer.accelerator=cpu",
-]
-NOT_COMPARED = ("time/", "memory/", "seconds")  # a process that went on has encoded other prompts
 ALGORITHMS = {
     "rpo": [],
     "grpo": ["algorithm=grpo", "algorithm.group_size=4", "reward/pairing=round_robin"],
@@ -57,16 +38,6 @@ ALGORITHMS = {
 }
 
 
-def start(folder: Path, *overrides: str) -> RunFolder:
-    heldout = folder.parent / "heldout.jsonl"
-    heldout.write_text("\n".join(HELDOUT.read_text(encoding="utf-8").splitlines()[::64]), encoding="utf-8")
-    few = folder.parent / "train.jsonl"  # the same prompts come again in the next update
-    few.write_text("\n".join(TRAIN.read_text(encoding="utf-8").splitlines()[:8]), encoding="utf-8")
-    chosen = [f"data.train={few}"] if "data.choose_from=2" in overrides else []
-    train(configure([*SMALL, f"run_dir={folder}", f"data.heldout={heldout}", *chosen, *overrides]))
-    return RunFolder(folder)
-
-
 def stopped(folder: Path, *overrides: str) -> RunFolder:
     with pytest.raises(SystemExit):
         start(folder, *overrides)
@@ -75,17 +46,6 @@ def stopped(folder: Path, *overrides: str) -> RunFolder:
 
 def go_on(run: RunFolder, *overrides: str) -> None:
     train(resumed(str(run.path), list(overrides)))
-
-
-def without_time(value: Any) -> Any:
-    """What is the same in two runs of one computation."""
-    if isinstance(value, dict):
-        return {key: without_time(v) for key, v in value.items() if not key.startswith(NOT_COMPARED)}
-    return value
-
-
-def training_state(run: RunFolder) -> dict[str, Any]:
-    return torch.load(run.checkpoint() / "state.ckpt", weights_only=True)  # type: ignore[no-any-return]
 
 
 def assert_equal(a: Any, b: Any, name: str = "") -> None:
@@ -113,7 +73,7 @@ def curves(run: RunFolder) -> dict[str, list[tuple[int, float]]]:
 
 def assert_the_same_run(whole: RunFolder, other: RunFolder) -> None:
     states = [training_state(run) for run in (whole, other)]
-    for key in ("state_dict", "optimizer_states", "old", "replay_floor"):
+    for key in ("state_dict", "optimizer_states", "old", "replay_floor", "PromptDataModule"):
         assert_equal(states[0][key], states[1][key], key)
     callbacks = [{key: without_time(value) for key, value in s["callbacks"].items() if "Stop" not in key} for s in states]
     assert_equal(*({key: value for key, value in c.items() if not key.endswith(("Within", "Bad"))} for c in callbacks))
@@ -130,7 +90,7 @@ def assert_the_same_run(whole: RunFolder, other: RunFolder) -> None:
 
 @pytest.mark.parametrize("algorithm", list(ALGORITHMS))
 def test_a_resumed_run_is_the_unbroken_one_to_the_bit(algorithm: str, tmp_path: Path) -> None:
-    options = [*ALGORITHMS[algorithm], "callbacks=rpo_ema", *SMALL[7:]]
+    options = [*ALGORITHMS[algorithm], "callbacks=rpo_ema"]
     whole = start(tmp_path / "whole", *options)
     part = stopped(tmp_path / "part", *options, stop_before(2))
     assert part.state() | {"update": 2} == {"state": "stopped", "update": 2}
@@ -261,7 +221,7 @@ def test_what_stands_in_metrics_is_of_its_update_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("adapter", ["lora", "full"])
 def test_a_stopped_run_gives_its_weights(adapter: str, tmp_path: Path) -> None:
     """Averaged ones, as the stock pipeline loads them."""
-    options = [f"policy/adapter={adapter}", "callbacks=rpo_ema", *SMALL[7:], "callbacks.heldout_progress=null"]
+    options = [f"policy/adapter={adapter}", "callbacks=rpo_ema", "callbacks.heldout_progress=null"]
     run = stopped(tmp_path / "run", *options, stop_before(2))
     asked = OmegaConf.create({"run": str(run.path), "checkpoint": "last", "output": str(tmp_path / "out")})
     average = training_state(run)["callbacks"]["EMA"]["average"]

@@ -17,31 +17,15 @@ from arr_rpo.evaluation.images import measure
 from arr_rpo.report.runs import read_study
 from arr_rpo.run.folder import RunFolder
 from tests.conftest import configure
+from tests.integration.small import HELDOUT, SMALL
 from tests.stops import stop_before
 
 pytestmark = pytest.mark.slow
-HELDOUT = Path(__file__).parents[2] / "src/arr_rpo/shapes/data/heldout.jsonl"
-SMALL = [
-    "experiment=t2i_rpo",
-    "judge=random",
-    "reward=pairwise",
-    "data.updates=3",
-    "data.candidates_per_update=8",
-    "data.unseen=null",
-    "policy.num_inference_steps=3",
-    "callbacks.summary.kl_prompts=2",
-    "callbacks.summary.pictures=3",
-    "callbacks.heldout_progress.every_n_updates=2",
-    "callbacks.heldout_progress.prompts=4",
-    "callbacks.heldout_progress.kl_prompts=2",
-    "callbacks.checkpoint.every_seconds=0",
-    "trainer.enable_progress_bar=false",
-    "trainer.accelerator=cpu",
-]
+OPTIONS = [*SMALL, "data.updates=3", "callbacks.summary.pictures=3"]
 
 
 def run(folder: Path, heldout: Path, *overrides: str) -> Path:
-    train(configure([*SMALL, f"run_dir={folder}", f"data.heldout={heldout}", *overrides]))
+    train(configure([*OPTIONS, f"run_dir={folder}", f"data.heldout={heldout}", *overrides]))
     return folder
 
 
