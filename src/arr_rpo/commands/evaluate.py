@@ -1,5 +1,6 @@
 """`python evaluate.py run=<folder>`: measures a finished run's policy on its held-out prompts again.
-`python evaluate.py task=judge ...`: measures a judge on labelled pairs."""
+`python evaluate.py task=judge ...`: measures a judge on labelled pairs.
+`python evaluate.py task=benchmark ...`: a judge's answers to the questions of a benchmark, on pictures of `generate.py`."""
 
 from __future__ import annotations
 
@@ -24,8 +25,14 @@ SETTING = ("judge", "rubric", "reward.protocol", "preferences")  # what a bench 
 @hydra.main(version_base="1.3", config_path="pkg://arr_rpo.configs", config_name="evaluate")
 @plain_errors
 def main(config: DictConfig) -> None:
-    """Prints what was measured, and writes it: `evaluation.json` in a policy's run folder, `bench.json` in a bench's own."""
-    (bench if config.task == "judge" else evaluate)(config)
+    """Prints what was measured, and writes it: `evaluation.json` in a policy's run folder, `bench.json` or
+    `scores.json` in a folder of its own."""
+    if config.task == "benchmark":
+        from arr_rpo.commands.benchmark_scores import benchmark_scores
+
+        benchmark_scores(config)
+    else:
+        (bench if config.task == "judge" else evaluate)(config)
 
 
 def evaluate(config: DictConfig) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def refine(config: DictConfig) -> dict[str, Any]:
             raise UserError(f"limit={config.limit}: one prompt is the least")
         todo = [number for number in asked if not records.has(prompts[number])]
         loop = RefinementLoop(
-            policy=_policy(config),
+            policy=painter(config),
             judge=judge,
             critic=instantiate(config.critic),
             refinement=instantiate(config.refinement),
@@ -118,7 +118,8 @@ def refuse_another(folder: Path, config: DictConfig) -> None:
         raise OtherRunError(f"run_dir={folder} holds another refinement: {shown}. Give its values, or another run_dir.")
 
 
-def _policy(config: DictConfig) -> Painter:
+def painter(config: DictConfig) -> Painter:
+    """The policy of a config, with what `run` trained, on its device."""
     policy = instantiate(config.policy)
     if config.run is not None:
         policy.load_trained(Path(config.run) / "policy")
