@@ -77,6 +77,8 @@ def finished_run(run: Path) -> DictConfig:
         raise UserError(f"run={run}: no folder `policy` there, so the run did not end. Go on with train.py and resume={run}.")
     config = OmegaConf.load(run / "config.yaml")
     OmegaConf.resolve(config)  # its parts may become parts of another config
+    if OmegaConf.select(config, "policy.adapter.start_from"):
+        config.policy.adapter.start_from = None  # what the run started from is in its weights, and need not be there any more
     return config  # type: ignore[return-value]
 
 
