@@ -7,12 +7,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from arr_rpo.commands.errors import plain_errors
+from arr_rpo.commands.entry import entry
 from arr_rpo.commands.run_folder import SERVING
 from arr_rpo.evaluation.images import measurable, measure, pictures
 from arr_rpo.evaluation.judge_bench import BenchResult, markdown
@@ -22,8 +21,14 @@ from arr_rpo.whole_files import write_json
 SETTING = ("judge", "rubric", "reward.protocol", "preferences")  # what a bench measures, beside its sample
 
 
-@hydra.main(version_base="1.3", config_path="pkg://arr_rpo.configs", config_name="evaluate")
-@plain_errors
+@entry(
+    "evaluate",
+    {
+        "run=runs/...": "the pictures of a finished run, by the oracle",
+        "task=judge judge=...": "how good a judge is on labelled pairs (docs/bench.md)",
+        "task=benchmark benchmark=dpg": "a judge's answers to a benchmark's questions (docs/benchmarks.md)",
+    },
+)
 def main(config: DictConfig) -> None:
     """Prints what was measured, and writes it: `evaluation.json` in a policy's run folder, `bench.json` or
     `scores.json` in a folder of its own."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from arr_rpo.commands.errors import plain_errors
+from arr_rpo.commands.entry import entry
 from arr_rpo.commands.quiet import quieten
 from arr_rpo.export.formats import Merged
 from arr_rpo.export.model_card import write_card
@@ -21,8 +20,14 @@ from arr_rpo.types import UserError
 PIPELINES = ("diffusers", "merged")  # what can be had of a run that trained all weights: its pipeline, which is both
 
 
-@hydra.main(version_base="1.3", config_path="pkg://arr_rpo.configs", config_name="export")
-@plain_errors
+@entry(
+    "export",
+    {
+        "run=runs/...": "the run",
+        "checkpoint=best": "which weights: last, best, or a number of updates",
+        "format=comfyui": "for whom (docs/export.md)",
+    },
+)
 def main(config: DictConfig) -> None:
     """Prints where the weights are."""
     print(export(config))

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
@@ -24,7 +23,7 @@ from arr_rpo.benchmark.drawing import draw
 from arr_rpo.benchmark.items import PictureFile
 from arr_rpo.benchmark.layout import Layout
 from arr_rpo.benchmark.scorers import Scorer, Size, companion_findings
-from arr_rpo.commands.errors import plain_errors
+from arr_rpo.commands.entry import entry
 from arr_rpo.commands.processes import rank, world
 from arr_rpo.commands.quiet import quieten
 from arr_rpo.commands.refine import painter, with_policy_of_run
@@ -76,8 +75,14 @@ def main() -> None:
     command()
 
 
-@hydra.main(version_base="1.3", config_path="pkg://arr_rpo.configs", config_name="generate")
-@plain_errors
+@entry(
+    "generate",
+    {
+        "benchmark=geneval prompts=FILE": "which benchmark, and its own prompt file",
+        "policy=flux1_dev or run=runs/...": "who draws",
+        "output=FOLDER": "where; --check reads what is there as the scorer does",
+    },
+)
 def command(config: DictConfig) -> None:
     """Draws, or checks; prints what the official scorer would miss and ends with 1 if there is anything."""
     if not config.check:

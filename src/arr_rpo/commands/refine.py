@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
@@ -18,7 +17,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from arr_rpo.commands.errors import plain_errors
+from arr_rpo.commands.entry import entry
 from arr_rpo.commands.evaluate import finished_run
 from arr_rpo.commands.run_folder import OtherRunError, differences
 from arr_rpo.commands.training import recorded, versions
@@ -40,8 +39,14 @@ from arr_rpo.whole_files import write_json
 FREE = ("limit", "batch_size", "device", "progress", "sheet", "resampling")
 
 
-@hydra.main(version_base="1.3", config_path="pkg://arr_rpo.configs", config_name="refine")
-@plain_errors
+@entry(
+    "refine",
+    {
+        "prompts=FILE": "for which prompts",
+        "run=runs/... or policy=...": "who draws",
+        "rounds=4": "pictures of a prompt at most",
+    },
+)
 def main(config: DictConfig) -> None:
     """Prints what the oracle says of the kept pictures, where it knows the prompts."""
     refine(with_policy_of_run(config, list(HydraConfig.get().overrides.task)))

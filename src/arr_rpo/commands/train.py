@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from arr_rpo.commands.errors import plain_errors
+from arr_rpo.commands.entry import entry
 from arr_rpo.commands.run_folder import objective
 from arr_rpo.commands.sweep import in_sweep, run_in_sweep
 from arr_rpo.run.layout import CONFIG
@@ -36,8 +35,14 @@ def _log_folder(resume: str | None, fresh: str) -> str:
 OmegaConf.register_new_resolver("folder_of", _log_folder, replace=True)
 
 
-@hydra.main(version_base="1.3", config_path="pkg://arr_rpo.configs", config_name="train")
-@plain_errors
+@entry(
+    "train",
+    {
+        "experiment=t2i_rpo": "what is run: policy, judge, reward, algorithm and data that fit together",
+        "seed=1,2,3 (with -m)": "a run for each seed",
+        "resume=runs/...": "go on with a run that was stopped",
+    },
+)
 def main(config: DictConfig) -> float | None:
     """Runs one experiment in its own folder, or goes on with one that was stopped (`resume=<run folder>`).
 
