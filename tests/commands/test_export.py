@@ -66,7 +66,7 @@ def test_a_card_says_what_the_weights_are_and_what_they_are_worth(tmp_path: Path
     assert head["base_model"] == "shapes"
     assert (head["base_model_relation"], head["license"], head["pipeline_tag"]) == ("adapter", "mit", "text-to-image")
     assert "| all criteria of a prompt met | 0.250 | 0.750 | +0.500 (" in text  # 1 of 4, then 3 of 4
-    assert "| criteria met | 0.625 | 0.875 | +0.250 (" in text
+    assert "| criteria met, mean of prompts | 0.625 | 0.875 | +0.250 (" in text
     assert "95% interval over prompts" in text
     for line in (
         "models/loras",

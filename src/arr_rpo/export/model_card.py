@@ -89,7 +89,7 @@ def measures(run: RunFolder, update: int, *, final: bool, how: Resampling) -> li
     drawn on the way before; nothing where nobody knows what is right."""
     if final:
         rows = [row for row in run.rows(Rows.HELDOUT) if row["split"] == "heldout" and row["before"] and row["after"]]
-        named = {"all criteria of a prompt met": "strict", "criteria met": "criteria"}
+        named = {"all criteria of a prompt met": "strict", "criteria met, mean of prompts": "criteria"}
         pairs = {name: [(float(row["before"][key]), float(row["after"][key])) for row in rows] for name, key in named.items()}
     else:
         on_the_way = {row["update"]: row.get("strict_by_prompt") or {} for row in run.rows(Rows.PROGRESS)}
