@@ -155,6 +155,8 @@ def together() -> Iterator[None]:
 
 def by_the_first(make: Callable[[], T]) -> T:
     """What process 0 makes, for all of them; what it raises, all of them raise."""
+    if world() == 1:  # also in a process that has not met the others yet
+        return make()
     made: list[T] = []
     with together():
         if rank() == 0:

@@ -81,7 +81,8 @@ class Processes(DDPStrategy):
                 state.update({key: like(value, p) for key, value in state.items() if getattr(value, "shape", None) == p.shape})
 
     def on_exception(self, exception: BaseException) -> None:
-        if self.watch is not None and not isinstance(exception, ranks.OtherProcessError | SystemExit | KeyboardInterrupt):
+        told = isinstance(exception, ranks.OtherProcessError | SystemExit | KeyboardInterrupt) or of_the_network(exception)
+        if self.watch is not None and not told:
             self.watch.tell(ranks.described(exception))
 
     @property
@@ -90,8 +91,7 @@ class Processes(DDPStrategy):
 
     def why(self, error: RuntimeError) -> str | None:
         """What an error of the network comes from: the end of another process; None of an error of another kind."""
-        said = str(error)
-        if not isinstance(error, torch.distributed.DistError) and not any(word in said for word in NETWORK):
+        if not of_the_network(error):
             return None
         return (self.watch and self.watch.why()) or "another process of this run is gone"
 
@@ -104,6 +104,12 @@ class Processes(DDPStrategy):
             if torch.distributed.is_initialized():
                 torch.distributed.destroy_process_group()
             self._launcher.wait()
+
+
+def of_the_network(error: BaseException) -> bool:
+    """Whether an error only says that another process cannot be reached."""
+    known = isinstance(error, torch.distributed.DistError)
+    return known or (isinstance(error, RuntimeError) and any(word in str(error) for word in NETWORK))
 
 
 class Launcher(_SubprocessScriptLauncher):

@@ -1,4 +1,4 @@
-"""What several processes train is what one trains: by DDP and by FSDP2, whatever the algorithm, and whoever has little to do."""
+"""What several processes train is what one trains: by DDP and FSDP2, whatever the algorithm, and whoever has little to do."""
 
 from __future__ import annotations
 

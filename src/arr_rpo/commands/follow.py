@@ -28,7 +28,8 @@ def among_others(run: Callable[[Callable[[DictConfig], None]], float | None]) ->
     """In a process that torchrun or srun started: the first one does `run(train)`, the others train whatever it trains."""
     with met():
         if ranks.rank():
-            return _follow()
+            _follow()
+            return None
         try:
             return run(_lead)
         finally:

@@ -37,8 +37,8 @@ def shard(transformer: Any, device: str, whole: Iterable[nn.Parameter], compute:
     for p in kept:
         p.data = p.data.to(torch.device(device, torch.cuda.current_device()) if device == "cuda" else device)
     for part in [*blocks(transformer), transformer]:
-        # The outermost too goes back into shards after each pass: what one process alone then does with it, as when it saves, is
-        # no matter to the others.
+        # The outermost too goes back into shards after each pass: what one process alone then does with it, as when it
+        # saves, is no matter to the others.
         fully_shard(part, mesh=mesh, mp_policy=policy, ignored_params=kept, reshard_after_forward=True)
     for part in transformer.modules():
         if isinstance(part, FSDPModule):
