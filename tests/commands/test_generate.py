@@ -15,8 +15,7 @@ import pytest
 from omegaconf import DictConfig
 from PIL import Image
 
-from arr_rpo.commands import processes
-from arr_rpo.commands.generate import check, generate
+from arr_rpo.commands.generate import check, generate, place
 from arr_rpo.types import Prompt, UserError
 from tests.benchmark import made
 from tests.conftest import configure, make_policy
@@ -75,14 +74,14 @@ def test_edits_are_drawn_from_their_sources(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("environment", "rank", "world"),
-    [({}, 0, 1), ({"RANK": "2", "WORLD_SIZE": "4"}, 2, 4), ({"SLURM_PROCID": "1", "SLURM_NTASKS": "2"}, 1, 2)],
+    [({}, 0, 1), ({"RANK": "2", "WORLD_SIZE": "4"}, 2, 4), ({"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2"}, 1, 2)],
 )
 def test_its_place_among_processes(environment: dict[str, str], rank: int, world: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*processes.RANK, *processes.WORLD):
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "TORCHELASTIC_RUN_ID"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert (processes.rank(), processes.world()) == (rank, world)
+    assert place() == (rank, world)
 
 
 def run(*arguments: str) -> subprocess.Popen[str]:

@@ -30,11 +30,11 @@ class ImageGrid(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         reward = RubricReward.of(trainer)
-        if reward is None or reward.last is None or not (reward.last[1].verdicts or reward.last[1].grades):
+        if reward is None or reward.last is None or not (reward.last.rewards.verdicts or reward.last.rewards.grades):
             return
         if batch_idx % self.every_n_updates and batch_idx + 1 < trainer.num_training_batches:
             return
-        shown = cards(*reward.last, pairs=self.pairs)
+        shown = cards(reward.last.shown(self.pairs), reward.last.rewards, pairs=self.pairs)
         sheet = joined(shown)
         RunRecords.of(trainer).folder.picture(f"{GRIDS}/{by_update(batch_idx)}.png", sheet)
         show(trainer.loggers, shown, sheet, batch_idx)
@@ -42,7 +42,7 @@ class ImageGrid(pl.Callback):
 
 def cards(rollout: Rollout, rewards: Rewards, pairs: int) -> list[Card]:
     """One a pair: the source if there is one, the pictures, then the prompt and what the judge said of them."""
-    return [_card(rollout, judged) for judged in islice(judged_pairs(rollout, rewards), pairs)]
+    return [_card(rollout, judged) for judged in islice(judged_pairs(rewards, rollout.group_size), pairs)]
 
 
 def joined(cards: Sequence[Card]) -> Image.Image:

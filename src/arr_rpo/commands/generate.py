@@ -5,6 +5,7 @@ What is there already is not drawn again. With `--check` nothing is drawn: the f
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,13 +19,13 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from rich.progress import Progress
 
+from arr_rpo import ranks
 from arr_rpo.benchmark import manifest
 from arr_rpo.benchmark.drawing import draw
 from arr_rpo.benchmark.items import PictureFile
 from arr_rpo.benchmark.layout import Layout
 from arr_rpo.benchmark.scorers import Scorer, Size, companion_findings
 from arr_rpo.commands.entry import entry
-from arr_rpo.commands.processes import rank, world
 from arr_rpo.commands.quiet import quieten
 from arr_rpo.commands.refine import painter, with_policy_of_run
 from arr_rpo.commands.training import versions
@@ -87,7 +88,8 @@ def command(config: DictConfig) -> None:
     """Draws, or checks; prints what the official scorer would miss and ends with 1 if there is anything."""
     if not config.check:
         generate(with_policy_of_run(config, list(HydraConfig.get().overrides.task)))
-    if rank() == 0 and (config.check or world() == 1) and check(config):
+    rank, world = place()
+    if rank == 0 and (config.check or world == 1) and check(config):
         raise SystemExit(1)
 
 
@@ -104,8 +106,9 @@ def generate(config: DictConfig) -> Path:
         torch.set_num_threads(config.num_threads)
     quieten()
     manifest.begin(output, described(config))
+    rank, world = place()
     with Progress(disable=not config.progress) as progress:
-        bar = progress.add_task("files", total=len(range(rank(), len(benchmark.files), world())))
+        bar = progress.add_task("files", total=len(benchmark.files) // world)
         draw(
             painter(config),
             benchmark.layout,
@@ -114,14 +117,22 @@ def generate(config: DictConfig) -> Path:
             model=benchmark.model,
             seed=config.seed,
             batch_size=config.policy.batch_size,
-            rank=rank(),
-            world=world(),
+            rank=rank,
+            world=world,
             done=lambda files: progress.advance(bar, files),
         )
     if (size := _size(benchmark, output)) and "picture_size" not in (manifest.read(output) or {}):
         manifest.note(output, picture_size=size)
     print(f"pictures: {output}")
     return output
+
+
+def place() -> tuple[int, int]:
+    """Number of this process, from 0, and how many there are: as torchrun or srun say, or RANK and WORLD_SIZE set by hand. They
+    share the files out without a word to each other."""
+    if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
+        return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    return ranks.rank(), ranks.announced()
 
 
 def check(config: DictConfig) -> list[str]:

@@ -5,17 +5,22 @@ What trains is imported when there is something to train: `--help` and a misspel
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from arr_rpo import ranks
 from arr_rpo.commands.entry import entry
 from arr_rpo.commands.run_folder import objective
 from arr_rpo.commands.sweep import in_sweep, run_in_sweep
+from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import CONFIG
 from arr_rpo.run.lock import occupied
+from arr_rpo.run.slurm import restarted
 from arr_rpo.types import UserError
 
 GROUPS = {"policy", "sampler", "judge", "rubric", "reward", "algorithm", "data", "trainer", "logger", "callbacks"}
@@ -28,7 +33,12 @@ COMPARISONS = {"arm", "study", "hparams_search"}
 
 
 def _log_folder(resume: str | None, fresh: str) -> str:
-    """Where Hydra puts its log: into the folder of a run that goes on."""
+    """Where Hydra puts its log: into the folder of a run that goes on. Each process that torchrun or srun starts comes by here;
+    the first one's folder is the run's, of a step of Slurm's one that its next start finds again."""
+    if ranks.announced() > 1 and ranks.rank():
+        return str(Path(tempfile.gettempdir()) / f"arr_rpo_process_{ranks.rank()}")
+    if ranks.started_by() == "srun":
+        fresh = str(Path(fresh).parent / f"slurm_{os.environ['SLURM_JOB_ID']}_{os.environ['SLURM_STEP_ID']}")
     return str(resume) if resume and (Path(resume) / CONFIG).is_file() else fresh
 
 
@@ -49,10 +59,35 @@ def main(config: DictConfig) -> float | None:
     Returns:
         Held-out strict accuracy after training, what a hyper-parameter search maximises; None where it is not measured.
     """
+    if ranks.announced() == 1:
+        return run(config)
+    if in_sweep() and ranks.started_by() == "torchrun":
+        raise UserError(
+            "a sweep starts the processes of each of its runs: leave torchrun out and give trainer.devices, or take "
+            "hydra/launcher=submitit_slurm with tasks_per_node (docs/scaling.md)"
+        )
+    from arr_rpo.commands.follow import among_others
+
+    return among_others(lambda train: run(config, train))
+
+
+def run(config: DictConfig, train: Callable[[DictConfig], None] | None = None) -> float | None:
+    """Trains, in a folder that nobody else is at work in. `resume=auto`, and a job that Slurm or torchrun started once more, go
+    on with what lies in `run_dir`.
+
+    train: None imports the one that does it in this process.
+    """
+    again = config.resume == "auto" or (not config.resume and restarted() and not in_sweep())
+    if again:
+        config.resume = stopped_at(Path(config.run_dir))
+        if config.resume is None and RunFolder(config.run_dir).finished():
+            print(f"{config.run_dir} holds a finished run")
+            return objective(Path(config.run_dir))
     if config.resume:
         config = resumed(str(config.resume), list(HydraConfig.get().overrides.task))
-    from arr_rpo.commands.training import train
-
+    if train is None:
+        from arr_rpo.commands.training import train
+    assert train is not None
     if not config.resume and in_sweep():
         return run_in_sweep(config, train)
     run_dir = Path(config.resume or config.run_dir)
@@ -62,6 +97,12 @@ def main(config: DictConfig) -> float | None:
 
         report_run(run_dir)
     return objective(run_dir)
+
+
+def stopped_at(run_dir: Path) -> str | None:
+    """The run's folder, if there is one that came to a checkpoint and not to its end."""
+    folder = RunFolder(run_dir)
+    return str(run_dir) if folder.checkpoints() and not folder.finished() else None
 
 
 def resumed(folder: str, overrides: Sequence[str]) -> DictConfig:
