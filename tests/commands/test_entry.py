@@ -57,6 +57,7 @@ def test_help_lists_the_groups_of_a_task_and_what_settings_are_for() -> None:
         ("train", ["judgge=shapes"], "there is no key judgge; did you mean judge?"),
         ("train", ["reward/pairng=swiss"], "there is no group reward/pairng; did you mean reward/pairing?"),
         ("train", ["run_dir=a=b"], "run_dir=a=b: the value cannot be read; quote it for Hydra, \"run_dir='a=b'\""),
+        ("train", ["seed=1,2"], "seed=1,2: several values are a sweep, with -m; one list of them is seed=[1,2]"),
         ("train", ["zzzz=1"], "there is no key zzzz (--cfg job shows all"),
         ("plan", [], "policy is not given: choose policy=... of aura_flow, "),
         ("export", ["rnu=x"], "there is no key rnu; did you mean run?"),

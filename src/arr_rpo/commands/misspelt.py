@@ -24,6 +24,9 @@ def sentence(error: HydraException, config_name: str, package: str, arguments: S
     if isinstance(error, OverrideParseException):
         key, _, value = error.override.partition("=")
         return f"{error.override}: the value cannot be read; quote it for Hydra, \"{key}='{value}'\""
+    if found := re.search(r"(?:Ambiguous value for argument|Sweep parameters) '(.+?)'(?:\n| requires)", said):
+        key, _, value = found[1].partition("=")
+        return f"{found[1]}: several values are a sweep, with -m; one list of them is {key}=[{value}]"
     if found := re.search(r"You must specify '([^']+)'", said):
         options = [line.strip() for line in said.rsplit("Available options:", maxsplit=1)[-1].splitlines() if line.strip()]
         return f"{found[1]} is not given: choose {found[1]}=... of {', '.join(options)}"
