@@ -12,7 +12,6 @@ from hydra.utils import instantiate
 from safetensors.torch import load_file, save_file
 
 from arr_rpo.commands.errors import told
-from arr_rpo.export.formats import ComfyUI
 from arr_rpo.noise import Noise
 from arr_rpo.policy.loading import SHAPES_POLICY
 from arr_rpo.policy.pipeline import PipelinePolicy
@@ -37,11 +36,12 @@ def moved(policy: PipelinePolicy, seed: int = 0) -> PipelinePolicy:
 
 @pytest.fixture
 def somebodys(tmp_path: Path) -> PipelinePolicy:
-    """A LoRA of rank 4 and alpha 8, saved as `sft` and, with .alpha tensors, as `sft.safetensors`."""
+    """A LoRA of rank 4 and alpha 8, saved as `sft` and, with .alpha tensors and no header, as `sft.safetensors`."""
     policy = moved(make_policy())
     policy.adapter.save(tmp_path / "sft")
-    ComfyUI().write(tmp_path / "sft", {}, tmp_path)
-    (tmp_path / ComfyUI.file).rename(tmp_path / "sft.safetensors")
+    tensors = load_file(tmp_path / "sft" / "pytorch_lora_weights.safetensors")
+    layers = {name.rsplit(".lora_", 1)[0] for name in tensors}
+    save_file({**tensors, **{f"{layer}.alpha": torch.tensor(8.0) for layer in layers}}, tmp_path / "sft.safetensors")
     return policy
 
 

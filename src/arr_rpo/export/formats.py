@@ -53,11 +53,12 @@ pipe.load_lora_weights(".")
 
 
 class ComfyUI:
-    """diffusers' names, scales folded in, and an `.alpha` tensor a layer, which is its rank.
+    """diffusers' names with scales folded in, and no alpha.
 
     ComfyUI (comfy/lora.py, comfy/weight_adapter/lora.py) maps `transformer.<layer>` for the models that it knows, takes
     `lora_A` and `lora_B` as factors and `<layer>.alpha` over the rank as their scale, 1 where there is none. It reads no
-    header, so that diffusers' own files of alpha / rank = 2 run at half strength there (Comfy-Org/ComfyUI#12191).
+    header, so that diffusers' own files of alpha / rank = 2 run at half strength there (Comfy-Org/ComfyUI#12191). diffusers,
+    too, takes a scale of 1 where neither is there, and refuses `.alpha` tensors of all models but a few.
     """
 
     name = "comfyui"
@@ -72,7 +73,6 @@ Put `lora_comfyui.safetensors` into ComfyUI's `models/loras` and take the node L
             folded = factors.folded()
             tensors[f"{PREFIX}{layer}.lora_A.weight"] = folded.down
             tensors[f"{PREFIX}{layer}.lora_B.weight"] = folded.up
-            tensors[f"{PREFIX}{layer}.alpha"] = torch.tensor(float(folded.rank))
         _save(tensors, folder / self.file)
 
 
