@@ -154,6 +154,34 @@ def test_edits_have_their_source_beside_and_as_prompt(tmp_path: Path) -> None:
         one.files[2].item.prompt()
 
 
+def test_an_edit_of_another_size_than_those_of_alike_sources_is_named(tmp_path: Path) -> None:
+    one, output = benchmark("gedit", tmp_path / "in"), tmp_path / "out"
+    for number in range(3):
+        made.source(tmp_path / "in" / f"{number}.png", 0)
+    drawn(one, output)
+    assert one.findings(output, None) == []
+    Image.new("RGB", (7, 7)).save(output / PATHS["gedit"][2])
+    width, height = made.SIZE
+    assert one.findings(output, None) == [f"{PATHS['gedit'][2]} is 7 x 7 pixels and not {width} x {height}"]
+
+
+def test_the_hubs_parquet_file_brings_its_pictures(tmp_path: Path) -> None:
+    """GEdit-Bench as the hub has it: a struct of bytes in `input_image`."""
+    table = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    made.source(tmp_path / "s.png", 2)
+    row = {"key": "k1", "task_type": "color_alter", "instruction": "make it red", "instruction_language": "cn"}
+    cell = {"bytes": (tmp_path / "s.png").read_bytes(), "path": "s.png"}
+    parquet.write_table(table.Table.from_pylist([{**row, "input_image": cell}]), tmp_path / "train.parquet")
+    chosen = ["benchmark=gedit", f"prompts={tmp_path / 'train.parquet'}", "name=m", "output=nowhere"]
+    one = Benchmark.of(configure(chosen, command="generate"))
+    assert [file.path for file in one.files] == ["m/fullset/color_alter/cn/k1.png"]
+    drawn(one, tmp_path / "out")
+    with Image.open(tmp_path / "out/m/fullset/color_alter/cn/k1_SRCIMG.png") as picture:
+        assert (picture.size, picture.getpixel((0, 0))) == ((12, 6), (0, 0, 80))
+
+
 def refused(overrides: list[str]) -> str:
     """What the user is told."""
     with pytest.raises((UserError, InstantiationException)) as caught:

@@ -6,7 +6,8 @@ they cannot read is skipped, often in silence, and so are prompts that no name l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -19,13 +20,15 @@ from arr_rpo.strict_json import decode
 from arr_rpo.types import UserError
 
 Size = tuple[int, int]
+Sizes = Mapping[str, Size]
 
 
 class Scorer(Protocol):
     """What a scorer does with a folder."""
 
-    def findings(self, root: Path, files: Sequence[PictureFile], size: Size | None) -> Iterator[str]:
-        """A sentence for each thing that it would miss or trip over. size: of a whole file; None where files differ."""
+    def findings(self, root: Path, files: Sequence[PictureFile], sizes: Sizes) -> Iterator[str]:
+        """A sentence for each thing that it would miss or trip over. sizes: of whole files, width and height, by
+        their paths; what is not in it is not compared."""
 
     def refuse(self, files: Sequence[PictureFile]) -> None:
         """Raises a UserError where the scorer could not find its way from a name to its prompt."""
@@ -41,11 +44,11 @@ class LooksUp:
     def refuse(self, files: Sequence[PictureFile]) -> None:
         """Every name leads to its prompt."""
 
-    def findings(self, root: Path, files: Sequence[PictureFile], size: Size | None) -> Iterator[str]:
+    def findings(self, root: Path, files: Sequence[PictureFile], sizes: Sizes) -> Iterator[str]:
         for file in files:
             stem = root / file.path.removesuffix(".png")
             found = [path for suffix in self.suffixes if (path := stem.with_name(stem.name + suffix)).is_file()]
-            yield from picture_findings(found[0], root, size) if found else [f"{file.path} is missing: {self.missing}"]
+            yield from picture_findings(found[0], root, sizes) if found else [f"{file.path} is missing: {self.missing}"]
         asked = {root / file.path for file in files}
         folders = {path.parent for path in asked}
         for path in sorted(path for folder in folders if folder.is_dir() for path in folder.iterdir()):
@@ -71,7 +74,7 @@ class ListsFlat:
                     "which is not its prompt. Leave the prompt out."
                 )
 
-    def findings(self, root: Path, files: Sequence[PictureFile], size: Size | None) -> Iterator[str]:
+    def findings(self, root: Path, files: Sequence[PictureFile], sizes: Sizes) -> Iterator[str]:
         expected = {self._expected(file): file for file in files}
         for folder in sorted({(root / file.path).parent for file in files}):
             for path in sorted(folder.iterdir()) if folder.is_dir() else ():
@@ -82,7 +85,7 @@ class ListsFlat:
                     yield f"{shown} is of no prompt of the benchmark: {key[0]!r} with number {key[1]}"
                 else:
                     expected.pop(key)
-                    yield from picture_findings(path, root, size)
+                    yield from picture_findings(path, root, sizes)
         for file in expected.values():
             yield f"{file.path} is missing: its prompt is left out of the mean, in silence"
 
@@ -110,7 +113,7 @@ class ListsNumbered:
     def refuse(self, files: Sequence[PictureFile]) -> None:
         """Names are numbers."""
 
-    def findings(self, root: Path, files: Sequence[PictureFile], size: Size | None) -> Iterator[str]:
+    def findings(self, root: Path, files: Sequence[PictureFile], sizes: Sizes) -> Iterator[str]:
         expected = {(root / file.path).parents[1]: file for file in files}
         for folder in sorted({path.parent for path in expected}):
             for path in sorted(folder.iterdir()) if folder.is_dir() else ():
@@ -119,9 +122,9 @@ class ListsNumbered:
                 elif path not in expected:
                     yield f"{path.relative_to(root)} is of no prompt of the benchmark, and counts all the same"
         for folder, file in expected.items():
-            yield from self._in(folder, file, root, size)
+            yield from self._in(folder, file, root, sizes)
 
-    def _in(self, folder: Path, file: PictureFile, root: Path, size: Size | None) -> Iterator[str]:
+    def _in(self, folder: Path, file: PictureFile, root: Path, sizes: Sizes) -> Iterator[str]:
         shown = folder.relative_to(root)
         if not folder.is_dir():
             yield f"{shown} is missing: its prompt is left out of the mean, in silence"
@@ -137,7 +140,7 @@ class ListsNumbered:
             lacking = [f"{n:04d}.png" for n in range(self.count) if not (samples / f"{n:04d}.png").is_file()]
             yield f"{shown}/samples has {len(read)} pictures of {self.count}; missing: {', '.join(lacking) or 'none'}"
         for path in read:
-            yield from picture_findings(path, root, size)
+            yield from picture_findings(path, root, sizes)
 
     def _row(self, path: Path, file: PictureFile, root: Path) -> Iterator[str]:
         try:
@@ -149,7 +152,7 @@ class ListsNumbered:
             yield f"{path.relative_to(root)} is not line {file.item.number + 1} of the benchmark's: other prompts are scored"
 
 
-def picture_findings(path: Path, root: Path, size: Size | None) -> Iterator[str]:
+def picture_findings(path: Path, root: Path, sizes: Sizes) -> Iterator[str]:
     """Whether a picture can be read to its end, and has the size that the scorer cuts by."""
     try:
         with Image.open(path) as picture:
@@ -158,8 +161,27 @@ def picture_findings(path: Path, root: Path, size: Size | None) -> Iterator[str]
     except UNREADABLE as error:
         yield f"{path.relative_to(root)} cannot be read as a picture ({error})"
         return
-    if size is not None and found != size:
+    size = sizes.get(path.relative_to(root).as_posix(), found)
+    if found != size:
         yield f"{path.relative_to(root)} is {found[0]} x {found[1]} pixels and not {size[0]} x {size[1]}"
+
+
+def sizes_by_source(root: Path, files: Sequence[PictureFile]) -> dict[str, Size]:
+    """Of edits: the commonest size of those with sources of one size."""
+    by_source: dict[Size, dict[str, Size]] = defaultdict(dict)
+    for file in files:
+        if file.item.source is not None and (found := _size_of(root / file.path)):
+            by_source[file.item.source().size][file.path] = found
+    common = {source: Counter(sizes.values()).most_common(1)[0][0] for source, sizes in by_source.items()}
+    return {path: common[source] for source, sizes in by_source.items() for path in sizes}
+
+
+def _size_of(path: Path) -> Size | None:
+    try:
+        with Image.open(path) as picture:
+            return picture.size
+    except UNREADABLE:
+        return None
 
 
 def companion_findings(root: Path, paths: Iterable[str], missing: str) -> Iterator[str]:

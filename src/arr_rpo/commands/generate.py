@@ -24,7 +24,7 @@ from arr_rpo.benchmark import manifest
 from arr_rpo.benchmark.drawing import draw
 from arr_rpo.benchmark.items import PictureFile
 from arr_rpo.benchmark.layout import Layout
-from arr_rpo.benchmark.scorers import Scorer, Size, companion_findings
+from arr_rpo.benchmark.scorers import Scorer, companion_findings, sizes_by_source
 from arr_rpo.commands.entry import entry
 from arr_rpo.commands.quiet import quieten
 from arr_rpo.commands.refine import painter, with_policy_of_run
@@ -62,8 +62,11 @@ class Benchmark:
     def findings(self, output: Path, size: Sequence[int] | None) -> list[str]:
         """What the scorer would miss in a folder; `size` of one picture in pixels, width and height."""
         side = self.layout.grid
-        whole: Size | None = (size[0] * side, size[1] * side) if size else None
-        found = list(self.scorer.findings(output, self.files, whole))
+        if size:
+            sizes = {file.path: (size[0] * side, size[1] * side) for file in self.files}
+        else:
+            sizes = sizes_by_source(output, self.files)
+        found = list(self.scorer.findings(output, self.files, sizes))
         for item in {file.item.key: file.item for file in self.files}.values():
             paths = [path for path, _ in self.layout.companions(item, self.model)]
             found += companion_findings(output, paths, self.missing_companion)
@@ -140,13 +143,13 @@ def check(config: DictConfig) -> list[str]:
     benchmark, output = Benchmark.of(config), Path(config.output)
     if not output.is_dir():
         raise UserError(f"output={output}: there is no such folder to check")
-    size = config.size or (manifest.read(output) or {}).get("picture_size")
+    size: Any = config.size or (manifest.read(output) or {}).get("picture_size")
     found = benchmark.findings(output, size)
     for finding in found[: config.show]:
         print(finding)
     if len(found) > config.show:
         print(f"and {len(found) - config.show} more (show=1000 for more of them)")
-    sizes = f"each picture {size[0]} x {size[1]}" if size else "sizes not compared (size=[width,height] names one)"
+    sizes = f"each picture {size[0]} x {size[1]}" if size else "sizes compared where sources are alike"
     verdict = "the scorer would miss something" if found else "all that the scorer reads is there"
     print(f"{len(benchmark.files)} files, {sizes}: {verdict}")
     return found
