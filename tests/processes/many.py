@@ -14,6 +14,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
+from torch.distributed.tensor import DTensor
 
 from arr_rpo import ranks
 from arr_rpo.commands.follow import among_others
@@ -47,6 +48,16 @@ class Spy(pl.Callback):
             return judge(rollout, prompts)
 
         pl_module.judge_rewards = seen
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """And what it has of the policy's frozen weights, in bytes."""
+        assert isinstance(pl_module, RPOModule)
+        trained = set(pl_module.policy.adapter.parameters().values())
+        own = [
+            p.to_local() if isinstance(p, DTensor) else p for p in pl_module.policy.transformer.parameters() if p not in trained
+        ]
+        path = Path(str(trainer.default_root_dir)) / f"frozen_{ranks.rank()}"
+        path.write_text(str(sum(p.numel() * p.element_size() for p in own)), encoding="utf-8")
 
 
 class PartlyDumb(OracleJudge):

@@ -19,6 +19,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from arr_rpo import ranks
 from arr_rpo.callbacks.run_records import RunRecords
+from arr_rpo.data.datamodule import PromptDataModule
+from arr_rpo.module import RPOModule
 from arr_rpo.run.layout import State
 from arr_rpo.strategy import CONFIG, Processes, backend
 from arr_rpo.types import UserError
@@ -30,7 +32,7 @@ def check(trainer: DictConfig) -> None:
     Raises:
         UserError: names the way that works.
     """
-    devices, nodes, known = trainer.get("devices"), trainer.get("num_nodes", 1), trainer.get("strategy")
+    devices, nodes, known = trainer.get("devices"), trainer.num_nodes, trainer.get("strategy")
     ours = known is not None and "_target_" in known if isinstance(known, DictConfig) else False
     several = not isinstance(devices, int) or devices * nodes > 1
     by = ranks.started_by()
@@ -51,6 +53,23 @@ def check(trainer: DictConfig) -> None:
         raise UserError(
             f"trainer.num_nodes={nodes}: on several machines, torchrun or srun starts the processes; docs/scaling.md has "
             "both commands"
+        )
+
+
+def check_share(trainer: DictConfig, module: Any, data: Any) -> None:
+    """Refuses a run whose processes would have nothing to share out.
+
+    Raises:
+        UserError: it is a recipe, or an update has fewer prompts than the run has processes.
+    """
+    if (several := trainer.devices * trainer.num_nodes) == 1:
+        return
+    if not isinstance(module, RPOModule) or not isinstance(data, PromptDataModule):
+        raise UserError(f"{type(module).__name__} trains in one process: leave trainer=ddp or fsdp2 out")
+    if (prompts := data.prompts_per_update) < several:
+        raise UserError(
+            f"data.candidates_per_update in groups of algorithm.group_size is {prompts} prompt{'s' * (prompts > 1)} an update "
+            f"for {several} processes, which share them out: raise data.candidates_per_update"
         )
 
 

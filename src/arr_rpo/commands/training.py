@@ -65,6 +65,7 @@ def train(config: DictConfig) -> None:
             callbacks=[records, *callbacks],
         )
         module, data = instantiate(config.module), instantiate(config.get("data"))  # recipes bring their own data
+        processes.check_share(config.trainer, module, data)
         if ranks.rank() == 0:
             show(config, trainer, module, data, 0 if checkpoint is None else update_of(checkpoint.name) or 0)
         gc.freeze()  # what libraries made lasts: to look through it for garbage takes 0.4 s a time
