@@ -147,10 +147,18 @@ def together() -> Iterator[None]:
         error = raised
     told = gathered(None if error is None else described(error))
     if error is not None:
+        error.agreed = True  # type: ignore[attr-defined]
         raise error
     for number, message in enumerate(told):
         if message is not None:
-            raise OtherProcessError(f"process {number} of {world()}: {message}")
+            other = OtherProcessError(f"process {number} of {world()}: {message}")
+            other.agreed = True  # type: ignore[attr-defined]
+            raise other
+
+
+def agreed(error: BaseException) -> bool:
+    """Whether all processes raised at the same place, and so are in step."""
+    return world() == 1 or getattr(error, "agreed", False)
 
 
 def by_the_first(make: Callable[[], T]) -> T:

@@ -14,13 +14,14 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
+from torch.distributed.tensor import DTensor
 
 from arr_rpo import ranks
 from arr_rpo.commands.follow import among_others
 from arr_rpo.commands.training import train
 from arr_rpo.module import RPOModule
 from arr_rpo.shapes.oracle_judge import OracleJudge
-from arr_rpo.types import Outcome, Prompt, Rewards, Rollout, Verdict
+from arr_rpo.types import Outcome, Prompt, Rewards, Rollout, UserError, Verdict
 from tests.conftest import configure
 
 BASE = (
@@ -48,6 +49,16 @@ class Spy(pl.Callback):
 
         pl_module.judge_rewards = seen
 
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """And what it has of the policy's frozen weights, in bytes."""
+        assert isinstance(pl_module, RPOModule)
+        trained = set(pl_module.policy.adapter.parameters().values())
+        own = [
+            p.to_local() if isinstance(p, DTensor) else p for p in pl_module.policy.transformer.parameters() if p not in trained
+        ]
+        path = Path(str(trainer.default_root_dir)) / f"frozen_{ranks.rank()}"
+        path.write_text(str(sum(p.numel() * p.element_size() for p in own)), encoding="utf-8")
+
 
 class PartlyDumb(OracleJudge):
     """The oracle, which of the second half of an update's prompts says nothing, or always the same; or which cannot be asked of
@@ -64,6 +75,15 @@ class PartlyDumb(OracleJudge):
             raise OSError("the judge's cable is out")
         made = {"tie": Verdict(Outcome.TIE, 0.5, (0.5, 0.5)), "failed": Verdict(Outcome.FAILED, None, reason="mute")}
         return [made[self.says] if is_late else verdict for is_late, verdict in zip(late, verdicts, strict=True)]
+
+
+class NotEverywhere(OracleJudge):
+    """Cannot be had in process 1."""
+
+    def __init__(self) -> None:
+        if ranks.rank() == 1:
+            raise UserError("no weights on this machine")
+        super().__init__()
 
 
 def main() -> None:

@@ -119,6 +119,13 @@ def test_rows_are_of_all_processes(place: Path, way: str) -> None:
             assert metrics[0][key] == metrics[1][key], key
 
 
+def test_each_process_has_the_shard_that_the_plan_says(place: Path) -> None:
+    whole = int((place / "one" / "rpo" / "frozen_0").read_text())
+    for process in (0, 1):
+        assert int((place / "ddp" / "rpo" / f"frozen_{process}").read_text()) == whole
+        assert int((place / "fsdp2" / "rpo" / f"frozen_{process}").read_text()) == pytest.approx(whole / 2, rel=0.01)
+
+
 @pytest.mark.parametrize("way", ["ddp", "fsdp2"])
 def test_an_error_of_one_process_ends_all(place: Path, way: str) -> None:
     assert (place / "one" / "raises.error").read_text() == "OSError: the judge's cable is out"

@@ -15,12 +15,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from arr_rpo import ranks
 from arr_rpo.commands.entry import entry
-from arr_rpo.commands.run_folder import objective
+from arr_rpo.commands.run_folder import Stage, objective, stage
 from arr_rpo.commands.sweep import in_sweep, run_in_sweep
-from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import CONFIG
 from arr_rpo.run.lock import occupied
-from arr_rpo.run.slurm import restarted
+from arr_rpo.run.slurm import restarted, step
 from arr_rpo.types import UserError
 
 GROUPS = {"policy", "sampler", "judge", "rubric", "reward", "algorithm", "data", "trainer", "logger", "callbacks"}
@@ -36,9 +35,9 @@ def _log_folder(resume: str | None, fresh: str) -> str:
     """Where Hydra puts its log: into the folder of a run that goes on. Each process that torchrun or srun starts comes by here;
     the first one's folder is the run's, of a step of Slurm's one that its next start finds again."""
     if ranks.announced() > 1 and ranks.rank():
-        return str(Path(tempfile.gettempdir()) / f"arr_rpo_process_{ranks.rank()}")
-    if ranks.started_by() == "srun":
-        fresh = str(Path(fresh).parent / f"slurm_{os.environ['SLURM_JOB_ID']}_{os.environ['SLURM_STEP_ID']}")
+        return str(Path(tempfile.gettempdir()) / f"arr_rpo_{os.getuid()}_process_{ranks.rank()}")
+    if (job := step()) is not None:
+        fresh = str(Path(fresh).parent / f"slurm_{job}")
     return str(resume) if resume and (Path(resume) / CONFIG).is_file() else fresh
 
 
@@ -73,18 +72,20 @@ def main(config: DictConfig) -> float | None:
 
 def run(config: DictConfig, train: Callable[[DictConfig], None] | None = None) -> float | None:
     """Trains, in a folder that nobody else is at work in. `resume=auto`, and a job that Slurm or torchrun started once more, go
-    on with what lies in `run_dir`.
+    on with what the same command left in `run_dir`.
 
     train: None imports the one that does it in this process.
     """
-    again = config.resume == "auto" or (not config.resume and restarted() and not in_sweep())
-    if again:
-        config.resume = stopped_at(Path(config.run_dir))
-        if config.resume is None and RunFolder(config.run_dir).finished():
-            print(f"{config.run_dir} holds a finished run")
-            return objective(Path(config.run_dir))
-    if config.resume:
-        config = resumed(str(config.resume), list(HydraConfig.get().overrides.task))
+    if config.resume == "auto" or (not config.resume and restarted()):
+        config.resume = None
+        if not in_sweep():
+            found = stage(Path(config.run_dir), config)
+            if found is Stage.FINISHED:
+                print(f"{config.run_dir} holds this run, finished")
+                return objective(Path(config.run_dir))
+            config.resume = str(config.run_dir) if found is Stage.STOPPED else None
+    elif config.resume:
+        config = resumed(str(config.resume), list(HydraConfig.get().overrides.task), config)
     if train is None:
         from arr_rpo.commands.training import train
     assert train is not None
@@ -99,15 +100,11 @@ def run(config: DictConfig, train: Callable[[DictConfig], None] | None = None) -
     return objective(run_dir)
 
 
-def stopped_at(run_dir: Path) -> str | None:
-    """The run's folder, if there is one that came to a checkpoint and not to its end."""
-    folder = RunFolder(run_dir)
-    return str(run_dir) if folder.checkpoints() and not folder.finished() else None
-
-
-def resumed(folder: str, overrides: Sequence[str]) -> DictConfig:
+def resumed(folder: str, overrides: Sequence[str], composed: DictConfig | None = None) -> DictConfig:
     """The config that a run was started with, changed only by the values that the command line names. It was recorded with its
     references, so that a value reaches everything that refers to it.
+
+    composed: of this command line alone, from which another `trainer` is taken: a run may go on with more or fewer processes.
 
     Raises:
         UserError: there is no such run, or the command line would swap a part of it or change what cannot be.
@@ -116,7 +113,9 @@ def resumed(folder: str, overrides: Sequence[str]) -> DictConfig:
     if not path.is_file():
         raise UserError(f"resume={folder}: there is no {path}. Give the folder of a run.")
     config = OmegaConf.load(path)
-    values = [override for override in overrides if override.split("=")[0] not in {"experiment", "resume", "checkpoint"}]
+    values = [o for o in overrides if o.split("=")[0] not in {"experiment", "resume", "checkpoint", "trainer"}]
+    if composed is not None and any(o.startswith("trainer=") for o in overrides):
+        config.trainer = composed.trainer
     for override in [o for o in overrides if o.startswith("experiment=") and o != f"experiment={config.name}"]:
         raise UserError(f"resume={folder} is a run of experiment={config.name}: leave {override} out, or start a new run")
     for override in values:

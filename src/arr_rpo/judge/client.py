@@ -40,8 +40,9 @@ NOT_MENDED_BY_ASKING = {
 class Patience:
     """How much trouble is borne.
 
-    concurrency: conversations under way at once, of all processes of a run together (and one at least of each). retries: attempts beyond the first. first_wait: seconds before the first
-    retry, doubled for each further one, up to `max_wait`; a server that asks for a longer wait is given up on.
+    concurrency: conversations under way at once, of all processes of a run together (and one at least of each). retries:
+    attempts beyond the first. first_wait: seconds before the first retry, doubled for each further one, up to `max_wait`; a
+    server that asks for a longer wait is given up on.
     breaker: conversations in a row that fail in spite of retries before the run is stopped.
     """
 
