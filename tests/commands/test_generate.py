@@ -12,13 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from omegaconf import DictConfig
+import torch
+from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
+from arr_rpo.benchmark.manifest import digest
 from arr_rpo.commands.generate import check, generate, place
+from arr_rpo.commands.refine import with_policy_of_run
 from arr_rpo.types import Prompt, UserError
 from tests.benchmark import made
-from tests.conftest import configure, make_policy
+from tests.conftest import configure, make_policy, small_lora
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,6 +45,30 @@ def test_the_embedded_policy_draws_from_the_noise_of_seed_prompt_and_sample(tmp_
     said = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert (said["benchmark"], said["policy"]["checkpoint"], said["seed"], said["weights"]) == ("geneval", "shapes", 4, None)
     assert (said["policy"]["num_inference_steps"], said["picture_size"]) == (8, [32, 32])
+
+
+def test_a_run_draws_what_it_trained_from_the_noise_of_its_base(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    small = ["policy.adapter.rank=4", "policy.adapter.target_modules=[to_q]", f"run_dir={run}"]
+    (run / "config.yaml").write_text(OmegaConf.to_yaml(configure(["experiment=t2i_rpo", *small]), resolve=True))
+    policy = make_policy(num_inference_steps=8, adapter=small_lora(target_modules=["to_q"]))
+    with torch.no_grad():
+        for p in policy.adapter.parameters().values():
+            p.add_(0.3)
+    policy.adapter.save(run / "policy")
+    drawn = ["benchmark=plain", f"prompts={made.t2i_compbench(tmp_path)}", f"run={run}", "limit=1"]
+    config = with_policy_of_run(config_of(tmp_path / "out", *drawn), [])
+    generate(config)
+    with Image.open(tmp_path / "out" / "arr_rpo" / "00000_0.png") as picture:
+        trained = np.asarray(picture, float)
+    key = ("color_val/1", 0)
+    [expected] = policy.generate([Prompt("color_val/1", made.TEXTS[0])], 1, [key])
+    [base] = make_policy(num_inference_steps=8).generate([Prompt("color_val/1", made.TEXTS[0])], 1, [key])
+    np.testing.assert_allclose(trained, np.asarray(expected, float), atol=1)
+    assert np.abs(trained - np.asarray(base, float)).mean() > 2
+    weights = json.loads((tmp_path / "out" / "manifest.json").read_text())["weights"]
+    assert weights == digest(run / "policy")
 
 
 def test_pictures_of_something_else_are_not_gone_on_with(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -64,7 +64,8 @@ def with_policy_of_run(config: DictConfig, overrides: Sequence[str]) -> DictConf
         if override.lstrip("+~").split("=")[0].split("/")[0].split(".")[0] in ("policy", "sampler"):
             raise UserError(f"run={config.run} brings the run's own policy: leave {override} out")
     trained = finished_run(Path(config.run))
-    config.policy, config.sampler = trained.policy, trained.sampler
+    with open_dict(config):  # generate.py has none of its own
+        config.policy, config.sampler = trained.policy, trained.sampler
     return config
 
 

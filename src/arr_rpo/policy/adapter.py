@@ -72,7 +72,7 @@ class Lora:
         target_modules: Sequence[str],
         exclude_modules: Sequence[str] | str | None,
         init_lora_weights: bool | str,
-        start_from: str | None,
+        start_from: str | None = None,  # a run of before does not know it
     ) -> None:
         excluded = exclude_modules if exclude_modules is None or isinstance(exclude_modules, str) else list(exclude_modules)
         self._config = LoraConfig(
