@@ -63,7 +63,16 @@ def read_yaml(path: Path) -> Any:
 
 
 def decode_yaml(text: str) -> Any:
-    """What a YAML text says.
+    """What a YAML text says, if `check_yaml` lets it pass; raises ValueError."""
+    check_yaml(text)
+    try:
+        return yaml.load(text, Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from error
+
+
+def check_yaml(text: str) -> None:
+    """For whoever goes on to load the text.
 
     Raises:
         ValueError: it is no YAML, is nested beyond `strict_json.DEEPEST`, or holds references, of which a short text can make a
@@ -77,7 +86,6 @@ def decode_yaml(text: str) -> Any:
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > DEEPEST:
                 raise ValueError("nested too deeply")
-        return yaml.load(text, Loader)
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
 

@@ -37,7 +37,7 @@ from arr_rpo.types import UserError
 from arr_rpo.whole_files import write_json
 
 # What changes no picture and no grade: a stopped run may go on with other values.
-FREE = ("limit", "batch_size", "device", "progress", "sheet", "resampling")
+FREE = ("allow", "limit", "batch_size", "device", "progress", "sheet", "resampling")
 
 
 @hydra.main(version_base="1.3", config_path="pkg://arr_rpo.configs", config_name="refine")
@@ -58,7 +58,7 @@ def with_policy_of_run(config: DictConfig, overrides: Sequence[str]) -> DictConf
     for override in overrides:
         if override.lstrip("+~").split("=")[0].split("/")[0].split(".")[0] in ("policy", "sampler"):
             raise UserError(f"run={config.run} brings the run's own policy: leave {override} out")
-    trained = finished_run(Path(config.run))
+    trained = finished_run(Path(config.run), config.allow)
     config.policy, config.sampler = trained.policy, trained.sampler
     return config
 

@@ -13,6 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from arr_rpo.commands.errors import plain_errors
+from arr_rpo.commands.foreign import config_of
 from arr_rpo.commands.run_folder import objective
 from arr_rpo.commands.sweep import in_sweep, run_in_sweep
 from arr_rpo.run.layout import CONFIG
@@ -25,6 +26,7 @@ FIXED = (
     *("name", "run_dir", "data.heldout", "data.unseen", "callbacks.summary.eval_seed", "callbacks.heldout_progress.eval_seed"),
     *(f"policy.{key}" for key in ("_target_", "checkpoint", "dtype", "adapter", "num_inference_steps", "call", "scheduler")),
 )
+OF_THE_COMMAND = {"experiment", "resume", "checkpoint", "allow"}  # not of the run that goes on
 COMPARISONS = {"arm", "study", "hparams_search"}
 
 
@@ -45,7 +47,7 @@ def main(config: DictConfig) -> float | None:
         Held-out strict accuracy after training, what a hyper-parameter search maximises; None where it is not measured.
     """
     if config.resume:
-        config = resumed(str(config.resume), list(HydraConfig.get().overrides.task))
+        config = resumed(str(config.resume), list(HydraConfig.get().overrides.task), config.allow)
     from arr_rpo.commands.training import train
 
     if not config.resume and in_sweep():
@@ -59,18 +61,18 @@ def main(config: DictConfig) -> float | None:
     return objective(run_dir)
 
 
-def resumed(folder: str, overrides: Sequence[str]) -> DictConfig:
+def resumed(folder: str, overrides: Sequence[str], allow: Sequence[str] = ()) -> DictConfig:
     """The config that a run was started with, changed only by the values that the command line names. It was recorded with its
     references, so that a value reaches everything that refers to it.
 
+    allow: what it may name to be called, beside this package's own.
+
     Raises:
-        UserError: there is no such run, or the command line would swap a part of it or change what cannot be.
+        UserError: there is no such run, its config names something else to be called, or the command line would swap a part
+            of it or change what cannot be.
     """
-    path = Path(folder) / "config.yaml"
-    if not path.is_file():
-        raise UserError(f"resume={folder}: there is no {path}. Give the folder of a run.")
-    config = OmegaConf.load(path)
-    values = [override for override in overrides if override.split("=")[0] not in {"experiment", "resume", "checkpoint"}]
+    config = config_of(Path(folder), "resume", allow, needs=("name",))
+    values = [override for override in overrides if override.split("=")[0] not in OF_THE_COMMAND]
     for override in [o for o in overrides if o.startswith("experiment=") and o != f"experiment={config.name}"]:
         raise UserError(f"resume={folder} is a run of experiment={config.name}: leave {override} out, or start a new run")
     for override in values:

@@ -20,6 +20,7 @@ from pytorch_lightning.callbacks import ProgressBar
 
 from arr_rpo.callbacks.run_records import RunRecords
 from arr_rpo.commands.errors import told
+from arr_rpo.commands.foreign import only_files
 from arr_rpo.commands.quiet import quieten
 from arr_rpo.commands.start_card import show
 from arr_rpo.commands.train import GROUPS
@@ -29,7 +30,7 @@ from arr_rpo.run.provenance import provenance
 from arr_rpo.run.signals import Signals
 from arr_rpo.types import UserError
 
-KEYS = GROUPS | {"name", "seed", "run_dir", "resume", "checkpoint", "num_threads", "module", "study"}
+KEYS = GROUPS | {"name", "seed", "run_dir", "resume", "checkpoint", "allow", "num_threads", "module", "study"}
 PACKAGES = ("torch", "diffusers", "transformers", "pytorch-lightning", "peft", "hydra-core")
 
 
@@ -45,6 +46,8 @@ def train(config: DictConfig) -> None:
         config.run_dir = str(config.resume)
     folder = RunFolder(config.run_dir)
     checkpoint = folder.checkpoint(config.get("checkpoint", "last")) if config.resume else None
+    if checkpoint is not None:
+        only_files(checkpoint)
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
     pl.seed_everything(config.seed, verbose=False)  # the weights that libraries initialise; all else has streams (`noise`)
