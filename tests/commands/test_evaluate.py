@@ -49,6 +49,7 @@ def test_prompts_that_no_oracle_knows_are_refused_before_anything_is_drawn(tmp_p
     data = {"_target_": "arr_rpo.data.datamodule.PromptDataModule", "train": "shapes/train", "unseen": None}
     data |= {"heldout": str(tmp_path / "prompts.txt"), "updates": 1, "candidates_per_update": 8}
     data |= {"group_size": 8, "choose_from": 1, "seed": 1}
+    data |= {"columns": {}, "image_root": None, "min_side": 16, "max_side": 64, "shared": "refuse"}
     (tmp_path / "policy").mkdir()
     (tmp_path / "config.yaml").write_text(
         json.dumps({"policy": {"_target_": "arr_rpo.policy.pipeline.PipelinePolicy"}, "data": data}), encoding="utf-8"

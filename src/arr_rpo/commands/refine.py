@@ -22,7 +22,7 @@ from arr_rpo.commands.errors import plain_errors
 from arr_rpo.commands.evaluate import finished_run
 from arr_rpo.commands.run_folder import OtherRunError, differences
 from arr_rpo.commands.training import recorded, versions
-from arr_rpo.data.prompts import read_prompts
+from arr_rpo.data.prompts import Reading, read_prompts
 from arr_rpo.evaluation.images import spread
 from arr_rpo.judge.base import Judge
 from arr_rpo.refinement.base import Painter
@@ -74,7 +74,11 @@ def refine(config: DictConfig) -> dict[str, Any]:
     folder = Path(config.run_dir)
     with occupied(folder):
         refuse_another(folder, config)
-        prompts, records, judge = read_prompts(config.prompts), Records(folder), instantiate(config.judge)
+        prompts, records, judge = (
+            read_prompts(config.prompts, Reading(**config.reading)),
+            Records(folder),
+            instantiate(config.judge),
+        )
         asked = spread(range(len(prompts)), len(prompts) if config.limit is None else config.limit)
         if not asked:
             raise UserError(f"limit={config.limit}: one prompt is the least")

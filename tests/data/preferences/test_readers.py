@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from arr_rpo.data.images import ImageError
 from arr_rpo.data.preferences.base import ReadPairs, rank_pairs
 from arr_rpo.data.preferences.hpd import editreward_validation, hpdv2, hpdv3
-from arr_rpo.data.preferences.images import ImageError
 from arr_rpo.data.preferences.mmrb2 import mmrb2
 from arr_rpo.data.preferences.own import jsonl
 from arr_rpo.data.preferences.rankings import arr, imagereward
@@ -262,7 +262,20 @@ def test_our_own_format(folder: Path) -> None:
     assert second.prompt.source is not None
     for change, message in (({"bettr": "A"}, "unknown key 'bettr'"), ({"better": "a"}, "better is 'a'")):
         path.write_text(json.dumps({**rows[0], **change}) + "\n", encoding="utf-8")
-        with pytest.raises(UserError, match=f"pairs.jsonl, row 1: {message}"):
+        with pytest.raises(UserError, match=f"pairs.jsonl, line 1: {message}"):
+            jsonl(path=str(path), **READING)
+
+
+def test_subsets_of_any_type_are_names(folder: Path) -> None:
+    """All pairs were judged, and then their subsets could not be sorted."""
+    row = {"prompt": "p", "a": save(folder / "a.png", RED), "b": save(folder / "b.png", BLUE), "better": "A"}
+    path = folder / "pairs.jsonl"
+    given = [1, "1", None, 2.5, "x", True]
+    path.write_text("".join(json.dumps({**row, "subset": subset}) + "\n" for subset in given), encoding="utf-8")
+    assert sorted({pair.subset for pair in jsonl(path=str(path), **READING)}) == ["", "1", "2.5", "True", "x"]
+    for more in ({"subset": ["x"]}, {"subset": {"a": 1}}, {"metadata": "x"}, {"metadata": []}):
+        path.write_text(json.dumps({**row, **more}) + "\n", encoding="utf-8")
+        with pytest.raises(UserError, match="line 1: a subset is a name and metadata are an object"):
             jsonl(path=str(path), **READING)
 
 
@@ -308,7 +321,7 @@ def test_pairs_of_one_prompt_for_a_writer(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "is no JSON"),
+        ("{", "expected JSON"),
         ("[]", "the files are empty"),
         ("[1]", "not an object"),
         ('{"x": 1}', "expected a list of rows"),

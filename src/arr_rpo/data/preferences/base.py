@@ -9,13 +9,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import Any, Literal, Protocol, TypedDict, overload
 
 from PIL.Image import Image
 
-from arr_rpo.data.preferences.images import ImageError, ImageRef, Images
-from arr_rpo.data.preferences.tables import Row, files, read_rows
+from arr_rpo.data.images import ImageError, ImageRef, Images
+from arr_rpo.data.tables import Row, files, read_rows
 from arr_rpo.types import Outcome, Preference, Prompt, UserError
 
 log = logging.getLogger(__name__)
@@ -101,7 +100,7 @@ class ReadPairs(Sequence[Preference]):
         for name, value, allowed in (("ties", ties, ("keep", "drop")), ("on_missing", on_missing, ("error", "skip"))):
             if value not in allowed:
                 raise UserError(f"preferences.{name}={value}: choose {' or '.join(allowed)}")
-        self._images = Images(files(path)[0].parent if image_root is None else Path(image_root), strip_prefix)
+        self._images = Images(image_root, files(path)[0], strip_prefix)
         self._swap_seed, self._on_missing = swap_seed, on_missing
         self.left_out: Counter[str] = Counter()
         self._pairs: list[Labelled] = []
