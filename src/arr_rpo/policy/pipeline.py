@@ -23,6 +23,7 @@ from arr_rpo.policy.conditioning import ImageMemo, PromptMemo
 from arr_rpo.policy.dtypes import policy_dtype
 from arr_rpo.policy.encodings import Encodings
 from arr_rpo.policy.loading import compile_blocks, flow_scheduler, load_pipeline
+from arr_rpo.policy.negatives import negative_prompts
 from arr_rpo.policy.sampler import Sampler
 from arr_rpo.policy.scheduler import Probe, Recording
 from arr_rpo.policy.short_way import Kept, ShortWay, WholeStep, learned
@@ -198,7 +199,10 @@ class PipelinePolicy(nn.Module):
     def _velocity(self, candidates: Sequence[Prompt], latents: Tensor, index: int) -> Tensor:
         """Of one pipeline call."""
         latents = latents.contiguous()  # strided ones round differently
-        if self._kept is None or not isinstance(self.short_way, ShortWay):
+        guided = any(
+            prompt.negative is not None for prompt in candidates
+        )  # perhaps by a second call, which it knows nothing of
+        if self._kept is None or guided or not isinstance(self.short_way, ShortWay):
             return self._whole_step(candidates, latents, index).velocity
         if (given := self._kept.get(candidates)) is not None:
             return self.short_way.velocity(self.transformer, given, latents, index)
@@ -267,6 +271,10 @@ class PipelinePolicy(nn.Module):
         seen = list(prompts)
         if any(prompt.source is not None for prompt in seen):
             raise UserError("policy.release_text_encoders: encoders that may read the source image must stay; set it to false")
+        if any(prompt.negative is not None for prompt in seen):
+            raise UserError(
+                "policy.release_text_encoders: encoders that read a negative prompt of each must stay; set it to false"
+            )
         self.generate(seen[:1], seed=0)  # shows how this pipeline calls its encoders
         self.prompts.fill([prompt.text for prompt in seen])
         for name in [name for name in self.pipe.components if name.startswith("text_encoder")]:
@@ -295,8 +303,7 @@ class PipelinePolicy(nn.Module):
         **more: Any,
     ) -> Any:
         arguments = dict(self._call_arguments)
-        if isinstance(arguments.get("negative_prompt"), str):  # some pipelines do not repeat it for a batch
-            arguments["negative_prompt"] = [arguments["negative_prompt"]] * len(candidates)
+        arguments |= negative_prompts(self.pipe, candidates, arguments)
         if pictures := [picture for prompt in candidates for picture in self._pictures(prompt)]:
             arguments["image"] = pictures if len(pictures) > 1 else pictures[0]
         self.scheduler.mode = mode
@@ -328,4 +335,5 @@ class PipelinePolicy(nn.Module):
 def _joins(one: Prompt, other: Prompt) -> bool:
     """Whether two candidates may share a pipeline call."""
     sizes = [prompt.source and prompt.source.size for prompt in (one, other)]
-    return sizes[0] == sizes[1] and not (one.references or other.references)
+    guided = (one.negative is None) == (other.negative is None)  # without one, some pipelines do without guidance
+    return guided and sizes[0] == sizes[1] and not (one.references or other.references)
