@@ -40,7 +40,7 @@ def test_nothing_in_our_own_configs_looks_like_one(experiment: str) -> None:
 
 
 def test_names_of_variables_are_no_secrets() -> None:
-    overrides = [*SERVER, "judge.model.api_key_env=JUDGE_KEY", "+judge.model.headers.x-api-key=HEADER_KEY"]
+    overrides = [*SERVER, "judge.model.api_key_env=JUDGE_KEY", "judge.model.headers={x-api-key: HEADER_KEY}"]
     assert list(found(composed(*overrides, "data.train=${oc.env:PLAIN_THING}"))) == []
 
 
@@ -52,7 +52,7 @@ PLANTED = {
     "env": "judge.model.base_url='http://127.0.0.1:1/${oc.env:JUDGE_KEY}'",
     "env_of_any_name": "judge.model.base_url='http://127.0.0.1:1/${oc.env:PLAIN_THING}'",
     "for_a_name": "judge.model.api_key_env=8f14e45fceea167a5a36dedd4bea2543",
-    "header": "+judge.model.headers.x-api-key=8f14e45fceea167a5a36dedd4bea2543",
+    "header": "judge.model.headers={x-api-key: 8f14e45fceea167a5a36dedd4bea2543}",
     "hydra": f"+hydra.job.env_set.MY_TOKEN={SECRET}",
 }
 
@@ -86,7 +86,7 @@ def test_a_run_keeps_them_to_itself(tmp_path: Path) -> None:
     with serving(answer) as (url, seen):
         done = started(
             tmp_path, "train.py", *SMALL, "judge=server", "judge.model.model=m", "judge.model.revision=r", "data.updates=2",
-            f"judge.model.base_url={url}", "judge.model.api_key_env=JUDGE_KEY", "+judge.model.headers.x-api-key=HEADER_KEY",
+            f"judge.model.base_url={url}", "judge.model.api_key_env=JUDGE_KEY", "judge.model.headers={x-api-key: HEADER_KEY}",
             f"judge.model.cache_dir={tmp_path}/cache", f"judge.model.record_dir={tmp_path}/record", "hydra.run.dir=run",
             "judge.model.first_wait=0.01", "callbacks.rubric_reward.max_failure_rate=1.0", "data.heldout=shapes/unseen",
             "callbacks.verdict_pictures.every_n_updates=1", "hydra.verbose=true",

@@ -27,7 +27,15 @@ def folder(tmp_path: Path) -> Path:
 
 
 def how(columns: dict[str, str | None] | None = None, **more: Any) -> Reading:
-    return Reading(**{"columns": columns or {}, "image_root": None, "min_side": 16, "max_side": 64, **more})
+    return Reading(
+        **{
+            "columns": {"prompt": "auto", "source": "auto", **(columns or {})},
+            "image_root": None,
+            "min_side": 16,
+            "max_side": 64,
+            **more,
+        }
+    )
 
 
 def of_rows(path: Path, *rows: dict[str, Any]) -> Path:
@@ -186,7 +194,8 @@ def test_a_folder_with_a_file_for_each_split(tmp_path: Path) -> None:
 def test_columns_of_any_name(folder: Path) -> None:
     row = {"instruction_en": "more", "instruction_cn": "更多", "before": "red.png", "others": ["blue.png"], "avoid": "blur"}
     path = of_rows(folder / "p.jsonl", row)
-    columns = {"prompt": "instruction_en", "source": "before", "references": "others", "negative": "avoid"}
+    columns: dict[str, str | None] = {"prompt": "instruction_en", "source": "before"}
+    columns |= {"references": "others", "negative": "avoid"}
     (prompt,) = read_prompts(path, how(columns))
     assert (prompt.text, prompt.negative, dict(prompt.metadata)) == ("more", "blur", {"instruction_cn": "更多"})
     assert prompt.source is not None

@@ -75,7 +75,7 @@ def refine(config: DictConfig) -> dict[str, Any]:
     with occupied(folder):
         refuse_another(folder, config)
         prompts, records, judge = (
-            read_prompts(config.prompts, Reading(**config.reading)),
+            read_prompts(config.prompts, Reading(**config.data)),
             Records(folder),
             instantiate(config.judge),
         )

@@ -40,7 +40,7 @@ def rubrics(config: DictConfig) -> list[Rubric | None]:
     """The rubric of each prompt of the config."""
     if config.rubric is None:
         raise UserError("rubric=none writes none: choose per_prompt, per_prompt_refined, global, ...")
-    prompts = read_prompts(config.prompts, Reading(**config.reading))
+    prompts = read_prompts(config.prompts, Reading(**config.data))
     judge, source = instantiate(config.judge), instantiate(config.rubric)
     count = len(prompts) if config.limit is None else min(config.limit, len(prompts))
     found = _in_batches(prompts, count, source, judge, config.batch_size)

@@ -15,6 +15,7 @@ from arr_rpo.data.arrow import TableCell
 from arr_rpo.data.tables import Row
 from arr_rpo.types import UserError
 
+AUTO = "auto"
 ROLES = ("prompt", "source", "references", "negative")
 TEXTS = ("prompt", "instruction", "input_prompt", "text", "caption", "instruct_prompt", "edit_instruction", "edit_prompt")
 NEGATIVES = ("negative_prompt", "negative", "neg_prompt")
@@ -43,8 +44,8 @@ class Columns:
     """Takes rows apart.
 
     named: role -> column: of the `prompt`, of the `source` picture (or a list of pictures, whose others are references), of
-        further `references`, of what the picture should be kept from (`negative`). None says that there is no such column.
-        Roles that are not named are looked for by the common names of columns, in any case of letters.
+        further `references`, of what the picture should be kept from (`negative`). None says that there is no such column;
+        "auto", as of a role that is not named, looks for one of the common names, in any case of letters.
 
     Raises:
         UserError: a role is none.
@@ -53,7 +54,7 @@ class Columns:
     def __init__(self, named: Mapping[str, str | None]) -> None:
         if unknown := [role for role in named if role not in ROLES]:
             raise UserError(f"data.columns.{unknown[0]}: no such part of a prompt; there are {', '.join(ROLES)}")
-        self.named = dict(named)
+        self.named = {role: column for role, column in named.items() if column != AUTO}
 
     def parts(self, row: Row) -> Parts:
         """What a row says.

@@ -59,7 +59,7 @@ class ServerModel:
         model: str,
         revision: str | None,
         api_key_env: str | None,
-        headers: Mapping[str, str],
+        headers: Mapping[str, str] | None,
         answers: str,
         parameters: Mapping[str, Any],
         max_form_tokens: int,
@@ -80,7 +80,9 @@ class ServerModel:
         self.name, self.answers, self.min_choice_mass = model, answers, min_choice_mass
         self._parameters, self._max_form = dict(parameters), max_form_tokens
         self._client = Client(
-            Live(base_url, api_key(api_key_env), timeout, headers_of(headers)) if replay_dir is None else Replay(replay_dir),
+            Live(base_url, api_key(api_key_env), timeout, headers_of(headers or {}))
+            if replay_dir is None
+            else Replay(replay_dir),
             Patience(concurrency, retries, first_wait, max_wait, breaker),
             ReplyCache(cache_dir) if cache_dir is not None and replay_dir is None else None,
             Recorder(record_dir) if record_dir is not None else None,

@@ -45,7 +45,7 @@ class LabelledPairs(Protocol):
 class Reading(TypedDict):
     """How every reader reads.
 
-    image_root: what image paths are relative to; None takes the folder of the file.
+    image_root: what image paths are relative to, and below which they must lie; None takes the folder of the file.
     strip_prefix: taken off the beginning of paths first.
     swap_seed: of the coin, one an id, that decides which image is A; None keeps the file's order. Where the preferred image
         always comes first, a judge that always says A would else be perfect.
