@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from arr_rpo.commands.errors import plain_errors
 from arr_rpo.commands.foreign import config_of, only_files
 from arr_rpo.commands.run_folder import SERVING
+from arr_rpo.data.datamodule import PromptDataModule
 from arr_rpo.evaluation.images import measurable, measure, pictures
 from arr_rpo.evaluation.judge_bench import BenchResult, markdown
 from arr_rpo.run.layout import POLICY
@@ -39,7 +40,9 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     """
     run = Path(config.run)
     trained = finished_run(run, config.allow)
-    data = instantiate(trained.data)
+    data, eval_seed = instantiate(trained.data), OmegaConf.select(trained, "callbacks.summary.eval_seed")
+    if not isinstance(data, PromptDataModule) or not isinstance(eval_seed, int):
+        raise UserError(f"run={run}: its config has no prompts, or no callbacks.summary.eval_seed that they were measured with")
     splits = {name: prompts for name, prompts in (("heldout", data.heldout), ("unseen", data.unseen)) if prompts}
     known = {name: prompts for name, prompts in splits.items() if measurable(prompts)}
     if not known:
@@ -54,14 +57,14 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
         if name not in known:
             print(f"{name}: not measured, since no oracle knows these prompts")
             continue
-        images = pictures(policy, prompts, trained.callbacks.summary.eval_seed, config.batch_size)
+        images = pictures(policy, prompts, eval_seed, config.batch_size)
         result[name] = measure(prompts, images).to_dict()
         print(f"{name}: strict {result[name]['strict']:.3f}, criteria {result[name]['criteria']:.3f}, {len(prompts)} prompts")
     write_json(run / "evaluation.json", result)
     return result
 
 
-def finished_run(run: Path, allow: Sequence[str]) -> DictConfig:
+def finished_run(run: Path, allow: Sequence[str] = ()) -> DictConfig:
     """The config of a run of train.py, whose weights are in its folder `policy`.
 
     allow: what it may name to be called, beside this package's own.
