@@ -13,7 +13,7 @@ import hydra
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -58,7 +58,7 @@ def with_policy_of_run(config: DictConfig, overrides: Sequence[str]) -> DictConf
     for override in overrides:
         if override.lstrip("+~").split("=")[0].split("/")[0].split(".")[0] in ("policy", "sampler"):
             raise UserError(f"run={config.run} brings the run's own policy: leave {override} out")
-    trained = finished_run(Path(config.run), config.allow)
+    trained = finished_run(Path(config.run), OmegaConf.select(config, "allow") or ())
     config.policy, config.sampler = trained.policy, trained.sampler
     return config
 
