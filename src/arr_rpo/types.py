@@ -78,6 +78,7 @@ class Rollout:
     means_BTD: (B, T, ...) mean of p(x_{t-1} | x_t) at each recorded step, float32.
     log_probs_BT: (B, T) mean over latent dimensions of log p(x_{t-1} | x_t), nats a dimension.
     step_indices: the T indices of the recorded steps in the schedule.
+    first: place of the first prompt among those of the update, of which this may be a part.
     """
 
     prompts: tuple[Prompt, ...]
@@ -88,6 +89,7 @@ class Rollout:
     means_BTD: Tensor
     log_probs_BT: Tensor
     step_indices: tuple[int, ...]
+    first: int = 0
 
     def prompt_of(self, row: int) -> Prompt:
         """The prompt of candidate `row`."""

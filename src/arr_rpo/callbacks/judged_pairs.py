@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from arr_rpo.types import Grade, Outcome, Rewards, Rollout
+from arr_rpo.types import Grade, Outcome, Rewards
 
 Check = tuple[str, str, tuple[float | None, ...]]  # name, question, the judge's probability of yes for each picture
 
@@ -24,14 +24,14 @@ class Judged:
     reason: str
 
 
-def judged_pairs(rollout: Rollout, rewards: Rewards) -> Iterator[Judged]:
+def judged_pairs(rewards: Rewards, group_size: int) -> Iterator[Judged]:
     """The verdicts; or the grades, two neighbours of a group together, the last of an odd group alone."""
     for rows, v in zip(rewards.verdict_rows, rewards.verdicts, strict=True):
         checks = tuple((c.name, c.question, (c.a, c.b)) for c in v.checks)
         yield Judged(rows, v.outcome, v.p_a, v.p_a_by_order, (), checks, v.reason)
     for first in range(len(rewards.grades)):
-        if first % rollout.group_size % 2 == 0:
-            end = (first // rollout.group_size + 1) * rollout.group_size
+        if first % group_size % 2 == 0:
+            end = (first // group_size + 1) * group_size
             yield _graded(tuple(range(first, min(first + 2, end))), rewards.grades)
 
 

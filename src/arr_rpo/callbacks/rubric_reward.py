@@ -3,25 +3,61 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import pytorch_lightning as pl
+from PIL import Image
 
+from arr_rpo import ranks
+from arr_rpo.callbacks.judged_pairs import judged_pairs
 from arr_rpo.callbacks.run_records import RunRecords
 from arr_rpo.callbacks.verdict_log import failure_rate, failures, rates, reasons, records
 from arr_rpo.judge.base import Judge
 from arr_rpo.module import RPOModule
+from arr_rpo.reward.joining import together
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import Rows
-from arr_rpo.types import Cost, Outcome, Rewards, Rollout, Rubric, UserError
+from arr_rpo.types import Cost, Outcome, Prompt, Rewards, Rollout, Rubric, UserError
 
 CRITERION = "criterion/"
 
 
 @dataclass(frozen=True)
+class Written:
+    """The rubrics of an update's prompts, what they cost, and prompts left without. One process writes them for all, so that
+    none is written twice."""
+
+    rubrics: list[Rubric | None]
+    cost: Cost
+    failures: int
+
+
+@dataclass(frozen=True)
+class JudgedUpdate:
+    """What was judged last: all prompts of an update and their rewards, and the pictures that this process drew."""
+
+    prompts: tuple[Prompt, ...]
+    own: Rollout
+    rewards: Rewards
+
+    def shown(self, pairs: int) -> Rollout:
+        """All candidates, with the pictures of the first `pairs` of `judged_pairs`; the others are blank. For every process to
+        call at once."""
+        size = self.own.group_size
+        rows = {row for judged in islice(judged_pairs(self.rewards, size), pairs) for row in judged.rows}
+        start = self.own.first * size
+        pictures = dict(ranks.joined([(start + i, im) for i, im in enumerate(self.own.images) if start + i in rows]))
+        blank = Image.new("RGB", (1, 1))
+        images = tuple(pictures.get(row, blank) for row in range(len(self.prompts) * size))
+        return replace(self.own, prompts=self.prompts, images=images, first=0)
+
+
+@dataclass(frozen=True)
 class Counts:
-    """What one update took."""
+    """What one update took, in all processes."""
 
     cost: Cost
     writing: Cost
@@ -59,7 +95,7 @@ class RubricReward(pl.Callback):
         self.max_failure_rate, self.failure_window = max_failure_rate, failure_window
         self.cost, self.writing = Cost(), Cost()  # of judging; of writing rubrics, which are free where a store has them
         self.outcomes, self.images, self.rubric_failures = Counter[str](), 0, 0
-        self.last: tuple[Rollout, Rewards] | None = None
+        self.last: JudgedUpdate | None = None
         self._recent: list[float] = []
         self._update = 0  # that the next rollout belongs to
         self._judged: Counts | None = None  # of the present update, until it is done
@@ -93,30 +129,37 @@ class RubricReward(pl.Callback):
         """The one in a trainer's callbacks, if any."""
         return next((c for c in trainer.callbacks if isinstance(c, RubricReward)), None)
 
-    def __call__(self, rollout: Rollout) -> Rewards:
-        rubrics: list[Rubric | None] = [None] * len(rollout.prompts)
-        before = (self.rubric.cost, self.rubric.failures) if self.rubric else (Cost(), 0)
-        if self.rubric is not None and self.reward.uses_rubric:
-            rubrics = self.rubric.rubrics(rollout.prompts, self.judge)
-        rewards: Rewards = self.reward(self.judge, rollout, rubrics)
-        after = (self.rubric.cost, self.rubric.failures) if self.rubric else (Cost(), 0)
+    def __call__(self, rollout: Rollout, prompts: tuple[Prompt, ...]) -> Rewards:
+        """Rewards of the candidates of all `prompts`, of which each process judges those that it drew (`rollout`)."""
+        written = ranks.by_the_first(lambda: self._rubrics(prompts))
+        with ranks.together():
+            own: Rewards = self.reward(self.judge, rollout, written.rubrics[ranks.share(len(prompts))])
+        rewards = together(ranks.gathered(own), rollout.group_size)
         outcomes = Counter(str(v.outcome) for v in rewards.verdicts)
         if not rewards.verdicts:
             outcomes[str(Outcome.FAILED)] += failures(rewards)
         self._judged = Counts(
             cost=rewards.cost,
-            writing=Cost(after[0].calls - before[0].calls, after[0].tokens - before[0].tokens),
-            images=len(rollout.images),
+            writing=written.cost,
+            images=len(rewards.values_B),
             outcomes=outcomes,
-            rubric_failures=after[1] - before[1],
+            rubric_failures=written.failures,
             failure_rate=failure_rate(rewards),
         )
-        self.last = (rollout.pictures_alone(), rewards)
+        self.last = JudgedUpdate(prompts, rollout.pictures_alone(), rewards)
         self._log(rewards, self._judged)
         assert self._folder is not None
-        self._folder.add(Rows.VERDICTS, self._update, records(rollout, rewards))
+        self._folder.add(Rows.VERDICTS, self._update, records(prompts, rollout.group_size, rewards))
         self._stop_if_failing(rewards, self._judged)
         return rewards
+
+    def _rubrics(self, prompts: Sequence[Prompt]) -> Written:
+        if self.rubric is None or not self.reward.uses_rubric:
+            return Written([None] * len(prompts), Cost(), 0)
+        cost, failures = self.rubric.cost, self.rubric.failures
+        rubrics = self.rubric.rubrics(prompts, self.judge)
+        spent = Cost(self.rubric.cost.calls - cost.calls, self.rubric.cost.tokens - cost.tokens)
+        return Written(rubrics, spent, self.rubric.failures - failures)
 
     def _log(self, rewards: Rewards, judged: Counts) -> None:
         assert self._module is not None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from arr_rpo.rubric.parse import to_json
-from arr_rpo.types import Outcome, Rewards, Rollout
+from arr_rpo.types import Outcome, Prompt, Rewards, Rubric
 
 
 def failure_rate(rewards: Rewards) -> float:
@@ -58,13 +58,13 @@ def rates(rewards: Rewards) -> dict[str, float]:
     return found
 
 
-def records(rollout: Rollout, rewards: Rewards) -> Iterator[dict[str, Any]]:
+def records(prompts: Sequence[Prompt], group_size: int, rewards: Rewards) -> Iterator[dict[str, Any]]:
     """One a verdict, or one a grade where candidates were graded. `names`: of the criteria in `checks`, in order."""
     for (a, b), verdict in zip(rewards.verdict_rows, rewards.verdicts, strict=True):
         yield {
             "kind": "verdict",
-            **_asked(rollout, rewards, a),
-            "candidates": [a % rollout.group_size, b % rollout.group_size],
+            **_asked(prompts[a // group_size], rewards.rubrics[a // group_size]),
+            "candidates": [a % group_size, b % group_size],
             "outcome": str(verdict.outcome),
             "p_a": verdict.p_a,
             "p_a_by_order": verdict.p_a_by_order,
@@ -75,8 +75,8 @@ def records(rollout: Rollout, rewards: Rewards) -> Iterator[dict[str, Any]]:
     for row, grade in enumerate(rewards.grades):
         yield {
             "kind": "grade",
-            **_asked(rollout, rewards, row),
-            "candidate": row % rollout.group_size,
+            **_asked(prompts[row // group_size], rewards.rubrics[row // group_size]),
+            "candidate": row % group_size,
             "value": grade.value,
             "checks": [[question, round(p, 4)] for _, question, p in grade.checks],
             "names": [name for name, _, _ in grade.checks],
@@ -84,7 +84,5 @@ def records(rollout: Rollout, rewards: Rewards) -> Iterator[dict[str, Any]]:
         }
 
 
-def _asked(rollout: Rollout, rewards: Rewards, row: int) -> dict[str, Any]:
-    prompt = rollout.prompt_of(row)
-    rubric = rewards.rubrics[row // rollout.group_size]
+def _asked(prompt: Prompt, rubric: Rubric | None) -> dict[str, Any]:
     return {"prompt": prompt.text, "prompt_id": prompt.id, "rubric": to_json(rubric)["criteria"] if rubric else None}

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ProgressBar
 
+from arr_rpo import ranks
 from arr_rpo.callbacks.run_records import RunRecords
+from arr_rpo.commands import processes
 from arr_rpo.commands.errors import told
 from arr_rpo.commands.foreign import only_files
 from arr_rpo.commands.quiet import quieten
@@ -44,12 +45,14 @@ def train(config: DictConfig) -> None:
     check_trainer(config.trainer)
     if config.resume:
         config.run_dir = str(config.resume)
-    folder = RunFolder(config.run_dir)
-    checkpoint = folder.checkpoint(config.get("checkpoint", "last")) if config.resume else None
-    if checkpoint is not None:
+    folder = RunFolder(config.run_dir, writes=ranks.rank() == 0)
+    checkpoint = None
+    if config.resume:
+        checkpoint = ranks.by_the_first(lambda: folder.checkpoint(config.get("checkpoint", "last")))
         only_files(checkpoint)
-    if config.num_threads:
-        torch.set_num_threads(config.num_threads)
+        config.checkpoint = update_of(checkpoint.name)
+    processes.check(config.trainer)
+    processes.share_cores(config)
     pl.seed_everything(config.seed, verbose=False)  # the weights that libraries initialise; all else has streams (`noise`)
     quieten()
     with Signals() as signals:
@@ -59,14 +62,18 @@ def train(config: DictConfig) -> None:
             callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
         trainer = instantiate(
             config.trainer,
+            plugins=[*instantiate(config.trainer.plugins), processes.environment()],
             logger=[_logger(logger, checkpoint) for logger in (config.logger or {}).values() if logger],
             callbacks=[records, *callbacks],
         )
         module, data = instantiate(config.module), instantiate(config.get("data"))  # recipes bring their own data
-        show(config, trainer, module, data, 0 if checkpoint is None else update_of(checkpoint.name) or 0)
+        processes.check_share(config.trainer, module, data)
+        if ranks.rank() == 0:
+            show(config, trainer, module, data, 0 if checkpoint is None else update_of(checkpoint.name) or 0)
         gc.freeze()  # what libraries made lasts: to look through it for garbage takes 0.4 s a time
         try:
-            trainer.fit(module, data, ckpt_path=checkpoint and str(checkpoint / TRAINING_STATE), weights_only=True)
+            with processes.at_work(trainer, config, records):
+                trainer.fit(module, data, ckpt_path=checkpoint and str(checkpoint / TRAINING_STATE), weights_only=True)
         except BaseException as error:
             _ended(records, error)
             raise
@@ -89,12 +96,13 @@ def _ended(records: RunRecords, error: BaseException) -> None:
         why = {} if stopped else {"error": (isinstance(error, Exception) and told(error)) or f"{type(error).__name__}: {error}"}
         with contextlib.suppress(UserError):  # the disk may be what is full
             folder.say(State.STOPPED if stopped else State.FAILED, records.updates, **why)
-    if stopped:
+    if stopped and folder.writes:
         if folder.checkpoints():
             quoted = f"\"resume='{folder.path}'\"" if "=" in str(folder.path) else f"resume={folder.path}"  # a multirun's
             print(f"stopped: go on with {quoted}", file=sys.stderr)
         else:
             print("stopped before the first checkpoint", file=sys.stderr)
+    if stopped:
         code = error.code if isinstance(error, SystemExit) else None
         raise SystemExit(code or 128 + signal.SIGTERM) from error
 

@@ -130,8 +130,8 @@ class PromptDataModule(pl.LightningDataModule):
             raise UserError(
                 f"data.choose_from={choose_from}: 1 takes all prompts that are dealt, 2 the better half of them, ..."
             )
-        prompts_per_update, left = divmod(candidates_per_update, group_size)
-        if left or not prompts_per_update:
+        self.prompts_per_update, left = divmod(candidates_per_update, group_size)
+        if left or not self.prompts_per_update:
             raise UserError(
                 f"data.candidates_per_update={candidates_per_update} does not divide into groups of "
                 f"algorithm.group_size={group_size}: take a multiple of it"
@@ -140,7 +140,7 @@ class PromptDataModule(pl.LightningDataModule):
         self.train = read_prompts(train, how, "train")
         self.heldout = _apart(read_prompts(heldout, how, "heldout"), self.train, shared)
         self.unseen: Sequence[Prompt] = read_prompts(unseen, how) if unseen else ()
-        self._updates = Updates(self.train, prompts_per_update, updates, seed, choose_from)
+        self._updates = Updates(self.train, self.prompts_per_update, updates, seed, choose_from)
 
     def heard(self, prompts: Sequence[Prompt], silent: Sequence[bool | None]) -> None:
         """What an update came to: whether the candidates of each of its prompts got one and the same reward; None where fewer

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig
 
+from arr_rpo import ranks
 from arr_rpo.judge.processor import PROCESSORS
 from arr_rpo.types import UserError
 
@@ -21,12 +22,15 @@ LOADS = ("none", "int8", "nf4")
 def load_model(checkpoint: str, dtype: str, device: str, load: str) -> tuple[Any, Any]:
     """The frozen model, in evaluation mode on `device`, and its processor.
 
+    device: as torch names it; `auto` is this process's GPU, or the CPU where there is none.
     load: `none`; `int8` (arXiv 2208.07339) or `nf4` (arXiv 2305.14314) for the weights of linear layers.
 
     Raises:
         UserError: there is no such model, or it cannot be loaded like this.
     """
     source = str(EMBEDDED.get(checkpoint, checkpoint))
+    if device == "auto":
+        device = f"cuda:{ranks.local_rank()}" if torch.cuda.is_available() else "cpu"
     how = {} if load == "none" else {"quantization_config": _quantized(load, dtype), "device_map": {"": device}}
     try:
         model = AutoModelForImageTextToText.from_pretrained(source, dtype=getattr(torch, dtype), local_files_only=True, **how)

@@ -6,12 +6,14 @@ import copy
 import hashlib
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
 from arr_rpo.judge.asking import Conversation
 from arr_rpo.judge.forms import Form, Menu, NoAnswer, Slots, menus, outline, pieces
 from arr_rpo.judge.generated import fill_by_generation
+from arr_rpo.judge.hashed_once import hashed_once
 from arr_rpo.judge.loading import load_model
 from arr_rpo.judge.prefill import Context, Prefill, SharedPrefill
 from arr_rpo.types import Cost, UserError
@@ -66,6 +68,10 @@ class LocalModel:
 
     def revision(self) -> str:
         """A hash of the weights: a rubric's provenance must change when its writer does."""
+        folder = Path(self.model.config._name_or_path)
+        return hashed_once(folder, str(self.model.dtype), self._hash) if folder.is_dir() else self._hash()
+
+    def _hash(self) -> str:
         config = {key: value for key, value in self.model.config.to_dict().items() if key != "_name_or_path"}
         digest = hashlib.blake2b(json.dumps(config, sort_keys=True, default=str).encode())
         for name, weight in sorted(self.model.state_dict().items()):

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from arr_rpo import ranks
 from arr_rpo.algorithm.gaussian import log_prob
 from arr_rpo.noise import Name, Noise, Purpose, generator
 from arr_rpo.policy.adapter import Adapter, Full
@@ -29,6 +30,14 @@ from arr_rpo.policy.scheduler import Probe, Recording
 from arr_rpo.policy.short_way import Kept, ShortWay, WholeStep, learned
 from arr_rpo.policy.starting_latents import StartingLatents
 from arr_rpo.types import Prompt, Rollout, UserError
+
+
+class Calls(NamedTuple):
+    """The rows of each pipeline call, and of calls in vain: sharded weights are put together for a call by all processes at
+    once, so that all of them make as many."""
+
+    own: list[slice]
+    idle: list[slice]
 
 
 class ReplayedStep(NamedTuple):
@@ -124,21 +133,30 @@ class PipelinePolicy(nn.Module):
         if hasattr(self.pipe, "_encode_vae_image"):
             self.pipe._encode_vae_image = ImageMemo(self.pipe._encode_vae_image, encodings)
         self.short_way: ShortWay | str | None = None  # None until it was looked for
+        self.sharded = False
         self._kept: Kept | None = None
         self._start = StartingLatents(getattr(self.pipe, "prepare_latents", None))
         if hasattr(self.pipe, "prepare_latents"):
             self.pipe.prepare_latents = self._start
+
+    def shard(self, device: str) -> None:
+        """Puts the transformer's weights into shards on all processes ("cuda" or "cpu"), once."""
+        if not self.sharded:
+            self.adapter.shard(device)
+            self.sharded = True
 
     def train(self, mode: bool = True) -> PipelinePolicy:
         """Stays in evaluation mode: dropout would make the replayed step another one than the recorded."""
         return super().train(False)
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> PipelinePolicy:
-        """Moves the frozen components along: they are no submodules, so that nothing trains or saves them."""
+        """Moves the frozen components along: they are no submodules, so that nothing trains or saves them. Shards stay where
+        they are."""
         for part in self.pipe.components.values():
             if isinstance(part, nn.Module) and part is not self.transformer:
                 part._apply(fn, recurse)
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if not self.sharded:
+            super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
     @torch.no_grad()
@@ -150,24 +168,30 @@ class PipelinePolicy(nn.Module):
         *,
         sampler: Sampler | None = None,
         keys: Sequence[Name] | None = None,
+        first: int = 0,
     ) -> Rollout:
         """`group_size` candidates a prompt, drawn with the sampler.
 
         Shapes as in `Rollout`; the noise's `update` places the sampler's window. A candidate's noise is that of its prompt's
-        key, the prompt's place unless `keys` has others, and its place in the group: neither the batch nor the device matters.
+        key, the prompt's place (counted from `first`) unless `keys` has others, and its place in the group: neither the batch
+        nor the device matters.
         """
         sampler = sampler or self.sampler
         candidates = [prompt for prompt in prompts for _ in range(group_size)]
-        names = [(key, candidate) for key in keys or range(len(prompts)) for candidate in range(group_size)]
+        names = [(key, candidate) for key in keys or range(first, first + len(prompts)) for candidate in range(group_size)]
         start = [noise.generator(Purpose.FIRST, key, 0 if sampler.shared_noise else candidate) for key, candidate in names]
         steps = [noise.generator(Purpose.STEP, *name) for name in names]
         draw = float(torch.rand((), generator=noise.generator(Purpose.WINDOW)))
         window = sampler.window(noise.update, self.num_inference_steps - 1, draw)
         images: list[Image.Image] = []
         calls: list[Recording] = []
-        for rows in self._calls(candidates):
+        cut = self._calls(candidates)
+        for rows in cut.own:
             calls.append(Recording(sampler.dynamics, sampler.eta, window, steps[rows]))
             images += self._run(candidates[rows], "pil", mode=calls[-1], generator=start[rows])
+        for rows in cut.idle:
+            idle = Recording(sampler.dynamics, sampler.eta, window, steps[rows])
+            self._run(candidates[rows], "latent", mode=idle, generator=start[rows])
         none = torch.empty(len(candidates), 0)
         return Rollout(
             prompts=tuple(prompts),
@@ -178,6 +202,7 @@ class PipelinePolicy(nn.Module):
             means_BTD=torch.cat([torch.stack(call.means, 1) for call in calls]) if calls[0].means else none,
             log_probs_BT=torch.cat([torch.stack(call.log_probs, 1) for call in calls]) if calls[0].log_probs else none,
             step_indices=tuple(calls[0].step_indices),
+            first=first,
         )
 
     def replay(self, rollout: Rollout, rows: Tensor, step: int, sampler: Sampler | None = None) -> ReplayedStep:
@@ -194,7 +219,10 @@ class PipelinePolicy(nn.Module):
         (b, ...) at step `index` of the schedule, with gradients."""
         candidates = [rollout.prompt_of(int(row)) for row in rows]
         latents = latents.to(rollout.clean_BD.dtype)
-        return torch.cat([self._velocity(candidates[some], latents[some], index).float() for some in self._calls(candidates)])
+        cut = self._calls(candidates)
+        parts = [self._velocity(candidates[rows], latents[rows], index).float() for rows in (*cut.own, *cut.idle)]
+        own = torch.cat(parts[: len(cut.own)])
+        return sum((0 * part.sum() for part in parts[len(cut.own) :]), start=own)
 
     def _velocity(self, candidates: Sequence[Prompt], latents: Tensor, index: int) -> Tensor:
         """Of one pipeline call."""
@@ -236,7 +264,7 @@ class PipelinePolicy(nn.Module):
     def find_short_way(self, rollout: Rollout) -> None:
         """Sets `short_way`, or to the reason why there is none, by two candidates of a rollout."""
         rows = list(range(len(rollout.images)))[:2]
-        some = next(self._calls([rollout.prompt_of(row) for row in rows]))
+        some = self._calls([rollout.prompt_of(row) for row in rows]).own[0]
         candidates, clean = [rollout.prompt_of(row) for row in rows[some]], rollout.clean_BD[: len(rows[some])]
         steps = [
             self._whole_step(candidates, (clean * (1 + index / 8)).contiguous(), index)
@@ -260,8 +288,11 @@ class PipelinePolicy(nn.Module):
         keys = keys or [(prompt.id,) for prompt in prompts]
         start = [generator(Purpose.HELDOUT, seed, *key) for key in keys]
         images: list[Image.Image] = []
-        for rows in self._calls(prompts):
+        cut = self._calls(prompts)
+        for rows in cut.own:
             images += self._run(prompts[rows], "pil", generator=start[rows])
+        for rows in cut.idle:
+            self._run(prompts[rows], "latent", generator=start[rows])
         return images
 
     def cache_prompts(self, prompts: Iterable[Prompt]) -> None:
@@ -285,14 +316,15 @@ class PipelinePolicy(nn.Module):
         self.adapter.load(folder)
         self.transformer.eval()
 
-    def _calls(self, candidates: Sequence[Prompt]) -> Iterator[slice]:
-        """The rows of each pipeline call: neighbours, whose sources have one size; a prompt with references is alone."""
-        first = 0
+    def _calls(self, candidates: Sequence[Prompt]) -> Calls:
+        """Neighbours whose sources have one size go together; a prompt with references is alone."""
+        own, first = [], 0
         for row in range(1, len(candidates) + 1):
             if row - first < self.batch_size and row < len(candidates) and _joins(candidates[first], candidates[row]):
                 continue
-            yield slice(first, row)
+            own.append(slice(first, row))
             first = row
+        return Calls(own, own[:1] * (ranks.largest(len(own)) - len(own)) if self.sharded else [])
 
     def _run(
         self,

@@ -139,8 +139,12 @@ class RunFolder:
 
     @contextlib.contextmanager
     def whole(self, name: str) -> Iterator[Path]:
-        """A folder to save into, which takes the place of the folder `name` when the block ends well."""
+        """A folder to save into, which takes the place of the folder `name` when the block ends well; a process that does not
+        write leaves it alone."""
         target = self.path / name
+        if not self.writes:
+            yield target
+            return
         beside = target.with_name(f".{target.name}{PART}")
         self._remove(beside)
         beside.mkdir(parents=True)
@@ -179,14 +183,15 @@ class RunFolder:
         update = (found or {}).get("update")
         return update if isinstance(update, int) else None
 
-    def save_checkpoint(self, update: int, write: Callable[[Path], None], keep_every: int | None) -> None:
-        """Makes the checkpoint after `update` updates, whole, by `write(folder)`; then removes those that need not stay: all
-        but the last, the best, and each `keep_every`-th.
+    def save_checkpoint(self, update: int, write: Callable[[Path], None] | None, keep_every: int | None) -> None:
+        """Makes the checkpoint after `update` updates, whole, by `write(folder)`, unless that is None since it is there; then
+        removes those that need not stay: all but the last, the best, and each `keep_every`-th. All processes take part in
+        `write`.
 
         Raises:
             UserError: it could not be written; the ones before are untouched.
         """
-        if self.writes and update not in self.checkpoints():
+        if write is not None:
             with self.whole(f"{layout.CHECKPOINTS}/{by_update(update)}") as folder:
                 write(folder)
         if self.writes:
