@@ -80,6 +80,9 @@ def test_runs_of_our_own_configs_may_go_on(experiment: str, tmp_path: Path) -> N
         ("policy.call", {"_target_": "arr_rpo.run.provenance.subprocess.run", "args": "x"}, "provenance.subprocess.run"),
         ("policy.call", {"_target_": "arr_rpo.run.provenance.git", "_args_": ["x"]}, "arr_rpo.run.provenance.git"),
         ("policy.call", {"_target_": "arr_rpo.judge.vlm.Path"}, "arr_rpo.judge.vlm.Path"),
+        # code that lies beside weights
+        ("policy.load", {"trust_remote_code": True}, "policy.load.trust_remote_code: trust_remote_code"),
+        ("policy.load", {"custom_pipeline": "./mine"}, "policy.load.custom_pipeline: custom_pipeline"),
         # names that come to be when they are read
         ("policy._target_", "${name}", "policy: ${name}"),
         ("policy._target_", ["os.system"], "policy: ['os.system']"),

@@ -24,6 +24,7 @@ from arr_rpo.types import UserError
 
 TARGET, ARGUMENTS = "_target_", "_args_"
 LOOKS_UP = "hydra.utils.get_"  # get_method and its kin: what they are given is a name, too
+RUNS_CODE = ("trust_remote_code", "custom_pipeline")  # what makes a library call code that lies beside weights
 RESOLVERS = frozenset({"now", "hydra", "folder_of", "oc.select"})  # those of our configs; others read the environment, say
 MOST_REFERENCES = 20  # of one text: their grammar is read by recursion
 
@@ -91,6 +92,8 @@ def _refused(found: Any, key: str, allow: Sequence[str]) -> Iterator[tuple[str, 
             names += [value for name, value in found.items() if name not in (TARGET, ARGUMENTS)]
             names += found.get(ARGUMENTS) or ()
         yield from ((key or TARGET, str(name)) for name in names if not _known(name) and not _allowed(name, allow))
+    if isinstance(found, dict):
+        yield from ((f"{key}.{name}", name) for name in RUNS_CODE if found.get(name) and not _allowed(name, allow))
     parts = found.items() if isinstance(found, dict) else enumerate(found) if isinstance(found, list) else ()
     for name, part in parts:
         yield from _refused(part, f"{key}.{name}" if key else str(name), allow)

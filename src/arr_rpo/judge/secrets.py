@@ -21,7 +21,7 @@ NAMES = re.compile(  # of settings, headers, and fields of a query
     r"authorization|auth|bearer|credentials?|cookie|signature|sig)$"
 )
 QUERY = re.compile(r"(?i)^(key|code)$")  # what these mean in a query alone
-VARIABLE_NAMES = re.compile(r"(^|_)(API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(_|$)")
+VARIABLE_NAMES = re.compile(r"(^|_)(API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(_?\d+)?$")
 SHAPES = re.compile(
     r"(?<![\w-])(sk-(?=[\w-]*\d)[\w-]{20,}|hf_\w{20,}|gsk_\w{20,}|AIza[\w-]{30,}|gh[pousr]_\w{30,}|github_pat_\w{20,}|"
     r"xox[abpr]-[\w-]{10,}|AKIA[0-9A-Z]{16}|nvapi-[\w-]{20,}|r8_\w{20,}|eyJ[\w-]{10,}\.eyJ[\w-]{10,})"
