@@ -89,7 +89,7 @@ def files(path: str, option: str = "preferences.path") -> list[Path]:
     """
     one = Path(path)
     if one.is_dir():
-        found = [one] if arrow.is_saved(one) else [p for p in sorted(one.iterdir()) if p.suffix.lower() in SUFFIXES]
+        found = [one] if arrow.is_saved(one) else _of_one_kind(one)
     else:
         found = [one] if one.is_file() else [Path(p) for p in sorted(glob.glob(path, recursive=True))]  # noqa: PTH207
     if not found:
@@ -99,6 +99,12 @@ def files(path: str, option: str = "preferences.path") -> list[Path]:
     if strange := [p for p in found if p.suffix.lower() not in SUFFIXES and not arrow.is_saved(p)]:
         raise UserError(f"{option}={path}: {strange[0]} is none of {', '.join(SUFFIXES)}")
     return found
+
+
+def _of_one_kind(folder: Path) -> list[Path]:
+    """Tables of text may only describe the data that they lie beside."""
+    found = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES]
+    return [path for path in found if path.suffix.lower() not in (".csv", ".tsv")] or found
 
 
 def read_rows(path: str) -> Iterator[Row]:

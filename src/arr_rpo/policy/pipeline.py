@@ -67,6 +67,7 @@ class PipelinePolicy(nn.Module):
         batch_size: candidates in one pipeline call; 1 for pipelines that take the pictures of a call as belonging to one
             prompt. Sources of one call have one size, as pipelines scale all to the first, so other sizes take more calls.
         max_pictures: that a prompt may bring: its source, and references where the pipeline takes several pictures.
+        max_source_side: pixels of the longer side of these pictures; larger ones are scaled down, unless None.
         gradient_checkpointing: less memory for a second forward pass of each block.
         compile: the transformer's repeated blocks, by `torch.compile`, which wants a C++ compiler and time at the start. A run
             that goes on may take other kernels than an unbroken one, and so is not equal to it to the bit.
@@ -97,6 +98,7 @@ class PipelinePolicy(nn.Module):
         call: Mapping[str, Any],
         scheduler: Mapping[str, Any],
         max_pictures: int,
+        max_source_side: int | None,
     ) -> None:
         super().__init__()
         if num_inference_steps < 2:
@@ -111,7 +113,7 @@ class PipelinePolicy(nn.Module):
         for mend in after_load:
             mend(self.pipe)
         self.num_inference_steps, self.sampler, self.batch_size = num_inference_steps, sampler, batch_size
-        self.max_pictures = max_pictures
+        self.max_pictures, self.max_source_side = max_pictures, max_source_side
         self.release_text_encoders = release_text_encoders
         self._call_arguments = dict(call)
         self.scheduler = flow_scheduler(self.pipe, scheduler)
@@ -227,9 +229,8 @@ class PipelinePolicy(nn.Module):
     def _velocity(self, candidates: Sequence[Prompt], latents: Tensor, index: int) -> Tensor:
         """Of one pipeline call."""
         latents = latents.contiguous()  # strided ones round differently
-        guided = any(
-            prompt.negative is not None for prompt in candidates
-        )  # perhaps by a second call, which it knows nothing of
+        # Guidance by a negative prompt may take a second call of the transformer, which the short way knows nothing of.
+        guided = any(prompt.negative is not None for prompt in candidates)
         if self._kept is None or guided or not isinstance(self.short_way, ShortWay):
             return self._whole_step(candidates, latents, index).velocity
         if (given := self._kept.get(candidates)) is not None:
@@ -361,7 +362,15 @@ class PipelinePolicy(nn.Module):
                 f"prompt {prompt.id!r} brings {len(pictures)} pictures, and the policy takes policy.max_pictures="
                 f"{self.max_pictures}: leave references out, or take a pipeline of several pictures (docs/models.md)"
             )
-        return pictures
+        return [_within(picture, self.max_source_side) for picture in pictures]
+
+
+def _within(picture: Image.Image, side: int | None) -> Image.Image:
+    if side is None or max(picture.size) <= side:
+        return picture
+    smaller = picture.copy()
+    smaller.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return smaller
 
 
 def _joins(one: Prompt, other: Prompt) -> bool:
