@@ -345,6 +345,13 @@ def test_pictures_stay_below_the_files_folder(tmp_path: Path, ref: str) -> None:
         assert prompt.source is not None
 
 
+@pytest.mark.parametrize("ref", ["x" * 5000, "a\0b", ".", "a.png/b", "\ufffd\u2028"])
+def test_names_that_no_file_has(folder: Path, ref: str) -> None:
+    with pytest.raises(UserError, match=r"p\.jsonl, line 1: ") as error:
+        read_prompts(of_rows(folder / "p.jsonl", {"prompt": "x", "image": ref}))
+    assert len(str(error.value)) < 1000
+
+
 @pytest.mark.parametrize("size", [(1, 1), (20000, 1), (15, 400), (2000, 20)])
 def test_pictures_that_are_too_small_are_named(tmp_path: Path, size: tuple[int, int]) -> None:
     Image.new("L", size).save(tmp_path / "a.png")

@@ -14,6 +14,7 @@ from typing import BinaryIO, Protocol, TypeAlias, runtime_checkable
 from PIL import Image
 
 from arr_rpo.data.pictures import Sides, read_picture
+from arr_rpo.strict_json import short
 from arr_rpo.types import UserError
 
 ImageRef: TypeAlias = "str | bytes | Mapping[str, object] | Cell | None"
@@ -92,8 +93,8 @@ class Images:
         if not any(real.is_relative_to(folder) for folder in self._allowed):
             moved = " One of another machine is moved by preferences.strip_prefix." * (self.option == "preferences.")
             raise ImageError(
-                f"{ref!r} leads out of {self.root}, to {real}. If that is meant, give the folder below which all pictures lie: "
-                f"{self.option}image_root=FOLDER, to which relative paths are then relative.{moved}{self._skip}"
+                f"{short(ref)!r} leads out of {self.root}, to {real}. If that is meant, give the folder below which all "
+                f"pictures lie: {self.option}image_root=FOLDER, to which relative paths are then relative.{moved}{self._skip}"
             )
         return path
 

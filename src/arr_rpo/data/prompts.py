@@ -23,6 +23,7 @@ from arr_rpo.data.tables import Row as Cells
 from arr_rpo.data.texts import read_text
 from arr_rpo.shapes.edits import from_metadata
 from arr_rpo.shapes.scene import Scene, draw
+from arr_rpo.strict_json import short
 from arr_rpo.types import Prompt, UserError
 
 SHAPES_FOLDER = Path(__file__).parents[1] / "shapes" / "data"
@@ -221,7 +222,9 @@ def _found(images: Images, ref: ImageRef, where: str) -> ImageRef:
     tried = (ref, f"images/{ref}")
     try:
         found = next((name for name in tried if images.path(name).is_file()), None)
-    except (UserError, ValueError) as error:  # out of the folder, or a name that no file can have
+    except OSError as error:  # a name that no file can have
+        raise UserError(f"{where}: {short(ref)!r} names no file ({error.strerror})") from error
+    except (UserError, ValueError) as error:
         raise UserError(f"{where}: {error}") from error
     if found is None:
         raise UserError(

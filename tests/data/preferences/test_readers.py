@@ -266,6 +266,23 @@ def test_our_own_format(folder: Path) -> None:
             jsonl(path=str(path), **READING)
 
 
+@pytest.mark.parametrize(
+    ("reader", "row", "more"),
+    [
+        (hpdv3, {"prompt": "p", "path1": "a", "path2": "b", "confidence": "high"}, {"min_confidence": 0.5}),
+        (hpdv2, {"prompt": "p", "file_path": ["a", "b"], "human_preference": ["x", None]}, {}),
+        (imagereward, {"id": "1", "prompt": "p", "generations": ["a", "b"], "ranking": [1, {}]}, {}),
+        (pickapic, {"caption": "c", "jpg_0": "a", "jpg_1": "b", "label_0": None, "label_1": 1, "has_label": True}, {}),
+        (genai_bench, {"prompt": "c", "left_image": "a", "right_image": "b", "vote_type": []}, {"task": "generation"}),
+        (mmrb2, {"id": "1", "prompt_content": [], "response_a": None, "response_b": {}, "chosen": "A"}, {}),
+    ],
+)
+def test_rows_of_other_types_are_named(folder: Path, reader: Any, row: dict[str, Any], more: dict[str, Any]) -> None:
+    (folder / "p.json").write_text(json.dumps([row]), encoding="utf-8")
+    with pytest.raises(UserError, match=r"p\.json, row 1 is no row of this format \(\w+: .*Is this the right file"):
+        reader(path=str(folder / "p.json"), **more, **READING)
+
+
 def test_subsets_of_any_type_are_names(folder: Path) -> None:
     """All pairs were judged, and then their subsets could not be sorted."""
     row = {"prompt": "p", "a": save(folder / "a.png", RED), "b": save(folder / "b.png", BLUE), "better": "A"}

@@ -104,7 +104,7 @@ class ReadPairs(Sequence[Preference]):
         self._swap_seed, self._on_missing = swap_seed, on_missing
         self.left_out: Counter[str] = Counter()
         self._pairs: list[Labelled] = []
-        for pair in (pair for row in read_rows(path) for pair in of_row(row)):
+        for pair in (pair for row in read_rows(path) for pair in _pairs(row, of_row)):
             if isinstance(pair, str):
                 self.left_out[pair] += 1
             elif pair.better is Outcome.TIE and ties == "drop":
@@ -194,6 +194,16 @@ class ReadPairs(Sequence[Preference]):
         if source is None and not pair.metadata:
             return self._prompts(prompt_id, pair.text)
         return Prompt(prompt_id, pair.text, pair.metadata, source)
+
+
+def _pairs(row: Row, of_row: Callable[[Row], Iterable[Labelled | str]]) -> list[Labelled | str]:
+    """Whatever a reader stumbles over is a fault of the row."""
+    try:
+        return list(of_row(row))
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+        raise UserError(
+            f"{row.where} is no row of this format ({type(error).__name__}: {error}). Is this the right file and format?"
+        ) from error
 
 
 def rank_pairs(ranks: Sequence[float]) -> list[tuple[int, int, Outcome]]:
