@@ -13,7 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from arr_rpo.commands.errors import plain_errors
-from arr_rpo.commands.foreign import config_of, only_files
+from arr_rpo.commands.foreign import allowed, config_of, only_files
 from arr_rpo.commands.run_folder import SERVING
 from arr_rpo.data.datamodule import PromptDataModule
 from arr_rpo.evaluation.images import measurable, measure, pictures
@@ -39,7 +39,7 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
         UserError: the folder is no run, or one that did not end; or no oracle knows its held-out prompts.
     """
     run = Path(config.run)
-    trained = finished_run(run, config.allow)
+    trained = finished_run(run, allowed(config))
     data, eval_seed = instantiate(trained.data), OmegaConf.select(trained, "callbacks.summary.eval_seed")
     if not isinstance(data, PromptDataModule) or not isinstance(eval_seed, int):
         raise UserError(f"run={run}: its config has no prompts, or no callbacks.summary.eval_seed that they were measured with")

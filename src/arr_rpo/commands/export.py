@@ -12,7 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from arr_rpo.commands.errors import plain_errors
-from arr_rpo.commands.foreign import config_of, only_files
+from arr_rpo.commands.foreign import allowed, config_of, only_files
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import POLICY, TRAINING_STATE
 from arr_rpo.types import UserError
@@ -33,7 +33,7 @@ def export(config: DictConfig) -> Path:
         UserError: there is no such run or checkpoint, or something is in the way.
     """
     run = RunFolder(config.run)
-    trained = config_of(run.path, "run", config.allow, needs=("policy",))
+    trained = config_of(run.path, "run", allowed(config), needs=("policy",))
     checkpoint = run.checkpoint(config.checkpoint)
     only_files(checkpoint)
     output = Path(config.output or run.path / "exports" / checkpoint.name)

@@ -74,6 +74,11 @@ def read_config(path: Path) -> DictConfig:
     return config
 
 
+def allowed(config: DictConfig | None) -> Sequence[str]:
+    """What a command's own config allows, of a command that has such a key."""
+    return tuple(OmegaConf.select(config, "allow") or ()) if config is not None else ()
+
+
 def only_files(folder: Path) -> None:
     """Refuses a folder, to be read by a library, in which something is no file (`plain_files.only_plain`)."""
     try:

@@ -13,13 +13,14 @@ import hydra
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from arr_rpo.commands.errors import plain_errors
 from arr_rpo.commands.evaluate import finished_run
+from arr_rpo.commands.foreign import allowed
 from arr_rpo.commands.run_folder import OtherRunError, differences
 from arr_rpo.commands.training import recorded, versions
 from arr_rpo.data.prompts import Reading, read_prompts
@@ -58,7 +59,7 @@ def with_policy_of_run(config: DictConfig, overrides: Sequence[str]) -> DictConf
     for override in overrides:
         if override.lstrip("+~").split("=")[0].split("/")[0].split(".")[0] in ("policy", "sampler"):
             raise UserError(f"run={config.run} brings the run's own policy: leave {override} out")
-    trained = finished_run(Path(config.run), OmegaConf.select(config, "allow") or ())
+    trained = finished_run(Path(config.run), allowed(config))
     config.policy, config.sampler = trained.policy, trained.sampler
     return config
 

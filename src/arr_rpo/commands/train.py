@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from arr_rpo import ranks
 from arr_rpo.commands.errors import plain_errors
-from arr_rpo.commands.foreign import config_of
+from arr_rpo.commands.foreign import allowed, config_of
 from arr_rpo.commands.run_folder import Stage, objective, stage
 from arr_rpo.commands.sweep import in_sweep, run_in_sweep
 from arr_rpo.run.layout import CONFIG
@@ -108,8 +108,7 @@ def resumed(folder: str, overrides: Sequence[str], composed: DictConfig | None =
         UserError: there is no such run, its config names something else to be called, or the command line would swap a part
             of it or change what cannot be.
     """
-    allowed = () if composed is None else OmegaConf.select(composed, "allow") or ()
-    config = config_of(Path(folder), "resume", allowed, needs=("name",))
+    config = config_of(Path(folder), "resume", allowed(composed), needs=("name",))
     values = [o for o in overrides if o.split("=")[0] not in OF_THE_COMMAND]
     if composed is not None and any(o.startswith("trainer=") for o in overrides):
         config.trainer = composed.trainer
