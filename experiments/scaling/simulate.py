@@ -85,7 +85,9 @@ def arithmetic() -> None:
     )
     print(f"a verdict in one order: {flux.VERDICT / 1e12:.1f} TFLOP, {flux.verdict():.3f} s")
     print(f"a candidate: rollout {flux.rollout(8) / 8:.2f} s in eights, {flux.rollout(1):.2f} s alone; ", end="")
-    print(f"each of {flux.STOCHASTIC_STEPS} steps of an update {flux.candidate_step():.2f} s\n")
+    print(f"each of {flux.STOCHASTIC_STEPS} steps of an update {flux.candidate_step():.2f} s")
+    print(f"a candidate's pictures to a server, in two orders: {2 * flux.PICTURE / 1e6:.1f} MB at most; ", end="")
+    print(f"of 1,024 candidates {1024 * 2 * flux.PICTURE / flux.ETHERNET:.2f} s at 100 Gbit/s\n")
     links = {"NVLink, one node of 8": (flux.NVLINK, 8), "8 x 400 Gbit/s, 64 GPUs": (flux.INFINIBAND, 64)}
     links |= {"8 x 400 Gbit/s, 512 GPUs": (flux.INFINIBAND, 512), "100 Gbit/s, 64 GPUs": (flux.ETHERNET, 64)}
     print("| link | LoRA gradients, an optimizer step | FSDP2: all weights, once | a candidate's training step with FSDP2 |")
