@@ -24,7 +24,7 @@ def fitted(place: Path, exchange: float) -> Job:
     arms = [[s for run in sorted(place.glob(f"{arm}_*/")) for s in read(run)] for arm in ("one", "half")]
     one = arms[0]
     steps = one[0].optimizer_steps
-    return Job(
+    job = Job(
         candidates=one[0].images,
         group_size=2,
         steps=steps,
@@ -33,8 +33,8 @@ def fitted(place: Path, exchange: float) -> Job:
         step=_line([(working, seconds / steps) for working, seconds in (_medians(arm, "working", "update") for arm in arms)]),
         exchange=exchange,
         working=statistics.fmean(s.working / s.images for arm in arms for s in arm),
-        spread=_spread(one),
     )
+    return replace(job, spread=_spread(job, one))
 
 
 def _medians(updates: Sequence[Seconds] | Sequence[Update], *names: str) -> tuple[float, ...]:
@@ -48,10 +48,13 @@ def _line(points: Sequence[tuple[float, ...]]) -> Line:
     return Line(max(0.0, low - few * each), each)
 
 
-def _spread(updates: Sequence[Seconds]) -> tuple[float, ...]:
-    """Each stage's seconds, of its median."""
-    ratios = [[getattr(s, stage) for s in updates] for stage in STAGES]
-    return tuple(value / statistics.median(values) for values in ratios for value in values)
+def _spread(job: Job, updates: Sequence[Seconds]) -> tuple[float, ...]:
+    """Each stage's seconds, of what its line says."""
+    said = [(job.rollout(s.images), job.judging(s.images), job.steps * job.step(s.working)) for s in updates]
+    had = [(s.rollout, s.judging, s.update) for s in updates]
+    return tuple(
+        seconds / line for each, lines in zip(had, said, strict=True) for seconds, line in zip(each, lines, strict=True)
+    )
 
 
 def here(place: Path, exchange: float) -> None:
