@@ -143,10 +143,12 @@ def by_minibatch() -> None:
     print("\n| 64 GPUs, 1,024 candidates | optimizer steps | update, s | waiting | images a GPU and s |")
     print("|---" * 5 + "|")
     plain = flux.job(1024, 64, link=flux.INFINIBAND)
-    for minibatch, working in ((1024, 1.0), (512, 1.0), (128, 1.0), (1024, 0.5)):
-        [u] = simulated(replace(plain, minibatch=minibatch, working=working), 64)
-        title = f"minibatches of {minibatch}" + (f", {1 - working:.0%} of the pairs tie, no KL" if working < 1 else "")
-        steps, rate = 1024 // minibatch * plain.steps, 1024 / 64 / u.whole
+    without_kl = replace(plain, step=Line(0.0, flux.TRAINING_STEP))  # no reference, and what ties has no gradient
+    ways = [(f"minibatches of {size}", replace(plain, minibatch=size)) for size in (1024, 512, 128)]
+    ways += [(f"no KL, {ties:.0%} of the pairs tie", replace(without_kl, working=1 - ties)) for ties in (0.0, 0.5)]
+    for title, job in ways:
+        [u] = simulated(job, 64)
+        steps, rate = job.candidates // (job.minibatch or job.candidates) * job.steps, job.candidates / 64 / u.whole
         print(f"| {title} | {steps} | {u.update:.1f} | {u.waiting / u.whole:.0%} | {rate:.3f} |")
 
 
