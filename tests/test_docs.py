@@ -42,7 +42,7 @@ def test_every_page_is_on_the_site() -> None:
 
 def commands() -> list[tuple[str, str]]:
     """Page and line of each command that stands there whole: without "...", without what the shell fills in, and of one run."""
-    beyond = re.compile(r"\.\.\.|[<$]|--|%| -m|^-m|study=|hparams_search=|range\(")
+    beyond = re.compile(r"\.\.\.|[<$]|--|%| -m|^-m|study=|hparams_search=|\\$|range\(")
     found = []
     for page in PAGES:
         for line in page.read_text(encoding="utf-8").splitlines():

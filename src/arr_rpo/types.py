@@ -27,6 +27,7 @@ class Prompt:
 
     source: the picture to edit, where `text` is an instruction. references: further pictures that it speaks of, for pipelines
         that take several ("put the hat of picture 2 on the dog").
+    negative: what the picture should be kept from, for pipelines that take a negative prompt; None leaves it to the policy.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Prompt:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     source: Image | None = None
     references: tuple[Image, ...] = ()
+    negative: str | None = None
 
     def __post_init__(self) -> None:
         if self.references and self.source is None:

@@ -18,7 +18,7 @@ class Item:
 
     key: its name within the benchmark. The noise of its pictures is that of (seed, key, sample), with any policy.
     number: its place in the benchmark's own order, from 0. fields: the rest of its row, for file names and questions.
-    source: opens the picture to edit.
+    source: opens the picture to edit. negative: what the picture should not show, for pipelines that take it.
     """
 
     key: str
@@ -26,10 +26,11 @@ class Item:
     text: str
     fields: Mapping[str, Any] = field(default_factory=dict)
     source: Callable[[], Image] | None = None
+    negative: str | None = None
 
     def prompt(self) -> Prompt:
         """With its source opened."""
-        return Prompt(self.key, self.text, source=None if self.source is None else self.source())
+        return Prompt(self.key, self.text, source=self.source and self.source(), negative=self.negative)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,13 @@ from arr_rpo.benchmark.reading import (
     named,
     named_file,
     named_files,
-    parsed,
     refuse_twice,
-    text_of,
     value,
 )
-from arr_rpo.data.pictures import load_picture, read_picture
-from arr_rpo.data.preferences.tables import ParquetCell, read_rows
+from arr_rpo.data.images import Cell, Images
 from arr_rpo.data.prompts import Row, read_prompts
+from arr_rpo.data.tables import parsed, rows_of
+from arr_rpo.data.texts import read_text
 from arr_rpo.types import UserError
 
 
@@ -34,7 +32,9 @@ def any_prompts(path: str | None) -> tuple[Item, ...]:
 
     def item(number: int, row: Row) -> Item:
         edits = bool(row.pictures) or row.scene is not None
-        return Item(row.id, number, row.text, dict(row.metadata), functools.partial(_source_of, row) if edits else None)
+        return Item(
+            row.id, number, row.text, dict(row.metadata), functools.partial(_source_of, row) if edits else None, row.negative
+        )
 
     return tuple(item(number, row) for number, row in enumerate(prompts.rows))
 
@@ -47,7 +47,7 @@ def _source_of(row: Row) -> Image:
 
 def lines(path: str | None) -> tuple[Item, ...]:
     """A text file with a prompt a line (T2I-CompBench's `*_val.txt`)."""
-    texts = [line.strip() for line in text_of(named_file(path, "prompts", "the benchmark's .txt")).split("\n")]
+    texts = [line.strip() for line in read_text(named_file(path, "prompts", "the benchmark's .txt")).split("\n")]
     return tuple(Item(str(number), number, text) for number, text in enumerate(filter(None, texts)))
 
 
@@ -63,7 +63,7 @@ def texts_of_folder(path: str | None) -> tuple[Item, ...]:
     files = named_files(path, "prompts", ".txt", "the benchmark's folder with a text file a prompt")
     keys = [file.name.split(".")[0] for file in files]
     refuse_twice(keys, str(path))
-    return tuple(Item(key, number, text_of(file).strip()) for number, (key, file) in enumerate(zip(keys, files, strict=True)))
+    return tuple(Item(key, number, read_text(file).strip()) for number, (key, file) in enumerate(zip(keys, files, strict=True)))
 
 
 def table(path: str | None, text: str, index: str) -> tuple[Item, ...]:
@@ -98,11 +98,11 @@ def edits(path: str | None, sources: str | None, text: str, key: str, source: st
     """Rows of edits: JSON lines, a JSON object of rows by key (ImgEdit's `basic_edit.json`), or parquet as the hub has it
     (GEdit-Bench). `key` and `source` name columns; pictures lie in the cell, or under `sources`, else beside the file."""
     file = named_file(path, "prompts", "the benchmark's .json, .jsonl or .parquet")
-    root = Path(sources) if sources else file.parent
+    images = Images(sources, file)
     items = []
     for number, (row, where) in enumerate(_edit_rows(file, key)):
-        light = {name: cell for name, cell in row.items() if not isinstance(cell, ParquetCell)}
-        opened = functools.partial(_opened, row.get(source), root, where)
+        light = {name: cell for name, cell in row.items() if not isinstance(cell, Cell)}
+        opened = functools.partial(_opened, images, row.get(source), where)
         items.append(Item(value(row, key, where), number, value(row, text, where), light, opened))
     refuse_twice([item.key for item in items], str(file))
     return tuple(items)
@@ -110,9 +110,9 @@ def edits(path: str | None, sources: str | None, text: str, key: str, source: st
 
 def _edit_rows(file: Path, key: str) -> Iterator[tuple[Mapping[str, Any], str]]:
     if file.suffix != ".json":
-        yield from ((row.cells, row.where) for row in read_rows(str(file)))
+        yield from ((row.cells, row.where) for row in rows_of(file))
         return
-    data = parsed(text_of(file), str(file))
+    data = parsed(read_text(file), str(file))
     if not isinstance(data, dict):
         raise UserError(f"{file}: expected an object that has a row under each key")
     for name, row in data.items():
@@ -122,16 +122,8 @@ def _edit_rows(file: Path, key: str) -> Iterator[tuple[Mapping[str, Any], str]]:
         yield {**row, key: name}, where
 
 
-def _opened(ref: Any, root: Path, where: str) -> Image:
+def _opened(images: Images, ref: Any, where: str) -> Image:
     """The picture that a cell holds or names."""
-    if isinstance(ref, ParquetCell):
-        ref = ref.read()
-    if isinstance(ref, Mapping):
-        ref = ref.get("bytes") or ref.get("path")
-    if isinstance(ref, bytes):
-        return read_picture(io.BytesIO(ref), f"{where}: the picture's bytes")
-    if not isinstance(ref, str) or not ref:
-        raise UserError(f"{where} names no picture to edit")
-    if not (root / ref).is_file():
-        raise UserError(f"{where}: no picture {root / ref}. sources=FOLDER says where the originals lie.")
-    return load_picture(root / ref)
+    if isinstance(ref, str) and not images.path(ref).is_file():
+        raise UserError(f"{where}: no picture {images.path(ref)}. sources=FOLDER says where the originals lie.")
+    return images.open(ref, where)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Protocol
 
 from arr_rpo.benchmark.items import Item
-from arr_rpo.benchmark.reading import csv_rows, json_rows, named_file, named_files, parsed, value
+from arr_rpo.benchmark.reading import csv_rows, json_rows, named_file, named_files, value
+from arr_rpo.data.tables import parsed
 from arr_rpo.types import UserError
 
 

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from arr_rpo.strict_json import decode
+from arr_rpo.data.tables import parsed
+from arr_rpo.data.texts import read_text
 from arr_rpo.types import UserError
 
 
@@ -41,25 +42,9 @@ def named_files(path: str | None, key: str, suffix: str, what: str) -> list[Path
     return found
 
 
-def text_of(file: Path) -> str:
-    """Its text; UTF-8, with or without a byte order mark."""
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file} is no UTF-8 ({error}): save it as UTF-8") from error
-
-
-def parsed(text: str, where: str) -> Any:
-    """A JSON text."""
-    try:
-        return decode(text)
-    except ValueError as error:
-        raise UserError(f"{where} is no JSON ({error})") from error
-
-
 def json_rows(file: Path) -> Iterator[tuple[dict[str, Any], str]]:
     """The objects of a file with one a line, each with its place."""
-    for number, line in enumerate(text_of(file).split("\n"), 1):
+    for number, line in enumerate(read_text(file).split("\n"), 1):
         if line.strip():
             where = f"{file}, line {number}"
             row = parsed(line, where)
@@ -70,7 +55,7 @@ def json_rows(file: Path) -> Iterator[tuple[dict[str, Any], str]]:
 
 def csv_rows(file: Path) -> Iterator[tuple[dict[str, Any], str]]:
     """The rows of a CSV file with a header, each with its place."""
-    for number, row in enumerate(csv.DictReader(io.StringIO(text_of(file), newline="")), 1):
+    for number, row in enumerate(csv.DictReader(io.StringIO(read_text(file), newline="")), 1):
         yield row, f"{file}, row {number}"
 
 

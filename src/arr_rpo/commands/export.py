@@ -10,11 +10,12 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from arr_rpo.commands.entry import entry
+from arr_rpo.commands.foreign import allowed, config_of, only_files
 from arr_rpo.commands.quiet import quieten
 from arr_rpo.export.formats import Merged
 from arr_rpo.export.model_card import write_card
 from arr_rpo.run.folder import RunFolder
-from arr_rpo.run.layout import CONFIG, POLICY, TRAINING_STATE
+from arr_rpo.run.layout import POLICY, TRAINING_STATE
 from arr_rpo.types import UserError
 
 PIPELINES = ("diffusers", "merged")  # what can be had of a run that trained all weights: its pipeline, which is both
@@ -41,27 +42,27 @@ def export(config: DictConfig) -> Path:
         UserError: there is no such run or checkpoint, something is in the way, or the format is of no use for these weights.
     """
     run = RunFolder(config.run)
-    if not (run.path / CONFIG).is_file():
-        raise UserError(f"run={run.path}: no {CONFIG} there. Give the folder of a run of train.py.")
+    trained = config_of(run.path, "run", allowed(config), needs=("policy",))
     checkpoint, how = run.checkpoint(config.checkpoint), instantiate(config.format)
+    only_files(checkpoint)
     name = checkpoint.name if how.name == "diffusers" else f"{checkpoint.name}_{how.name}"
     output = Path(config.output or run.path / "exports" / name)
     if output.exists():
         raise UserError(f"output={output} is there already: remove it, or give another folder")
     quieten()
-    trained: Any = OmegaConf.to_container(OmegaConf.load(run.path / CONFIG), resolve=True)
+    said: Any = OmegaConf.to_container(trained, resolve=True)
     lora = (checkpoint / POLICY).is_dir()
     if not lora and how.name not in PIPELINES:
         raise UserError(f"format={how.name} writes a LoRA, and this run trained all weights: take format=diffusers, a pipeline")
     with RunFolder(output.parent).whole(output.name) as folder:
         if lora:
-            how.write(checkpoint / POLICY, trained["policy"], folder)
+            how.write(checkpoint / POLICY, said["policy"], folder)
         else:
-            save_trained(run, checkpoint, folder)
+            save_trained(trained, checkpoint, folder)
         write_card(
             run,
             checkpoint,
-            trained,
+            said,
             folder,
             usage=how.usage if lora else Merged.usage,
             relation="adapter" if lora and how.name != "merged" else "finetune",
@@ -71,9 +72,9 @@ def export(config: DictConfig) -> Path:
     return output
 
 
-def save_trained(run: RunFolder, checkpoint: Path, folder: Path) -> None:
+def save_trained(trained: DictConfig, checkpoint: Path, folder: Path) -> None:
     """Builds the run's policy and gives it the checkpoint's weights."""
-    policy = instantiate(OmegaConf.load(run.path / CONFIG).policy)
+    policy = instantiate(trained.policy)
     state: dict[str, Any] = torch.load(checkpoint / TRAINING_STATE, weights_only=True, map_location="cpu")
     weights = {name.removeprefix("policy.transformer."): value for name, value in state["state_dict"].items()}
     weights |= state["callbacks"].get("EMA", {}).get("average", {})

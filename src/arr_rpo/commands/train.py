@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from arr_rpo import ranks
 from arr_rpo.commands.entry import entry
+from arr_rpo.commands.foreign import allowed, config_of
 from arr_rpo.commands.run_folder import Stage, objective, stage
 from arr_rpo.commands.sweep import in_sweep, run_in_sweep
 from arr_rpo.run.layout import CONFIG
@@ -28,6 +29,7 @@ FIXED = (
     *("name", "run_dir", "data.heldout", "data.unseen", "callbacks.summary.eval_seed", "callbacks.heldout_progress.eval_seed"),
     *(f"policy.{key}" for key in ("_target_", "checkpoint", "dtype", "adapter", "num_inference_steps", "call", "scheduler")),
 )
+OF_THE_COMMAND = {"experiment", "resume", "checkpoint", "allow", "trainer"}  # not of the run that goes on
 COMPARISONS = {"arm", "study", "hparams_search"}
 
 
@@ -104,16 +106,15 @@ def resumed(folder: str, overrides: Sequence[str], composed: DictConfig | None =
     """The config that a run was started with, changed only by the values that the command line names. It was recorded with its
     references, so that a value reaches everything that refers to it.
 
-    composed: of this command line alone, from which another `trainer` is taken: a run may go on with more or fewer processes.
+    composed: of this command line alone: from it come another `trainer`, as a run may go on with more or fewer processes, and
+        `allow`, what the run's config may name to be called beside this package's own.
 
     Raises:
-        UserError: there is no such run, or the command line would swap a part of it or change what cannot be.
+        UserError: there is no such run, its config names something else to be called, or the command line would swap a part
+            of it or change what cannot be.
     """
-    path = Path(folder) / "config.yaml"
-    if not path.is_file():
-        raise UserError(f"resume={folder}: there is no {path}. Give the folder of a run.")
-    config = OmegaConf.load(path)
-    values = [o for o in overrides if o.split("=")[0] not in {"experiment", "resume", "checkpoint", "trainer"}]
+    config = config_of(Path(folder), "resume", allowed(composed), needs=("name",))
+    values = [o for o in overrides if o.split("=")[0] not in OF_THE_COMMAND]
     if composed is not None and any(o.startswith("trainer=") for o in overrides):
         config.trainer = composed.trainer
     for override in [o for o in overrides if o.startswith("experiment=") and o != f"experiment={config.name}"]:

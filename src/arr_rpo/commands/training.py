@@ -23,6 +23,7 @@ from arr_rpo.callbacks.run_records import RunRecords
 from arr_rpo.callbacks.shown import close, describe
 from arr_rpo.commands import processes
 from arr_rpo.commands.errors import told
+from arr_rpo.commands.foreign import only_files
 from arr_rpo.commands.quiet import quieten
 from arr_rpo.commands.start_card import show
 from arr_rpo.commands.train import GROUPS
@@ -32,7 +33,7 @@ from arr_rpo.run.provenance import provenance
 from arr_rpo.run.signals import Signals
 from arr_rpo.types import UserError
 
-KEYS = GROUPS | {"name", "seed", "run_dir", "resume", "checkpoint", "num_threads", "module", "study"}
+KEYS = GROUPS | {"name", "seed", "run_dir", "resume", "checkpoint", "allow", "num_threads", "module", "study"}
 PACKAGES = ("torch", "diffusers", "transformers", "pytorch-lightning", "peft", "hydra-core")
 
 
@@ -50,6 +51,7 @@ def train(config: DictConfig) -> None:
     checkpoint = None
     if config.resume:
         checkpoint = ranks.by_the_first(lambda: folder.checkpoint(config.get("checkpoint", "last")))
+        only_files(checkpoint)
         config.checkpoint = update_of(checkpoint.name)
     processes.check(config.trainer)
     processes.share_cores(config)

@@ -16,6 +16,7 @@ from arr_rpo.judge.forms import JSON_SPACE, Form, Menu, NoAnswer, Slots, example
 from arr_rpo.judge.generated import filled
 from arr_rpo.judge.recording import Recorder, Replay
 from arr_rpo.judge.reply_cache import ReplyCache
+from arr_rpo.judge.secrets import headers_of, refuse
 from arr_rpo.judge.traffic import Live, api_key
 from arr_rpo.strict_json import short
 from arr_rpo.types import Cost, UserError
@@ -35,6 +36,7 @@ class ServerModel:
         revision: what changes when the model does: part of the cache's keys. None asks the server, which tells the name and
             where it was loaded from: name a revision yourself where the weights behind a name may change.
         api_key_env: the *name* of the environment variable that holds the key; None where none is wanted.
+        headers: further headers of every request -> the *name* of the environment variable that holds the value.
         answers: how forms are filled. `generated`: as free text, read strictly. `schema`: the same, the server held to the
             form's JSON schema (`response_format`; a bare menu is read as it is, without one). `logprobs`: slot by
             slot, the probability of each choice among the next token's (one request a slot; wants a server that goes on with
@@ -57,6 +59,7 @@ class ServerModel:
         model: str,
         revision: str | None,
         api_key_env: str | None,
+        headers: Mapping[str, str] | None,
         answers: str,
         parameters: Mapping[str, Any],
         max_form_tokens: int,
@@ -73,10 +76,13 @@ class ServerModel:
     ) -> None:
         if answers not in ANSWERS:
             raise UserError(f"judge.model.answers={answers!r}: it is one of {', '.join(ANSWERS)}")
+        refuse({"base_url": base_url, "parameters": parameters}, "judge.model")
         self.name, self.answers, self.min_choice_mass = model, answers, min_choice_mass
         self._parameters, self._max_form = dict(parameters), max_form_tokens
         self._client = Client(
-            Live(base_url, api_key(api_key_env), timeout) if replay_dir is None else Replay(replay_dir),
+            Live(base_url, api_key(api_key_env), timeout, headers_of(headers or {}))
+            if replay_dir is None
+            else Replay(replay_dir),
             Patience(concurrency, retries, first_wait, max_wait, breaker),
             ReplyCache(cache_dir) if cache_dir is not None and replay_dir is None else None,
             Recorder(record_dir) if record_dir is not None else None,

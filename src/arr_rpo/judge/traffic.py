@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ import httpx2
 import openai
 
 from arr_rpo.judge.chat import Request
+from arr_rpo.judge.secrets import in_environment
 from arr_rpo.types import UserError
 
 
@@ -49,19 +48,22 @@ class Transport(Protocol):
 
 class Live:
     """An OpenAI-compatible server. The key is in the header of requests and nowhere else: where a server repeats it, it is
-    struck out before anybody sees the text.
+    struck out before anybody sees the text. So are the values of `headers`.
 
     timeout: seconds for a whole attempt.
     """
 
     live = True
 
-    def __init__(self, base_url: str, api_key: str | None, timeout: float) -> None:
+    def __init__(self, base_url: str, api_key: str | None, timeout: float, headers: Mapping[str, str]) -> None:
         if httpx2.URL(base_url).userinfo:
             raise UserError("judge.model.base_url must not hold a user or password: name a variable in judge.model.api_key_env")
-        self.where, self._key, self._timeout = base_url, api_key, timeout
+        self.where, self._timeout = base_url, timeout
+        self._secrets = [api_key or "", *headers.values()]
         # Retries are the client's (`judge.client`), which counts and records them.
-        self._client = openai.AsyncOpenAI(base_url=base_url, api_key=api_key or "none", timeout=timeout, max_retries=0)
+        self._client = openai.AsyncOpenAI(
+            base_url=base_url, api_key=api_key or "none", timeout=timeout, max_retries=0, default_headers=headers
+        )
 
     async def send(self, request: Request) -> Exchange:
         """See `Transport.send`."""
@@ -90,7 +92,9 @@ class Live:
         await self._client.close()
 
     def _struck_out(self, text: str) -> str:
-        return text.replace(self._key, "[API key]") if self._key else text
+        for secret in filter(None, self._secrets):
+            text = text.replace(secret, "[API key]")
+        return text
 
 
 def api_key(variable: str | None) -> str | None:
@@ -99,20 +103,7 @@ def api_key(variable: str | None) -> str | None:
     Raises:
         UserError: it is not set, or no header can carry it. The message names the variable, not its value.
     """
-    if variable is None:
-        return None
-    key = os.environ.get(variable, "").strip()
-    if not key and variable not in os.environ and not re.fullmatch("[A-Z][A-Z0-9]*(_[A-Z0-9]+)+", variable):
-        raise UserError(
-            "judge.model.api_key_env names an environment variable, such as OPENAI_API_KEY; there is none of that name. It "
-            "is not repeated here, as it may be the key itself: then export that under a name, and take it out of the config "
-            "and of the run's config.yaml and versions.json"
-        )
-    if not key:
-        raise UserError(f"judge.model.api_key_env={variable}: no such environment variable. Export it, or name none (null)")
-    if not (key.isascii() and key.isprintable() and " " not in key):
-        raise UserError(f"judge.model.api_key_env={variable}: its value has characters that no key has (spaces, lines ...)")
-    return key
+    return None if variable is None else in_environment(variable, "judge.model.api_key_env")
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

@@ -24,6 +24,7 @@ from arr_rpo.policy.conditioning import ImageMemo, PromptMemo
 from arr_rpo.policy.dtypes import policy_dtype
 from arr_rpo.policy.encodings import Encodings
 from arr_rpo.policy.loading import compile_blocks, flow_scheduler, load_pipeline
+from arr_rpo.policy.negatives import negative_prompts
 from arr_rpo.policy.sampler import Sampler
 from arr_rpo.policy.scheduler import Probe, Recording
 from arr_rpo.policy.short_way import Kept, ShortWay, WholeStep, learned
@@ -66,6 +67,7 @@ class PipelinePolicy(nn.Module):
         batch_size: candidates in one pipeline call; 1 for pipelines that take the pictures of a call as belonging to one
             prompt. Sources of one call have one size, as pipelines scale all to the first, so other sizes take more calls.
         max_pictures: that a prompt may bring: its source, and references where the pipeline takes several pictures.
+        max_source_side: pixels of the longer side of these pictures; larger ones are scaled down, unless None.
         gradient_checkpointing: less memory for a second forward pass of each block.
         compile: the transformer's repeated blocks, by `torch.compile`, which wants a C++ compiler and time at the start. A run
             that goes on may take other kernels than an unbroken one, and so is not equal to it to the bit.
@@ -96,6 +98,7 @@ class PipelinePolicy(nn.Module):
         call: Mapping[str, Any],
         scheduler: Mapping[str, Any],
         max_pictures: int,
+        max_source_side: int | None,
     ) -> None:
         super().__init__()
         if num_inference_steps < 2:
@@ -110,7 +113,7 @@ class PipelinePolicy(nn.Module):
         for mend in after_load:
             mend(self.pipe)
         self.num_inference_steps, self.sampler, self.batch_size = num_inference_steps, sampler, batch_size
-        self.max_pictures = max_pictures
+        self.max_pictures, self.max_source_side = max_pictures, max_source_side
         self.release_text_encoders = release_text_encoders
         self._call_arguments = dict(call)
         self.scheduler = flow_scheduler(self.pipe, scheduler)
@@ -226,7 +229,9 @@ class PipelinePolicy(nn.Module):
     def _velocity(self, candidates: Sequence[Prompt], latents: Tensor, index: int) -> Tensor:
         """Of one pipeline call."""
         latents = latents.contiguous()  # strided ones round differently
-        if self._kept is None or not isinstance(self.short_way, ShortWay):
+        # Guidance by a negative prompt may take a second call of the transformer, which the short way knows nothing of.
+        guided = any(prompt.negative is not None for prompt in candidates)
+        if self._kept is None or guided or not isinstance(self.short_way, ShortWay):
             return self._whole_step(candidates, latents, index).velocity
         if (given := self._kept.get(candidates)) is not None:
             return self.short_way.velocity(self.transformer, given, latents, index)
@@ -300,6 +305,10 @@ class PipelinePolicy(nn.Module):
         seen = list(prompts)
         if any(prompt.source is not None for prompt in seen):
             raise UserError("policy.release_text_encoders: encoders that may read the source image must stay; set it to false")
+        if any(prompt.negative is not None for prompt in seen):
+            raise UserError(
+                "policy.release_text_encoders: encoders that read a negative prompt of each must stay; set it to false"
+            )
         self.generate(seen[:1], seed=0)  # shows how this pipeline calls its encoders
         self.prompts.fill([prompt.text for prompt in seen])
         for name in [name for name in self.pipe.components if name.startswith("text_encoder")]:
@@ -329,8 +338,7 @@ class PipelinePolicy(nn.Module):
         **more: Any,
     ) -> Any:
         arguments = dict(self._call_arguments)
-        if isinstance(arguments.get("negative_prompt"), str):  # some pipelines do not repeat it for a batch
-            arguments["negative_prompt"] = [arguments["negative_prompt"]] * len(candidates)
+        arguments |= negative_prompts(self.pipe, candidates, arguments)
         if pictures := [picture for prompt in candidates for picture in self._pictures(prompt)]:
             arguments["image"] = pictures if len(pictures) > 1 else pictures[0]
         self.scheduler.mode = mode
@@ -356,10 +364,19 @@ class PipelinePolicy(nn.Module):
                 f"prompt {prompt.id!r} brings {len(pictures)} pictures, and the policy takes policy.max_pictures="
                 f"{self.max_pictures}: leave references out, or take a pipeline of several pictures (docs/models.md)"
             )
-        return pictures
+        return [_within(picture, self.max_source_side) for picture in pictures]
+
+
+def _within(picture: Image.Image, side: int | None) -> Image.Image:
+    if side is None or max(picture.size) <= side:
+        return picture
+    smaller = picture.copy()
+    smaller.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return smaller
 
 
 def _joins(one: Prompt, other: Prompt) -> bool:
     """Whether two candidates may share a pipeline call."""
     sizes = [prompt.source and prompt.source.size for prompt in (one, other)]
-    return sizes[0] == sizes[1] and not (one.references or other.references)
+    guided = (one.negative is None) == (other.negative is None)  # without one, some pipelines do without guidance
+    return guided and sizes[0] == sizes[1] and not (one.references or other.references)

@@ -57,7 +57,7 @@ class HttpScorer(Scorer):
     def score(self, prompts: Sequence[Prompt], images: Sequence[Image]) -> list[Grade]:
         starts = range(0, len(images), self._batch_size)
         parts = [slice(start, start + self._batch_size) for start in starts]
-        with ThreadPoolExecutor(max(1, self._concurrency // ranks.world())) as pool:
+        with ThreadPoolExecutor(max(1, self._concurrency // ranks.at_work())) as pool:
             answers = list(pool.map(self._ask, [prompts[part] for part in parts], [images[part] for part in parts]))
         return [one for answer in answers for one in answer]
 
