@@ -20,7 +20,7 @@ from arr_rpo.objective.gradients import add_up
 from arr_rpo.policy.adapter import swapped
 from arr_rpo.policy.parity import check_parity
 from arr_rpo.policy.pipeline import PipelinePolicy
-from arr_rpo.policy.sharding import assign, like, whole
+from arr_rpo.policy.sharding import assign, like, saved, whole
 from arr_rpo.run.clock import StageClock
 from arr_rpo.types import Advantages, Prompt, Rewards, Rollout, UserError
 
@@ -113,7 +113,8 @@ class RPOModule(pl.LightningModule):
         """
         if self.judge_rewards is None:
             raise UserError("no judge supplies rewards: add the callback `rubric_reward` to the experiment")
-        with self.clock.stage("rollout"), ranks.together():
+        alone = contextlib.nullcontext() if self.policy.sharded else ranks.together()  # else it waits for others inside
+        with self.clock.stage("rollout"), alone:
             rollout = self.rollout(prompts, noise)
         self.check("the rollout's latents", rollout.clean_BD)
         self.check("the rollout's log-probabilities", rollout.log_probs_BT)
@@ -279,8 +280,8 @@ class RPOModule(pl.LightningModule):
         """Whole weights, so that they are the same under any strategy."""
         trained = {f"policy.transformer.{name}" for name in self.policy.adapter.parameters()}
         state = checkpoint["state_dict"]
-        checkpoint["state_dict"] = {key: whole(value) for key, value in state.items() if key in trained}
-        checkpoint |= {"old": {name: whole(old) for name, old in self.old.items()}, "replay_floor": self.replay_floor}
+        checkpoint["state_dict"] = {key: saved(value) for key, value in state.items() if key in trained}
+        checkpoint |= {"old": {name: saved(old) for name, old in self.old.items()}, "replay_floor": self.replay_floor}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         trained = {f"policy.transformer.{name}" for name in self.policy.adapter.parameters()}

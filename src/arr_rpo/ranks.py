@@ -147,10 +147,18 @@ def together() -> Iterator[None]:
         error = raised
     told = gathered(None if error is None else described(error))
     if error is not None:
+        error.agreed = True  # type: ignore[attr-defined]
         raise error
     for number, message in enumerate(told):
         if message is not None:
-            raise OtherProcessError(f"process {number} of {world()}: {message}")
+            other = OtherProcessError(f"process {number} of {world()}: {message}")
+            other.agreed = True  # type: ignore[attr-defined]
+            raise other
+
+
+def agreed(error: BaseException) -> bool:
+    """Whether all processes raised at the same place, and so are in step."""
+    return world() == 1 or getattr(error, "agreed", False)
 
 
 def by_the_first(make: Callable[[], T]) -> T:
@@ -158,10 +166,29 @@ def by_the_first(make: Callable[[], T]) -> T:
     if world() == 1:  # also in a process that has not met the others yet
         return make()
     made: list[T] = []
-    with together():
+    with together(), _alone():
         if rank() == 0:
             made.append(make())
     return first(made[0] if made else None)  # type: ignore[return-value]
+
+
+_waiting = False  # whether all processes but the first wait for it
+
+
+def at_work() -> int:
+    """Number of processes that are at work now: one in `by_the_first`, else all. By it they share what is bounded, such as the
+    requests to a server."""
+    return 1 if _waiting else world()
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    global _waiting  # noqa: PLW0603
+    _waiting = True
+    try:
+        yield
+    finally:
+        _waiting = False
 
 
 def described(error: BaseException) -> str:

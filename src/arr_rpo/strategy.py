@@ -15,7 +15,7 @@ from pytorch_lightning.strategies.launchers.subprocess_script import _Subprocess
 from torch.utils._pytree import tree_map_only
 
 from arr_rpo import ranks
-from arr_rpo.policy.sharding import like, whole
+from arr_rpo.policy.sharding import like, saved
 from arr_rpo.run.watch import Watch
 
 CONFIG = "ARR_RPO_CONFIG"  # names the file with the config that a run's further processes train
@@ -71,29 +71,39 @@ class Processes(DDPStrategy):
 
     def optimizer_state(self, optimizer: Any) -> dict[str, Any]:
         """Whole, whatever is sharded, so that a checkpoint is the same under any strategy."""
-        state: dict[str, Any] = tree_map_only(torch.Tensor, whole, super().optimizer_state(optimizer))
+        state: dict[str, Any] = tree_map_only(torch.Tensor, saved, super().optimizer_state(optimizer))
         return state
 
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
-        super().load_optimizer_state_dict(checkpoint)
-        for optimizer in self.optimizers:
-            for p, state in optimizer.state.items():
+        """Cut into shards before it goes to the device."""
+        for optimizer, states in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            for number, state in states["state"].items():
+                p = parameters[int(number)]
                 state.update({key: like(value, p) for key, value in state.items() if getattr(value, "shape", None) == p.shape})
+        super().load_optimizer_state_dict(checkpoint)
 
     def on_exception(self, exception: BaseException) -> None:
-        told = isinstance(exception, ranks.OtherProcessError | SystemExit | KeyboardInterrupt) or of_the_network(exception)
-        if self.watch is not None and not told:
+        """Tells the others, unless they know or it only says that they are gone."""
+        known = isinstance(exception, ranks.OtherProcessError | SystemExit | KeyboardInterrupt) or of_the_network(exception)
+        if self.watch is not None and not known:
             self.watch.tell(ranks.described(exception))
+            exception.told = True  # type: ignore[attr-defined]
 
     @property
     def several(self) -> bool:
         return self.watch is not None
 
     def why(self, error: RuntimeError) -> str | None:
-        """What an error of the network comes from: the end of another process; None of an error of another kind."""
-        if not of_the_network(error):
+        """What an error of the network comes from: the end of another process, or the network; None of an error of another
+        kind."""
+        if not of_the_network(error) or self.watch is None:
             return None
-        return (self.watch and self.watch.why()) or "another process of this run is gone"
+        if (why := self.watch.why()) is not None:
+            return why
+        said = f"another process of this run is gone, or cannot be reached ({(str(error).splitlines() or [''])[0]})"
+        self.watch.tell(said)
+        return said
 
     def parted(self) -> None:
         """The run is over. Processes that this one started are waited for, and their group ends, so that another run may

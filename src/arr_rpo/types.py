@@ -151,7 +151,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Grade:
-    """One image's pointwise grade: 0 (worst) to 1; None when the judge failed.
+    """One image's pointwise grade: 0 (worst) to 1, of a scorer or a sum of rewards in its own unit; None when there is none.
 
     checks: (name, question, p) of each criterion or dimension behind it: the probability of yes, or a grade scaled to [0, 1].
     reason: why the judge failed, or what it said before it graded.
@@ -228,6 +228,7 @@ class Rewards:
     verdicts: those of the compared pairs, or none; verdict_rows: the rows of A and B of each.
     grades: one a candidate where candidates were graded one by one, or none.
     rubrics: one a prompt, None without.
+    parts: of a combined reward, by name, each with its own verdicts or grades; `grades` are then the sums.
     """
 
     values_B: Tensor
@@ -237,3 +238,8 @@ class Rewards:
     grades: tuple[Grade, ...] = ()
     rubrics: tuple[Rubric | None, ...] = ()
     cost: Cost = Cost()
+    parts: Mapping[str, Rewards] = field(default_factory=dict)
+
+    def judged(self) -> list[tuple[str, Rewards]]:
+        """Those that a judge or a scorer gave, with their names: the parts, or these rewards themselves, as ""."""
+        return list(self.parts.items()) or [("", self)]

@@ -21,7 +21,7 @@ from arr_rpo.commands.follow import among_others
 from arr_rpo.commands.training import train
 from arr_rpo.module import RPOModule
 from arr_rpo.shapes.oracle_judge import OracleJudge
-from arr_rpo.types import Outcome, Prompt, Rewards, Rollout, Verdict
+from arr_rpo.types import Outcome, Prompt, Rewards, Rollout, UserError, Verdict
 from tests.conftest import configure
 
 BASE = (
@@ -75,6 +75,15 @@ class PartlyDumb(OracleJudge):
             raise OSError("the judge's cable is out")
         made = {"tie": Verdict(Outcome.TIE, 0.5, (0.5, 0.5)), "failed": Verdict(Outcome.FAILED, None, reason="mute")}
         return [made[self.says] if is_late else verdict for is_late, verdict in zip(late, verdicts, strict=True)]
+
+
+class NotEverywhere(OracleJudge):
+    """Cannot be had in process 1."""
+
+    def __init__(self) -> None:
+        if ranks.rank() == 1:
+            raise UserError("no weights on this machine")
+        super().__init__()
 
 
 def main() -> None:

@@ -70,11 +70,13 @@ def numbers(run: Path) -> dict[str, Any]:
     """What a finished run came to: verdicts, held-out answers, and figures without those of time."""
     verdicts = [json.loads(line) for line in (run / "verdicts.jsonl").read_text(encoding="utf-8").splitlines()]
     summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    judge = {key: value for key, value in summary["judge"].items() if "writing" not in key}  # rubrics are written once
     return {
         "finished": state(run)["state"],
         "verdicts": [(row["update"], row["prompt_id"], row["outcome"]) for row in verdicts],
         "heldout": (run / "heldout.jsonl").read_text(encoding="utf-8"),
-        "figures": {key: summary[key] for key in ("heldout_strict", "heldout_criteria", "images", "optimizer_steps", "judge")},
+        "figures": {key: summary[key] for key in ("heldout_strict", "heldout_criteria", "images", "optimizer_steps")},
+        "judge": judge,
     }
 
 

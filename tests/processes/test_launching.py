@@ -76,6 +76,15 @@ def test_a_signal_to_one_process_stops_all_with_a_checkpoint(place: Path, tmp_pa
     assert (run / "checkpoints" / f"update_{state(run)['update']:05d}").is_dir()
 
 
+@pytest.mark.parametrize("command", [(PYTHON, "train.py"), (*TORCHRUN, "train.py")], ids=["lightning", "torchrun"])
+def test_a_process_that_cannot_be_built_ends_all(place: Path, tmp_path: Path, command: tuple[str, ...]) -> None:
+    process = start(
+        tmp_path, *command, *small(place), *DDP, "judge._target_=tests.processes.many.NotEverywhere", f"run_dir={tmp_path}/run"
+    )
+    assert process.wait(timeout=120) == 1
+    assert "no weights on this machine" in said(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("command", "more", "told"),
     [

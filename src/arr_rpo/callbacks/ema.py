@@ -12,7 +12,7 @@ from torch import Tensor
 
 from arr_rpo.module import RPOModule
 from arr_rpo.policy.adapter import swapped
-from arr_rpo.policy.sharding import like, whole
+from arr_rpo.policy.sharding import like, saved
 
 
 class EMA(pl.Callback):
@@ -36,7 +36,7 @@ class EMA(pl.Callback):
             self.average[name] = torch.lerp(p.detach(), like(self.average[name], p), self.decay)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"average": {name: whole(average) for name, average in self.average.items()}}
+        return {"average": {name: saved(average) for name, average in self.average.items()}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.average = state_dict["average"]

@@ -14,13 +14,13 @@ from PIL import Image
 from arr_rpo import ranks
 from arr_rpo.callbacks.judged_pairs import judged_pairs
 from arr_rpo.callbacks.run_records import RunRecords
-from arr_rpo.callbacks.verdict_log import failure_rate, failures, rates, reasons, records
+from arr_rpo.callbacks.verdict_log import failure_rate, outcomes, rates, reasons, records
 from arr_rpo.judge.base import Judge
 from arr_rpo.module import RPOModule
 from arr_rpo.reward.joining import together
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import Rows
-from arr_rpo.types import Cost, Outcome, Prompt, Rewards, Rollout, Rubric, UserError
+from arr_rpo.types import Cost, Prompt, Rewards, Rollout, Rubric, UserError
 
 CRITERION = "criterion/"
 
@@ -135,14 +135,11 @@ class RubricReward(pl.Callback):
         with ranks.together():
             own: Rewards = self.reward(self.judge, rollout, written.rubrics[ranks.share(len(prompts))])
         rewards = together(ranks.gathered(own), rollout.group_size)
-        outcomes = Counter(str(v.outcome) for v in rewards.verdicts)
-        if not rewards.verdicts:
-            outcomes[str(Outcome.FAILED)] += failures(rewards)
         self._judged = Counts(
             cost=rewards.cost,
             writing=written.cost,
             images=len(rewards.values_B),
-            outcomes=outcomes,
+            outcomes=outcomes(rewards),
             rubric_failures=written.failures,
             failure_rate=failure_rate(rewards),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,32 +11,48 @@ from arr_rpo.types import Outcome, Prompt, Rewards, Rubric
 
 
 def failure_rate(rewards: Rewards) -> float:
-    """Share of the verdicts, or else of the grades, that the judge failed to give."""
-    failed = failures(rewards)
-    asked = len(rewards.verdicts) or len(rewards.grades)
-    return failed / asked if asked else 1.0 - float(rewards.valid_B.float().mean())
+    """Share of the verdicts, or else of the grades, that the judge failed to give; of a combined reward, over its parts."""
+    asked = sum(len(part.verdicts) or len(part.grades) for _, part in rewards.judged())
+    return failures(rewards) / asked if asked else 1.0 - float(rewards.valid_B.float().mean())
 
 
 def failures(rewards: Rewards) -> int:
-    if rewards.verdicts:
-        return sum(v.outcome is Outcome.FAILED for v in rewards.verdicts)
-    return sum(grade.value is None for grade in rewards.grades)
+    """Of the verdicts, or else of the grades."""
+    return sum(
+        sum(v.outcome is Outcome.FAILED for v in part.verdicts)
+        if part.verdicts
+        else sum(grade.value is None for grade in part.grades)
+        for _, part in rewards.judged()
+    )
+
+
+def outcomes(rewards: Rewards) -> Counter[str]:
+    """How many verdicts came to what; grades that failed count as failed."""
+    counts = Counter(str(v.outcome) for _, part in rewards.judged() for v in part.verdicts)
+    failed = sum(grade.value is None for _, part in rewards.judged() if not part.verdicts for grade in part.grades)
+    return counts + Counter({str(Outcome.FAILED): failed})
 
 
 def reasons(rewards: Rewards) -> list[str]:
     """Why verdicts or grades failed, each reason once."""
-    failed = [v.reason for v in rewards.verdicts if v.outcome is Outcome.FAILED]
-    failed += [grade.reason for grade in rewards.grades if grade.value is None]
+    failed = [v.reason for _, part in rewards.judged() for v in part.verdicts if v.outcome is Outcome.FAILED]
+    failed += [grade.reason for _, part in rewards.judged() for grade in part.grades if grade.value is None]
     return sorted({reason for reason in failed if reason})
 
 
 def rates(rewards: Rewards) -> dict[str, float]:
     """Curves of one rollout. `criterion/<name>`, the most frequent first: mean probability of yes over all images asked
     about."""
-    valid, verdicts = rewards.valid_B, rewards.verdicts
+    valid = rewards.valid_B
+    verdicts = [v for _, part in rewards.judged() for v in part.verdicts]
+    grades = [grade for _, part in rewards.judged() for grade in part.grades]
     found: dict[str, float] = {"judge/valid": float(valid.float().mean())}
     if valid.any():
         found["reward/mean"] = float(rewards.values_B[valid].mean())
+    for name, part in rewards.parts.items():
+        found[f"reward/valid/{name}"] = float(part.valid_B.float().mean())
+        if part.valid_B.any():
+            found[f"reward/mean/{name}"] = float(part.values_B[part.valid_B].mean())
     if verdicts:
         share = {o: sum(v.outcome is o for v in verdicts) / len(verdicts) for o in Outcome}
         found |= {
@@ -45,12 +61,12 @@ def rates(rewards: Rewards) -> dict[str, float]:
             "judge/tie_rate": share[Outcome.TIE],
             "judge/flip_rate": share[Outcome.INCONSISTENT],
         }
-    if verdicts or rewards.grades:
+    if verdicts or grades:
         found["judge/failure_rate"] = failure_rate(rewards)
     passed: dict[str, list[float]] = defaultdict(list)
     for check in [check for verdict in verdicts for check in verdict.checks]:
         passed[check.name] += [check.a, check.b]
-    for name, _, p in [check for grade in rewards.grades for check in grade.checks]:
+    for name, _, p in [check for grade in grades for check in grade.checks]:
         passed[name].append(p)
     found |= {f"criterion/{name}": sum(p) / len(p) for name, p in sorted(passed.items(), key=lambda item: -len(item[1]))}
     if everything := [p for some in passed.values() for p in some]:
@@ -59,7 +75,14 @@ def rates(rewards: Rewards) -> dict[str, float]:
 
 
 def records(prompts: Sequence[Prompt], group_size: int, rewards: Rewards) -> Iterator[dict[str, Any]]:
-    """One a verdict, or one a grade where candidates were graded. `names`: of the criteria in `checks`, in order."""
+    """One a verdict, or one a grade where candidates were graded. `names`: of the criteria in `checks`, in order. `part`: of a
+    combined reward, the part that it belongs to."""
+    for name, part in rewards.judged():
+        for record in _records(prompts, group_size, part):
+            yield {**record, "part": name} if name else record
+
+
+def _records(prompts: Sequence[Prompt], group_size: int, rewards: Rewards) -> Iterator[dict[str, Any]]:
     for (a, b), verdict in zip(rewards.verdict_rows, rewards.verdicts, strict=True):
         yield {
             "kind": "verdict",

@@ -33,7 +33,8 @@ def say(error: Exception) -> bool:
     """Prints what the user is told of an error, unless process 0 of the run does; returns whether there is anything to tell."""
     if (message := told(error)) is None:
         return False
-    if not (ranks.rank() and isinstance(error, ranks.OtherProcessError)):
+    known = isinstance(error, ranks.OtherProcessError) or getattr(error, "told", False)
+    if not (ranks.rank() and known):
         print(f"{f'[process {ranks.rank()}] ' if ranks.rank() else ''}error: {message}", file=sys.stderr)
     return True
 

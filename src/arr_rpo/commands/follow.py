@@ -47,6 +47,8 @@ def _follow() -> None:
             failed = True
             if not say(error):
                 traceback.print_exc()
+            if not ranks.agreed(error):
+                break  # this process is out of step with the others
     if failed:
         raise SystemExit(1)
 

@@ -11,6 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from arr_rpo.commands.errors import plain_errors
+from arr_rpo.commands.processes import on_a_machine
 from arr_rpo.policy.plan import GIB, RESERVE, Plan, make_plan
 from arr_rpo.whole_files import write_json
 
@@ -48,7 +49,7 @@ def plan(config: DictConfig) -> Plan:
 
 def processes(config: DictConfig) -> int:
     """Of the run."""
-    return int(config.trainer.devices) * int(config.trainer.num_nodes)
+    return on_a_machine(config.trainer) * int(config.trainer.num_nodes)
 
 
 def _sharded(config: DictConfig) -> bool:

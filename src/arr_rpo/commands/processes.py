@@ -15,7 +15,7 @@ import torch.distributed as dist
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from arr_rpo import ranks
 from arr_rpo.callbacks.run_records import RunRecords
@@ -32,12 +32,9 @@ def check(trainer: DictConfig) -> None:
     Raises:
         UserError: names the way that works.
     """
-    devices, nodes, known = trainer.get("devices"), trainer.num_nodes, trainer.get("strategy")
-    ours = known is not None and "_target_" in known if isinstance(known, DictConfig) else False
-    several = not isinstance(devices, int) or devices * nodes > 1
+    devices, nodes, known = on_a_machine(trainer), trainer.get("num_nodes", 1), trainer.get("strategy")
+    ours, several = isinstance(known, DictConfig) and "_target_" in known, devices * nodes > 1
     by = ranks.started_by()
-    if several and not isinstance(devices, int):
-        raise UserError(f"trainer.devices={devices}: give a number, of processes a machine")
     if (several or by) and not ours:
         what = f"trainer.devices={devices}, trainer.num_nodes={nodes}" if several else f"{by} with {ranks.announced()} tasks"
         raise UserError(
@@ -56,13 +53,27 @@ def check(trainer: DictConfig) -> None:
         )
 
 
+def on_a_machine(trainer: DictConfig) -> int:
+    """Processes on each machine: `trainer.devices`, a number or a list of GPUs.
+
+    Raises:
+        UserError: it is neither.
+    """
+    devices = trainer.get("devices")
+    if isinstance(devices, ListConfig) and devices:
+        return len(devices)
+    if not isinstance(devices, int) or devices < 1:
+        raise UserError(f"trainer.devices={devices}: give the number of processes a machine, or a list of its GPUs")
+    return devices
+
+
 def check_share(trainer: DictConfig, module: Any, data: Any) -> None:
     """Refuses a run whose processes would have nothing to share out.
 
     Raises:
         UserError: it is a recipe, or an update has fewer prompts than the run has processes.
     """
-    if (several := trainer.devices * trainer.num_nodes) == 1:
+    if (several := on_a_machine(trainer) * trainer.get("num_nodes", 1)) == 1:
         return
     if not isinstance(module, RPOModule) or not isinstance(data, PromptDataModule):
         raise UserError(f"{type(module).__name__} trains in one process: leave trainer=ddp or fsdp2 out")
@@ -77,8 +88,8 @@ def share_cores(config: DictConfig) -> None:
     """Sets the number of CPU threads: what the config says, or an even share of the machine's cores."""
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
-    elif config.trainer.devices > 1 and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // config.trainer.devices))
+    elif (devices := on_a_machine(config.trainer)) > 1 and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // devices))
 
 
 def environment() -> SLURMEnvironment | TorchElasticEnvironment | LightningEnvironment:

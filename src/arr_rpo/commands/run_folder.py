@@ -18,7 +18,8 @@ from arr_rpo.types import UserError
 # What does not change a run's result: where and how it is run and watched, and what is said of the study it is part of.
 NOT_COMPARED = (
     *("run_dir", "resume", "checkpoint", "allow", "num_threads", "study", "logger"),
-    *("trainer", "callbacks.progress", "callbacks.checkpoint"),
+    *(f"trainer.{key}" for key in ("devices", "num_nodes", "strategy", "accelerator", "use_distributed_sampler")),
+    *("trainer.enable_progress_bar", "callbacks.progress", "callbacks.checkpoint"),
 )
 # Of a judge's model: how it is reached and how much it is asked at once, not what it says. A server may move.
 SERVING = (

@@ -21,7 +21,7 @@ from arr_rpo.commands.run_folder import Stage, objective, stage
 from arr_rpo.commands.sweep import in_sweep, run_in_sweep
 from arr_rpo.run.layout import CONFIG
 from arr_rpo.run.lock import occupied
-from arr_rpo.run.slurm import restarted
+from arr_rpo.run.slurm import restarted, step
 from arr_rpo.types import UserError
 
 GROUPS = {"policy", "sampler", "judge", "rubric", "reward", "algorithm", "data", "trainer", "logger", "callbacks"}
@@ -38,9 +38,9 @@ def _log_folder(resume: str | None, fresh: str) -> str:
     """Where Hydra puts its log: into the folder of a run that goes on. Each process that torchrun or srun starts comes by here;
     the first one's folder is the run's, of a step of Slurm's one that its next start finds again."""
     if ranks.announced() > 1 and ranks.rank():
-        return str(Path(tempfile.gettempdir()) / f"arr_rpo_process_{ranks.rank()}")
-    if ranks.started_by() == "srun":
-        fresh = str(Path(fresh).parent / f"slurm_{os.environ['SLURM_JOB_ID']}_{os.environ['SLURM_STEP_ID']}")
+        return str(Path(tempfile.gettempdir()) / f"arr_rpo_{os.getuid()}_process_{ranks.rank()}")
+    if (job := step()) is not None:
+        fresh = str(Path(fresh).parent / f"slurm_{job}")
     return str(resume) if resume and (Path(resume) / CONFIG).is_file() else fresh
 
 

@@ -57,17 +57,8 @@ def train(config: DictConfig) -> None:
     quieten()
     with Signals() as signals:
         records = RunRecords(folder, recorded(config), versions(folder), signals)
-        callbacks = [instantiate(callback) for callback in (config.callbacks or {}).values() if callback]
-        if not config.trainer.enable_progress_bar:
-            callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
-        trainer = instantiate(
-            config.trainer,
-            plugins=[*instantiate(config.trainer.plugins), processes.environment()],
-            logger=[_logger(logger, checkpoint) for logger in (config.logger or {}).values() if logger],
-            callbacks=[records, *callbacks],
-        )
-        module, data = instantiate(config.module), instantiate(config.get("data"))  # recipes bring their own data
-        processes.check_share(config.trainer, module, data)
+        with ranks.together():
+            trainer, module, data = built(config, checkpoint, records)
         if ranks.rank() == 0:
             show(config, trainer, module, data, 0 if checkpoint is None else update_of(checkpoint.name) or 0)
         gc.freeze()  # what libraries made lasts: to look through it for garbage takes 0.4 s a time
@@ -80,6 +71,22 @@ def train(config: DictConfig) -> None:
         finally:
             gc.unfreeze()
     folder.say(State.FINISHED, records.updates)
+
+
+def built(config: DictConfig, checkpoint: Path | None, records: RunRecords) -> tuple[pl.Trainer, Any, Any]:
+    """Trainer, module and data of a config."""
+    callbacks = [instantiate(callback) for callback in (config.callbacks or {}).values() if callback]
+    if not config.trainer.enable_progress_bar:
+        callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
+    trainer = instantiate(
+        config.trainer,
+        plugins=[*instantiate(config.trainer.plugins), processes.environment()],
+        logger=[_logger(logger, checkpoint) for logger in (config.logger or {}).values() if logger],
+        callbacks=[records, *callbacks],
+    )
+    module, data = instantiate(config.module), instantiate(config.get("data"))  # recipes bring their own data
+    processes.check_share(config.trainer, module, data)
+    return trainer, module, data
 
 
 def _logger(config: DictConfig, checkpoint: Path | None) -> Any:

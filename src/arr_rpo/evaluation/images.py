@@ -109,19 +109,25 @@ class Seen:
 
 
 def seen(policy: PipelinePolicy, prompts: Sequence[Prompt], seed: int, batch_size: int, keep: int = 0) -> Seen:
-    """One picture a prompt, as `pictures` draws it, measured where the oracle knows all of them. Each process of a run
-    draws and measures its share.
+    """One picture a prompt, as `pictures` draws it, measured where the oracle knows all of them. Each process of a run draws
+    and measures its share, a batch at a time.
 
     keep: of how many prompts, at even distances, the picture is kept.
     """
-    share = ranks.share(len(prompts))
-    mine = prompts[share] or prompts[:1]  # one with nothing to do draws in vain: sharded weights are put together by all
-    images = pictures(policy, mine, seed, batch_size)
-    own = range(share.stop - share.start)
-    each = [measure([mine[i]], [images[i]]).each[0] for i in own] if measurable(prompts) else []
-    chosen = {prompt.id for prompt in spread(prompts, keep)}
-    kept = ranks.joined([(mine[i].id, images[i]) for i in own if mine[i].id in chosen])
-    return Seen(Accuracy.of(found) if (found := ranks.joined(each)) else None, dict(kept))
+    share, known = ranks.share(len(prompts)), measurable(prompts)
+    batches = [range(start, min(start + batch_size, share.stop)) for start in range(share.start, share.stop, batch_size)]
+    chosen = set(spread(range(len(prompts)), keep))
+    each: list[Measured] = []
+    kept: list[tuple[str, Image]] = []
+    for rows in batches:
+        some = [prompts[row] for row in rows]
+        images = policy.generate(some, seed)
+        each += measure(some, images).each if known else ()
+        kept += [(prompt.id, image) for row, prompt, image in zip(rows, some, images, strict=True) if row in chosen]
+    for _ in range(ranks.largest(len(batches)) - len(batches)):
+        policy.generate(prompts[:1], seed)  # in vain: sharded weights are put together for a picture by all processes at once
+    found = ranks.joined(each)
+    return Seen(Accuracy.of(found) if known else None, dict(ranks.joined(kept)))
 
 
 def parts(each: Sequence[Measured]) -> dict[str, float]:

@@ -127,7 +127,7 @@ class Client:
             ) from None
 
     async def _gather(self, jobs: Sequence[Callable[[], Coroutine[Any, Any, T]]]) -> list[T]:
-        free, stopped = asyncio.Semaphore(max(1, self.patience.concurrency // ranks.world())), asyncio.Event()
+        free, stopped = asyncio.Semaphore(max(1, self.patience.concurrency // ranks.at_work())), asyncio.Event()
 
         async def one(job: Callable[[], Coroutine[Any, Any, T]]) -> T:
             async with free:

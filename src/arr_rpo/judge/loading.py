@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig
+from transformers.utils import cached_file
 
 from arr_rpo import ranks
 from arr_rpo.judge.processor import PROCESSORS
@@ -45,6 +46,12 @@ def load_model(checkpoint: str, dtype: str, device: str, load: str) -> tuple[Any
         ) from error
     processor.tokenizer.padding_side = "left"
     return model.requires_grad_(False).eval(), processor
+
+
+def weights_folder(name: str) -> Path:
+    """Where the weights of a model folder or of a hub id in the local cache lie."""
+    path = Path(name)
+    return path if path.is_dir() else Path(cached_file(name, "config.json", local_files_only=True)).parent
 
 
 def _quantized(load: str, dtype: str) -> BitsAndBytesConfig:

@@ -271,7 +271,9 @@ class PipelinePolicy(nn.Module):
             self._whole_step(candidates, (clean * (1 + index / 8)).contiguous(), index)
             for index in range(self.num_inference_steps)
         ]
-        self.short_way = learned(self.transformer, steps)
+        way = learned(self.transformer, steps)
+        reasons = [reason for reason in ranks.gathered(way if isinstance(way, str) else None) if reason]
+        self.short_way = reasons[0] if reasons else way  # all processes go the same way
 
     def sigma(self, index: int) -> float:
         """Noise level of step `index`, as of the last call."""

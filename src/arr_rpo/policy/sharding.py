@@ -11,8 +11,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import DTensor
 
+from arr_rpo import ranks
 from arr_rpo.types import UserError
 
 
@@ -63,11 +64,23 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
+def saved(tensor: Tensor) -> Tensor:
+    """A tensor as it is saved: a shard's whole in the CPU memory of process 0, which saves, and nothing of it elsewhere; one
+    that is no shard as it is. Every process has to ask."""
+    if not isinstance(tensor, DTensor):
+        return tensor
+    everything = tensor.full_tensor()
+    return everything.cpu() if ranks.rank() == 0 else everything.new_empty(0, device="cpu")
+
+
 def like(value: Tensor, p: Tensor) -> Tensor:
     """`value` on the device of `p`; this process's shard of it, where `p` is one and `value`, the same in all, is not."""
     if not isinstance(p, DTensor) or isinstance(value, DTensor):
         return value.to(p.device)
-    return distribute_tensor(value.to(p.device), p.device_mesh, p.placements, src_data_rank=None)
+    dim: int = cast("Any", p.placements[0]).dim
+    parts, rank = value.chunk(p.device_mesh.size(), dim), p.device_mesh.get_local_rank()
+    local = parts[rank] if rank < len(parts) else parts[0].narrow(dim, 0, 0)  # cut where it lies, and then moved
+    return DTensor.from_local(local.to(p.device), p.device_mesh, p.placements, shape=p.shape, stride=p.stride())
 
 
 def assign(p: nn.Parameter, value: Tensor) -> None:
@@ -87,13 +100,13 @@ def kept(p: nn.Parameter) -> Tensor:
 
 @contextlib.contextmanager
 def all_whole(module: nn.Module) -> Iterator[None]:
-    """Inside, a sharded module's parameters are whole and on the CPU, to be saved. Every process has to enter."""
+    """Inside, a sharded module's parameters are whole and on the CPU, to be saved by process 0. Every process has to enter."""
     sharded: list[tuple[nn.Module, str, Any]] = [
         (owner, name, p) for owner in module.modules() for name, p in owner._parameters.items() if isinstance(p, DTensor)
     ]
     try:
         for owner, name, p in sharded:
-            owner._parameters[name] = nn.Parameter(p.full_tensor().cpu(), requires_grad=False)
+            owner._parameters[name] = nn.Parameter(saved(p.detach()), requires_grad=False)
         yield
     finally:
         for owner, name, p in sharded:

@@ -23,4 +23,5 @@ def together(parts: Sequence[Rewards], group_size: int) -> Rewards:
         grades=tuple(grade for part in parts for grade in part.grades),
         rubrics=tuple(rubric for part in parts for rubric in part.rubrics),
         cost=sum((part.cost for part in parts), Cost()),
+        parts={name: together([part.parts[name] for part in parts], group_size) for name in parts[0].parts},
     )

@@ -38,9 +38,10 @@ class Signals:
 
     def take(self) -> signal.Signals | None:
         """The signal that came to any of the run's processes since the last call, if one did. All of them ask at once."""
-        mine = 0 if self.asked is None else URGENCY.index(self.asked) + 1
-        asked = ranks.largest(mine)
-        if asked == mine:  # another one may come until the next call
+        mine = self.asked
+        urgency = 0 if mine is None else URGENCY.index(mine) + 1
+        asked = ranks.largest(urgency)
+        if asked == urgency and self.asked is mine:  # another one may have come meanwhile
             self.asked = None
         return URGENCY[asked - 1] if asked else None
 

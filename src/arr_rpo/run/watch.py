@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 PERIOD = 1.0  # seconds between two looks
 SILENCE = 45.0  # seconds without a sign of life after which a process counts as gone
 GRACE = 10.0  # seconds for the main thread to end by itself: where the network says that a process is gone, it does
+OWN_GRACE = 120.0  # the same for a process that has itself said that it ends, and puts its things in order
 
 
 class Watch(threading.Thread):
@@ -32,6 +34,7 @@ class Watch(threading.Thread):
         self._over, self._beats = threading.Event(), 0
         self._seen = {other: (0, time.monotonic()) for other in range(world)}
         self.heard: str | None = None  # why the run ends
+        self._told = False  # whether this process said so
         self.ending: Callable[[str], None] = lambda why: None  # told before the process ends at once
 
     @staticmethod
@@ -51,10 +54,9 @@ class Watch(threading.Thread):
     def tell(self, why: str) -> None:
         """Says to the others why this process ends; the first word counts."""
         if not self._over.is_set() and self.heard is None:
-            try:
+            self._told = True
+            with contextlib.suppress(RuntimeError):  # the store went with process 0
                 self._store.compare_set("end", "", f"process {self._rank} of {self._world}: {why}")
-            except RuntimeError:  # the store went with process 0
-                return
 
     def why(self) -> str | None:
         """Why another process ended, once this one has noticed that something is wrong: what it said, if it could."""
@@ -65,18 +67,22 @@ class Watch(threading.Thread):
         return self.heard
 
     def over(self) -> None:
-        """The run is over: nobody is missed any more."""
+        """This process is done, in good order: it is not missed any more, and misses nobody."""
         self._over.set()
+        with contextlib.suppress(RuntimeError):
+            self._store.set(f"over/{self._rank}", "1")
 
     def run(self) -> None:
         while not self._over.wait(PERIOD):
             self.heard = self.heard or self._look()
             if self.heard is None:
                 continue
-            if not self._over.wait(GRACE):
-                print(f"error: {self.heard}", file=sys.stderr, flush=True)
-                self.ending(self.heard)
-                os._exit(1)
+            if not self._over.wait(OWN_GRACE if self._told else GRACE):
+                try:
+                    print(f"error: {self.heard}", file=sys.stderr, flush=True)
+                    self.ending(self.heard)
+                finally:
+                    os._exit(1)
             return
 
     def _look(self) -> str | None:
@@ -94,9 +100,11 @@ class Watch(threading.Thread):
         """Of process 0: which one has ended, or has not been heard of for too long."""
         now = time.monotonic()
         for number, child in enumerate(self._children, start=1):
-            if child.poll():
+            if child.poll() and not self._is_over(number):
                 return f"process {number} of {self._world} ended with exit code {child.returncode}"
         for other in range(1, self._world):
+            if self._is_over(other):
+                continue
             beat = int(self._store.get(f"beat/{other}")) if self._store.check([f"beat/{other}"]) else 0
             if beat != self._seen[other][0] or beat == 0:
                 self._seen[other] = (beat, now)
@@ -104,3 +112,6 @@ class Watch(threading.Thread):
                 self._store.compare_set("end", "", why := f"process {other} of {self._world} is gone")
                 return why
         return None
+
+    def _is_over(self, other: int) -> bool:
+        return bool(self._store.check([f"over/{other}"]))
