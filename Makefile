@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup train test test-servers bench lint clean
+.PHONY: setup train test test-servers bench docs lint clean
 
 setup: $(STAMP)
 
@@ -27,6 +27,11 @@ test-servers: setup
 bench: setup
 	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/overhead.py
 	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/stages.py
+
+# The site of the documentation, in build/site; a dead link is an error.
+docs: setup
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 lint: setup
 	$(BIN)/ruff check .

@@ -40,8 +40,16 @@ def make_sampler(**changes: object) -> Sampler:
     return Sampler(**{**arguments, **changes})  # type: ignore[arg-type]
 
 
-def small_lora() -> Lora:
-    return Lora(rank=4, alpha=8, target_modules=["to_q", "to_v"], exclude_modules=None, init_lora_weights="gaussian")
+def small_lora(**changes: object) -> Lora:
+    arguments: dict[str, object] = {
+        "rank": 4,
+        "alpha": 8,
+        "target_modules": ["to_q", "to_v"],
+        "exclude_modules": None,
+        "init_lora_weights": "gaussian",
+        "start_from": None,
+    }
+    return Lora(**{**arguments, **changes})  # type: ignore[arg-type]
 
 
 def make_policy(**changes: object) -> PipelinePolicy:

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 from PIL import Image
 
-from arr_rpo.callbacks.image_grid import LINE, MARGIN, PICTURE, _apart, grid
+from arr_rpo.callbacks.image_grid import LINE, MARGIN, PICTURE, _apart, cards, joined
 from arr_rpo.types import Prompt
 from tests.callbacks.test_verdict_log import GRADED, PAIRED, rollout
 
@@ -30,14 +30,14 @@ def has_green(sheet: Image.Image, row: int, height: int) -> list[bool]:
 
 
 def test_pairs_of_verdicts() -> None:
-    sheet = grid(rollout(4, 2), PAIRED, pairs=3)
+    sheet = joined(cards(rollout(4, 2), PAIRED, pairs=3))
     height = sheet.height // 3
     assert [shown(sheet, row, height) for row in range(3)] == [[0, 40], [80, 120], [160, 200]]
     assert [has_green(sheet, row, height) for row in range(3)] == [[True, False], [False, False], [False, False]]
 
 
 def test_neighbours_where_pictures_were_graded() -> None:
-    sheet = grid(rollout(2, 2), GRADED, pairs=8)
+    sheet = joined(cards(rollout(2, 2), GRADED, pairs=8))
     height = sheet.height // 2
     assert [shown(sheet, row, height) for row in range(2)] == [[0, 40], [80, 120]]
     assert [has_green(sheet, row, height) for row in range(2)] == [[False, False]] * 2  # one of each has no grade
@@ -46,7 +46,7 @@ def test_neighbours_where_pictures_were_graded() -> None:
 def test_the_last_of_an_odd_group_stands_alone_and_the_higher_grade_is_marked() -> None:
     known = GRADED.grades[0], GRADED.grades[2], GRADED.grades[0]
     rewards = type(GRADED)(GRADED.values_B[:3], GRADED.valid_B[:3], grades=known, rubrics=(None,))
-    sheet = grid(rollout(1, 3), rewards, pairs=8)
+    sheet = joined(cards(rollout(1, 3), rewards, pairs=8))
     height = sheet.height // 2
     assert [shown(sheet, row, height) for row in range(2)] == [[0, 40], [80, 255]]
     assert [has_green(sheet, row, height) for row in range(2)] == [[False, True], [False, False]]
@@ -54,23 +54,23 @@ def test_the_last_of_an_odd_group_stands_alone_and_the_higher_grade_is_marked() 
 
 @pytest.mark.parametrize("pairs", [1, 2])
 def test_no_more_pairs_than_asked_for(pairs: int) -> None:
-    assert grid(rollout(4, 2), PAIRED, pairs=pairs).height == pairs * (PICTURE + LINE + 2 * MARGIN)
+    assert joined(cards(rollout(4, 2), PAIRED, pairs=pairs)).height == pairs * (PICTURE + LINE + 2 * MARGIN)
 
 
 def test_an_edit_shows_its_source_first() -> None:
     edits = dataclasses.replace(
         rollout(4, 2), prompts=tuple(Prompt(f"id{i}", f"p{i}", source=Image.new("RGB", (9, 5), (222, 0, 0))) for i in range(4))
     )
-    sheet = grid(edits, PAIRED, pairs=1)
+    sheet = joined(cards(edits, PAIRED, pairs=1))
     middles = [MARGIN + i * (PICTURE + MARGIN) + PICTURE // 2 for i in range(3)]
     assert [sheet.getpixel((x, MARGIN + LINE + PICTURE // 2))[0] for x in middles] == [222, 0, 40]
-    assert sheet.width == grid(rollout(4, 2), PAIRED, pairs=1).width + PICTURE + MARGIN
+    assert sheet.width == joined(cards(rollout(4, 2), PAIRED, pairs=1)).width + PICTURE + MARGIN
 
 
 def test_rows_with_and_without_a_source_share_a_sheet() -> None:
     some = rollout(4, 2)
     mixed = (some.prompts[0], dataclasses.replace(some.prompts[1], source=some.images[0]), *some.prompts[2:])
-    sheet = grid(dataclasses.replace(some, prompts=mixed), PAIRED, pairs=2)
+    sheet = joined(cards(dataclasses.replace(some, prompts=mixed), PAIRED, pairs=2))
     assert shown(sheet, 0, sheet.height // 2) == [0, 40]
     assert shown(sheet, 1, sheet.height // 2) == [0, 80]  # the source, then A
 

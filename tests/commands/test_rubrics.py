@@ -11,6 +11,7 @@ from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 
 from arr_rpo.commands import rubrics as command
+from arr_rpo.commands.errors import plain_errors
 from arr_rpo.data.prompts import read_prompts
 from arr_rpo.judge.base import Judge
 from arr_rpo.rubric.files import to_yaml
@@ -125,7 +126,7 @@ def test_names_of_files_never_meet() -> None:
 def test_what_the_user_can_mend_is_one_message(overrides: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     config = config_of([f"+{o}" if "most" in o else o for o in overrides])
     with pytest.raises(SystemExit) as stopped:
-        command.plain_errors(command.rubrics)(config)
+        plain_errors(command.rubrics)(config)
     assert stopped.value.code == 1
     said = capsys.readouterr().err
     assert said.startswith("error: ")

@@ -14,9 +14,11 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 from hydra.utils import instantiate
+from peft import PeftModel
 from PIL import Image
 
 from arr_rpo.algorithm.losses import log_ratio, plain_weight
+from arr_rpo.export.formats import ComfyUI, Merged, Peft
 from arr_rpo.noise import Noise, Purpose, generator
 from arr_rpo.objective.base import Task
 from arr_rpo.objective.policy_gradient import PolicyGradient
@@ -237,6 +239,40 @@ def test_without_noise_it_is_the_stock_pipeline(
     stock = stock_pipeline(model, folder)
     for ours, theirs in zip(own_pictures(policy, prompts), stock_pictures(policy, stock, prompts), strict=True):
         assert_same_picture(ours, theirs)
+
+
+def change_of(transformer: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """What the LoRA that is loaded adds to each weight."""
+    found = {}
+    for name, layer in transformer.named_modules():
+        if getattr(layer, "lora_A", None):
+            [adapter] = layer.lora_A
+            product = layer.lora_B[adapter].weight @ layer.lora_A[adapter].weight
+            found[name.removeprefix("base_model.model.")] = layer.scaling[adapter] * product
+    return found
+
+
+def test_every_export_makes_the_same_change(model: str, folder: Path, patched: None, tmp_path: Path) -> None:
+    policy = make(model, folder)
+    disturbed(policy)
+    policy.adapter.save(tmp_path / "lora")
+    expected = change_of(policy.transformer)
+    for kind in (ComfyUI(), Peft(), Merged()):
+        (tmp_path / kind.name).mkdir()
+        kind.write(tmp_path / "lora", {"checkpoint": str(folder), "dtype": "float32"}, tmp_path / kind.name)
+    stock = stock_pipeline(model, folder)
+    if hasattr(stock, "load_lora_weights"):
+        stock.load_lora_weights(tmp_path / "comfyui", weight_name=ComfyUI.file)
+        same(change_of(stock.transformer), expected)
+    same(change_of(PeftModel.from_pretrained(stock_pipeline(model, folder).transformer, tmp_path / "peft")), expected)
+    before, after = (stock_pipeline(model, path).transformer.state_dict() for path in (folder, tmp_path / "merged"))
+    same({name: after[f"{name}.weight"] - before[f"{name}.weight"] for name in expected}, expected)
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert set(one) == set(other)
+    for name, change in other.items():
+        torch.testing.assert_close(one[name], change, atol=1e-5, rtol=1e-4)
 
 
 def test_what_is_saved_loads_into_the_stock_pipeline(

@@ -19,13 +19,13 @@ from arr_rpo.algorithm import dynamics
 from arr_rpo.data.prompts import read_prompts
 from arr_rpo.evaluation.images import pictures
 from arr_rpo.noise import Noise, Purpose, generator
-from arr_rpo.policy.adapter import Full, Lora
+from arr_rpo.policy.adapter import Full
 from arr_rpo.policy.loading import SHAPES_POLICY, compile_blocks, flow_scheduler
 from arr_rpo.policy.parity import check_parity, replay_floor
 from arr_rpo.policy.pipeline import PipelinePolicy
 from arr_rpo.policy.scheduler import PolicyScheduler, Recording
 from arr_rpo.types import Prompt, Rollout, UserError
-from tests.conftest import assert_same_picture, configure, make_policy, make_sampler
+from tests.conftest import assert_same_picture, configure, make_policy, make_sampler, small_lora
 
 PROMPTS = (Prompt("a", "a photo of a red circle"), Prompt("b", "a photo of two blue stars"))
 
@@ -249,7 +249,7 @@ def test_full_training_saves_a_pipeline_that_draws_the_same(tmp_path: Path) -> N
     ("changes", "message"),
     [
         ({"scheduler": {"shfit": 3.0}}, "unknown setting 'shfit'"),
-        ({"adapter": Lora(rank=2, alpha=2, target_modules=["to_x"], exclude_modules=None, init_lora_weights=True)}, "to_x"),
+        ({"adapter": small_lora(target_modules=["to_x"])}, "to_x"),
         ({"adapter": Full(), "release_text_encoders": True}, "release_text_encoders"),
         ({"num_inference_steps": 1}, "num_inference_steps=1"),
     ],
@@ -267,7 +267,7 @@ def test_a_pipeline_that_is_not_flow_matching_is_refused() -> None:
 
 def test_a_lora_of_another_rank_is_refused(tmp_path: Path) -> None:
     make_policy().adapter.save(tmp_path)
-    other = Lora(rank=2, alpha=8, target_modules=["to_q", "to_v"], exclude_modules=None, init_lora_weights="gaussian")
+    other = small_lora(rank=2)
     with pytest.raises(UserError, match="its layers or its rank differ"):
         make_policy(adapter=other).load_trained(tmp_path)
 

@@ -1,19 +1,18 @@
-"""Candidates as the judge saw them, after the source where they are edits, with its verdict or grades beside, in TensorBoard
-and in the run folder."""
+"""Candidates as the judge saw them, after the source where they are edits, with its verdict or grades beside, in the run folder
+and in whichever logger shows pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
 
-import numpy as np
 import pytorch_lightning as pl
 from PIL import Image, ImageDraw, ImageFont
-from pytorch_lightning.loggers import TensorBoardLogger
 
 from arr_rpo.callbacks.judged_pairs import Judged, judged_pairs
 from arr_rpo.callbacks.rubric_reward import RubricReward
 from arr_rpo.callbacks.run_records import RunRecords
+from arr_rpo.callbacks.shown import Card, show
 from arr_rpo.run.layout import GRIDS, by_update
 from arr_rpo.types import Outcome, Rewards, Rollout
 
@@ -35,16 +34,20 @@ class ImageGrid(pl.Callback):
             return
         if batch_idx % self.every_n_updates and batch_idx + 1 < trainer.num_training_batches:
             return
-        picture = grid(reward.last.shown(self.pairs), reward.last.rewards, pairs=self.pairs)
-        RunRecords.of(trainer).folder.picture(f"{GRIDS}/{by_update(batch_idx)}.png", picture)
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_image("pairs", np.asarray(picture), batch_idx, dataformats="HWC")
+        shown = cards(reward.last.shown(self.pairs), reward.last.rewards, pairs=self.pairs)
+        sheet = joined(shown)
+        RunRecords.of(trainer).folder.picture(f"{GRIDS}/{by_update(batch_idx)}.png", sheet)
+        show(trainer.loggers, shown, sheet, batch_idx)
 
 
-def grid(rollout: Rollout, rewards: Rewards, pairs: int) -> Image.Image:
-    """One row a pair: the source if there is one, the pictures, then the prompt and what the judge said of them."""
-    rows = [_row(rollout, judged) for judged in islice(judged_pairs(rewards, rollout.group_size), pairs)]
+def cards(rollout: Rollout, rewards: Rewards, pairs: int) -> list[Card]:
+    """One a pair: the source if there is one, the pictures, then the prompt and what the judge said of them."""
+    return [_card(rollout, judged) for judged in islice(judged_pairs(rewards, rollout.group_size), pairs)]
+
+
+def joined(cards: Sequence[Card]) -> Image.Image:
+    """One under the other."""
+    rows = [card.picture for card in cards]
     sheet = Image.new("RGB", (max(row.width for row in rows), sum(row.height for row in rows)), "white")
     top = 0
     for row in rows:
@@ -76,7 +79,7 @@ def _apart(checks: Sequence[Line]) -> list[str]:
     return [line for name in names for line in [f"{name}:", *(line for own, line in checks if own == name)]]
 
 
-def _row(rollout: Rollout, judged: Judged) -> Image.Image:
+def _card(rollout: Rollout, judged: Judged) -> Card:
     prompt, better = rollout.prompt_of(judged.rows[0]), {Outcome.A: 0, Outcome.B: 1}.get(judged.outcome or Outcome.TIE)
     lines, checks = _said(judged)
     shown = [("source", False, prompt.source)] if prompt.source else []
@@ -94,4 +97,4 @@ def _row(rollout: Rollout, judged: Judged) -> Image.Image:
     for number, line in enumerate(said):
         pen.text((text_left, MARGIN + number * LINE), line, fill="black", font=font)
     pen.line([(0, height - 1), (row.width, height - 1)], fill="lightgrey")
-    return row
+    return Card(row, "\n".join(said))

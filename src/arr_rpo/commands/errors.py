@@ -8,9 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 from hydra.errors import InstantiationException
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from arr_rpo import ranks
+from arr_rpo.commands.misspelt import meant
 from arr_rpo.types import UserError
 
 
@@ -41,6 +43,9 @@ def say(error: Exception) -> bool:
 
 def told(error: Exception) -> str | None:
     """What the user is told of an error that they can mend; None of any other."""
+    if isinstance(error, ConfigKeyError | ConfigAttributeError) and isinstance(error.parent_node, DictConfig):
+        name = str(error.full_key).rpartition(".")[2]
+        return f"there is no key {error.full_key}{meant(name, list(map(str, error.parent_node)))}"
     if isinstance(error, OmegaConfBaseException):
         return f"the config does not hold together: {error}"
     if isinstance(error, UserError):

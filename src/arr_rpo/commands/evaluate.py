@@ -1,5 +1,6 @@
 """`python evaluate.py run=<folder>`: measures a finished run's policy on its held-out prompts again.
-`python evaluate.py task=judge ...`: measures a judge on labelled pairs."""
+`python evaluate.py task=judge ...`: measures a judge on labelled pairs.
+`python evaluate.py task=benchmark ...`: a judge's answers to the questions of a benchmark, on pictures of `generate.py`."""
 
 from __future__ import annotations
 
@@ -7,12 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from arr_rpo.commands.errors import plain_errors
+from arr_rpo.commands.entry import entry
 from arr_rpo.commands.foreign import allowed, config_of, only_files
 from arr_rpo.commands.run_folder import SERVING
 from arr_rpo.data.datamodule import PromptDataModule
@@ -25,11 +25,23 @@ from arr_rpo.whole_files import write_json
 SETTING = ("judge", "rubric", "reward.protocol", "preferences")  # what a bench measures, beside its sample
 
 
-@hydra.main(version_base="1.3", config_path="pkg://arr_rpo.configs", config_name="evaluate")
-@plain_errors
+@entry(
+    "evaluate",
+    {
+        "run=runs/...": "the pictures of a finished run, by the oracle",
+        "task=judge judge=...": "how good a judge is on labelled pairs (docs/bench.md)",
+        "task=benchmark benchmark=dpg": "a judge's answers to a benchmark's questions (docs/benchmarks.md)",
+    },
+)
 def main(config: DictConfig) -> None:
-    """Prints what was measured, and writes it: `evaluation.json` in a policy's run folder, `bench.json` in a bench's own."""
-    (bench if config.task == "judge" else evaluate)(config)
+    """Prints what was measured, and writes it: `evaluation.json` in a policy's run folder, `bench.json` or
+    `scores.json` in a folder of its own."""
+    if config.task == "benchmark":
+        from arr_rpo.commands.benchmark_scores import benchmark_scores
+
+        benchmark_scores(config)
+    else:
+        (bench if config.task == "judge" else evaluate)(config)
 
 
 def evaluate(config: DictConfig) -> dict[str, Any]:
@@ -77,6 +89,8 @@ def finished_run(run: Path, allow: Sequence[str] = ()) -> DictConfig:
         raise UserError(f"run={run}: no folder `policy` there, so the run did not end. Go on with train.py and resume={run}.")
     only_files(run / POLICY)
     OmegaConf.resolve(config)  # its parts may become parts of another config
+    if OmegaConf.select(config, "policy.adapter.start_from"):
+        config.policy.adapter.start_from = None  # what the run started from is in its weights, and need not be there any more
     return config
 
 

@@ -1,49 +1,74 @@
-"""`python export.py run=<run folder> checkpoint=best`: the weights of a checkpoint, as the stock pipeline loads them."""
+"""`python export.py run=<run folder> checkpoint=best format=comfyui`: a checkpoint's weights as other programs load them."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from arr_rpo.commands.errors import plain_errors
+from arr_rpo.commands.entry import entry
 from arr_rpo.commands.foreign import allowed, config_of, only_files
+from arr_rpo.commands.quiet import quieten
+from arr_rpo.export.formats import Merged
+from arr_rpo.export.model_card import write_card
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import POLICY, TRAINING_STATE
 from arr_rpo.types import UserError
 
+PIPELINES = ("diffusers", "merged")  # what can be had of a run that trained all weights: its pipeline, which is both
 
-@hydra.main(version_base="1.3", config_path="pkg://arr_rpo.configs", config_name="export")
-@plain_errors
+
+@entry(
+    "export",
+    {
+        "run=runs/...": "the run",
+        "checkpoint=best": "which weights: last, best, or a number of updates",
+        "format=comfyui": "for whom (docs/export.md)",
+    },
+)
 def main(config: DictConfig) -> None:
     """Prints where the weights are."""
     print(export(config))
 
 
 def export(config: DictConfig) -> Path:
-    """A LoRA folder, or a pipeline folder where all weights were trained; of a stopped run, too. Where the run averages its
-    weights, the average.
+    """A folder with weights, model card and some pictures; of a stopped run, too. Where the run averages its weights, the
+    average.
 
     Raises:
-        UserError: there is no such run or checkpoint, or something is in the way.
+        UserError: there is no such run or checkpoint, something is in the way, or the format is of no use for these weights.
     """
     run = RunFolder(config.run)
     trained = config_of(run.path, "run", allowed(config), needs=("policy",))
-    checkpoint = run.checkpoint(config.checkpoint)
+    checkpoint, how = run.checkpoint(config.checkpoint), instantiate(config.format)
     only_files(checkpoint)
-    output = Path(config.output or run.path / "exports" / checkpoint.name)
+    name = checkpoint.name if how.name == "diffusers" else f"{checkpoint.name}_{how.name}"
+    output = Path(config.output or run.path / "exports" / name)
     if output.exists():
         raise UserError(f"output={output} is there already: remove it, or give another folder")
+    quieten()
+    said: Any = OmegaConf.to_container(trained, resolve=True)
+    lora = (checkpoint / POLICY).is_dir()
+    if not lora and how.name not in PIPELINES:
+        raise UserError(f"format={how.name} writes a LoRA, and this run trained all weights: take format=diffusers, a pipeline")
     with RunFolder(output.parent).whole(output.name) as folder:
-        if (checkpoint / POLICY).is_dir():
-            shutil.copytree(checkpoint / POLICY, folder, dirs_exist_ok=True)
+        if lora:
+            how.write(checkpoint / POLICY, said["policy"], folder)
         else:
             save_trained(trained, checkpoint, folder)
+        write_card(
+            run,
+            checkpoint,
+            said,
+            folder,
+            usage=how.usage if lora else Merged.usage,
+            relation="adapter" if lora and how.name != "merged" else "finetune",
+            license=config.license,
+            resampling=instantiate(config.resampling),
+        )
     return output
 
 

@@ -8,12 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import hydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from PIL import Image
 
-from arr_rpo.commands.errors import plain_errors
+from arr_rpo.commands.entry import entry
 from arr_rpo.judge.local_model import LocalModel
 from arr_rpo.noise import Purpose, draws
 from arr_rpo.shapes.prompts import describe, mistaken, scene_of
@@ -43,8 +42,14 @@ class Way:
     seconds: float
 
 
-@hydra.main(version_base="1.3", config_path="pkg://arr_rpo.configs", config_name="judge_cost")
-@plain_errors
+@entry(
+    "judge_cost",
+    {
+        "judge=qwen3_vl": "the judge",
+        "candidates=8": "pictures of one prompt",
+        "repeats=5": "of which the median is taken",
+    },
+)
 def main(config: DictConfig) -> None:
     """Prints the tables."""
     print(report(config))

@@ -6,18 +6,23 @@ from dataclasses import asdict
 from pathlib import Path
 
 import diffusers
-import hydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from arr_rpo.commands.errors import plain_errors
+from arr_rpo.commands.entry import entry
 from arr_rpo.commands.processes import on_a_machine
 from arr_rpo.policy.plan import GIB, RESERVE, Plan, make_plan
 from arr_rpo.whole_files import write_json
 
 
-@hydra.main(version_base="1.3", config_path="pkg://arr_rpo.configs", config_name="plan")
-@plain_errors
+@entry(
+    "plan",
+    {
+        "policy=flux1_dev": "the model",
+        "policy/load=nf4": "its frozen base in 4 bits",
+        "minibatch_size=2": "candidates in one backward pass",
+    },
+)
 def main(config: DictConfig) -> None:
     """Prints the plan, and writes it to `json` if given."""
     result = plan(config)

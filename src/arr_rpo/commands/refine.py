@@ -9,16 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from arr_rpo.commands.errors import plain_errors
+from arr_rpo.commands.entry import entry
 from arr_rpo.commands.evaluate import finished_run
 from arr_rpo.commands.foreign import allowed
 from arr_rpo.commands.run_folder import OtherRunError, differences
@@ -41,8 +40,14 @@ from arr_rpo.whole_files import write_json
 FREE = ("allow", "limit", "batch_size", "device", "progress", "sheet", "resampling")
 
 
-@hydra.main(version_base="1.3", config_path="pkg://arr_rpo.configs", config_name="refine")
-@plain_errors
+@entry(
+    "refine",
+    {
+        "prompts=FILE": "for which prompts",
+        "run=runs/... or policy=...": "who draws",
+        "rounds=4": "pictures of a prompt at most",
+    },
+)
 def main(config: DictConfig) -> None:
     """Prints what the oracle says of the kept pictures, where it knows the prompts."""
     refine(with_policy_of_run(config, list(HydraConfig.get().overrides.task)))
@@ -60,7 +65,8 @@ def with_policy_of_run(config: DictConfig, overrides: Sequence[str]) -> DictConf
         if override.lstrip("+~").split("=")[0].split("/")[0].split(".")[0] in ("policy", "sampler"):
             raise UserError(f"run={config.run} brings the run's own policy: leave {override} out")
     trained = finished_run(Path(config.run), allowed(config))
-    config.policy, config.sampler = trained.policy, trained.sampler
+    with open_dict(config):  # generate.py has none of its own
+        config.policy, config.sampler = trained.policy, trained.sampler
     return config
 
 
@@ -85,7 +91,7 @@ def refine(config: DictConfig) -> dict[str, Any]:
             raise UserError(f"limit={config.limit}: one prompt is the least")
         todo = [number for number in asked if not records.has(prompts[number])]
         loop = RefinementLoop(
-            policy=_policy(config),
+            policy=painter(config),
             judge=judge,
             critic=instantiate(config.critic),
             refinement=instantiate(config.refinement),
@@ -123,7 +129,8 @@ def refuse_another(folder: Path, config: DictConfig) -> None:
         raise OtherRunError(f"run_dir={folder} holds another refinement: {shown}. Give its values, or another run_dir.")
 
 
-def _policy(config: DictConfig) -> Painter:
+def painter(config: DictConfig) -> Painter:
+    """The policy of a config, with what `run` trained, on its device."""
     policy = instantiate(config.policy)
     if config.run is not None:
         policy.load_trained(Path(config.run) / "policy")

@@ -7,11 +7,10 @@ import io
 from importlib import resources
 from pathlib import Path
 
-import hydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from arr_rpo.commands.errors import plain_errors
+from arr_rpo.commands.entry import entry
 from arr_rpo.report.compare import analyse
 from arr_rpo.report.markdown import figures, markdown
 from arr_rpo.report.page import page
@@ -24,8 +23,15 @@ from arr_rpo.whole_files import write_text
 COLUMNS = ("arm", "seed", "heldout_strict_before", "heldout_strict_after", "kl", "images", "judge_calls")
 
 
-@hydra.main(version_base="1.3", config_path="pkg://arr_rpo.configs.report", config_name="report")
-@plain_errors
+@entry(
+    "report",
+    {
+        "study=runs/study/...": "the folder of runs",
+        "output=FOLDER": "where the report is written",
+        "compare.confidence=0.95": "of its intervals",
+    },
+    package="arr_rpo.configs.report",
+)
 def main(config: DictConfig) -> None:
     """Writes the report and prints what is missing and what is found."""
     report(config)

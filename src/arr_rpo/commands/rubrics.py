@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import hydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from arr_rpo.commands.errors import plain_errors
+from arr_rpo.commands.entry import entry
 from arr_rpo.data.prompts import Reading, read_prompts
 from arr_rpo.judge.base import Judge
 from arr_rpo.judge.wording import render
@@ -29,8 +28,14 @@ from arr_rpo.types import Prompt, Rubric, UserError
 from arr_rpo.whole_files import write_json
 
 
-@hydra.main(version_base="1.3", config_path="pkg://arr_rpo.configs", config_name="rubrics")
-@plain_errors
+@entry(
+    "rubrics",
+    {
+        "prompts=FILE": "for which prompts",
+        "judge=qwen3_vl": "who writes",
+        "export=FOLDER": "YAML files to read, edit and load again",
+    },
+)
 def main(config: DictConfig) -> None:
     """Prints progress, some of the rubrics, and what became of all that was written."""
     rubrics(config)

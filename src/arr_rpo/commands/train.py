@@ -10,12 +10,11 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from arr_rpo import ranks
-from arr_rpo.commands.errors import plain_errors
+from arr_rpo.commands.entry import entry
 from arr_rpo.commands.foreign import allowed, config_of
 from arr_rpo.commands.run_folder import Stage, objective, stage
 from arr_rpo.commands.sweep import in_sweep, run_in_sweep
@@ -47,8 +46,14 @@ def _log_folder(resume: str | None, fresh: str) -> str:
 OmegaConf.register_new_resolver("folder_of", _log_folder, replace=True)
 
 
-@hydra.main(version_base="1.3", config_path="pkg://arr_rpo.configs", config_name="train")
-@plain_errors
+@entry(
+    "train",
+    {
+        "experiment=t2i_rpo": "what is run: policy, judge, reward, algorithm and data that fit together",
+        "seed=1,2,3 (with -m)": "a run for each seed",
+        "resume=runs/...": "go on with a run that was stopped",
+    },
+)
 def main(config: DictConfig) -> float | None:
     """Runs one experiment in its own folder, or goes on with one that was stopped (`resume=<run folder>`).
 

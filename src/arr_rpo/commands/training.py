@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ProgressBar
 
 from arr_rpo import ranks
 from arr_rpo.callbacks.run_records import RunRecords
+from arr_rpo.callbacks.shown import close, describe
 from arr_rpo.commands import processes
 from arr_rpo.commands.errors import told
 from arr_rpo.commands.foreign import only_files
@@ -63,6 +65,7 @@ def train(config: DictConfig) -> None:
             show(config, trainer, module, data, 0 if checkpoint is None else update_of(checkpoint.name) or 0)
         gc.freeze()  # what libraries made lasts: to look through it for garbage takes 0.4 s a time
         try:
+            describe(trainer.loggers, OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
             with processes.at_work(trainer, config, records):
                 trainer.fit(module, data, ckpt_path=checkpoint and str(checkpoint / TRAINING_STATE), weights_only=True)
         except BaseException as error:
@@ -70,6 +73,7 @@ def train(config: DictConfig) -> None:
             raise
         finally:
             gc.unfreeze()
+            close(trainer.loggers)
     folder.say(State.FINISHED, records.updates)
 
 
@@ -81,7 +85,7 @@ def built(config: DictConfig, checkpoint: Path | None, records: RunRecords) -> t
     trainer = instantiate(
         config.trainer,
         plugins=[*instantiate(config.trainer.plugins), processes.environment()],
-        logger=[_logger(logger, checkpoint) for logger in (config.logger or {}).values() if logger],
+        logger=[_logger(name, logger, checkpoint) for name, logger in (config.logger or {}).items() if logger],
         callbacks=[records, *callbacks],
     )
     module, data = instantiate(config.module), instantiate(config.get("data"))  # recipes bring their own data
@@ -89,11 +93,15 @@ def built(config: DictConfig, checkpoint: Path | None, records: RunRecords) -> t
     return trainer, module, data
 
 
-def _logger(config: DictConfig, checkpoint: Path | None) -> Any:
+def _logger(name: str, config: DictConfig, checkpoint: Path | None) -> Any:
     """One that can is told where the curves go on, so that none has a point twice."""
-    if checkpoint is not None and "purge_step" in config:
-        return instantiate(config, purge_step=update_of(checkpoint.name))
-    return instantiate(config)
+    go_on = {"purge_step": update_of(checkpoint.name)} if checkpoint is not None and "purge_step" in config else {}
+    try:
+        return instantiate(config, **go_on)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, ImportError):
+            raise UserError(f"logger={name}: its package is not installed: pip install 'arr_rpo[{name}]'") from error
+        raise
 
 
 def _ended(records: RunRecords, error: BaseException) -> None:

@@ -21,6 +21,7 @@ from arr_rpo.policy.lora_linear import computed_leanly
 from arr_rpo.policy.master_weights import ComputesIn
 from arr_rpo.policy.processor import pictures_only
 from arr_rpo.policy.sharding import all_whole, assign, kept, like, shard
+from arr_rpo.policy.starting_lora import take_over
 from arr_rpo.types import UserError
 
 
@@ -55,7 +56,8 @@ def swapped(parameters: Mapping[str, nn.Parameter], values: Mapping[str, Tensor]
 
 
 class Lora:
-    """A low-rank adapter (arXiv 2106.09685) by peft, in float32 whatever the base is; switched off, it is the reference.
+    """A low-rank adapter (arXiv 2106.09685) by peft, in float32 whatever the base is. The reference is what it starts as: the
+    base, which is the adapter switched off, or with `start_from` the LoRA of that folder or file (`starting_lora`).
 
     target_modules, exclude_modules: names of the transformer's layers, or how they end, as in peft's `LoraConfig`.
     """
@@ -70,6 +72,7 @@ class Lora:
         target_modules: Sequence[str],
         exclude_modules: Sequence[str] | str | None,
         init_lora_weights: bool | str,
+        start_from: str | None = None,  # a run of before does not know it
     ) -> None:
         excluded = exclude_modules if exclude_modules is None or isinstance(exclude_modules, str) else list(exclude_modules)
         self._config = LoraConfig(
@@ -80,6 +83,8 @@ class Lora:
             init_lora_weights=init_lora_weights,
         )
         self._pipe: Any = None
+        self._start_from = start_from
+        self._first: dict[str, Tensor] = {}
 
     def attach(self, pipe: DiffusionPipeline) -> None:
         self._pipe = pipe
@@ -89,8 +94,12 @@ class Lora:
         except ValueError as error:  # peft's word for "no layer has such a name"
             name = type(pipe.transformer).__name__
             raise UserError(f"policy.adapter.target_modules does not fit {name}: {error}") from error
+        if self._start_from is not None:
+            take_over(pipe, self._start_from)
         computed_leanly(pipe.transformer)
         cast_training_params([pipe.transformer])  # to float32: a step of 1e-4 is lost in a bfloat16 weight
+        if self._start_from is not None:
+            self._first = {name: p.detach().clone() for name, p in self.parameters().items()}
 
     def parameters(self) -> dict[str, nn.Parameter]:
         return {name: p for name, p in self._pipe.transformer.named_parameters() if "lora_" in name}
@@ -102,6 +111,10 @@ class Lora:
     @contextlib.contextmanager
     def reference(self) -> Iterator[None]:
         """Inside, the transformer is the reference model."""
+        if self._first:
+            with swapped(self.parameters(), self._first):
+                yield
+            return
         self._pipe.transformer.disable_adapters()
         try:
             yield

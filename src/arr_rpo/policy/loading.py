@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import torch
 from diffusers import AutoencoderKL, DiffusionPipeline
 
+from arr_rpo.policy.dtypes import policy_dtype
 from arr_rpo.policy.processor import pictures_only
 from arr_rpo.policy.scheduler import PolicyScheduler
 from arr_rpo.types import UserError
@@ -34,6 +36,29 @@ def load_pipeline(checkpoint: str, dtype: torch.dtype, load: Mapping[str, Any]) 
             "policy/load=plain where there is no GPU, or restore the embedded weights with "
             "`git checkout -- src/arr_rpo/shapes/weights`."
         ) from error
+
+
+def single_file_transformer(file: str, checkpoint: str, dtype: str) -> Any:
+    """The transformer of a pipeline with the weights of one file, as ComfyUI and model sites have them; what it is, and all
+    other components, are those of `checkpoint`.
+
+    Raises:
+        UserError: there is no such file, it is none of this transformer, or diffusers has no reader of single files for it.
+    """
+    source = str(EMBEDDED.get(checkpoint, checkpoint))
+    told = f"policy.load.transformer.file={file}"
+    if not Path(file).is_file():
+        raise UserError(f"{told}: no such file")
+    try:
+        name = DiffusionPipeline.load_config(source, local_files_only=True)["transformer"][1]
+        model = getattr(diffusers, name)
+        if not hasattr(model, "from_single_file"):
+            raise UserError(f"{told}: diffusers reads no single files of {name}")
+        return model.from_single_file(
+            file, config=source, subfolder="transformer", torch_dtype=policy_dtype(dtype), local_files_only=True
+        )
+    except (OSError, KeyError, ValueError, RuntimeError, AttributeError) as error:
+        raise UserError(f"{told}: not read as the transformer of {checkpoint} ({type(error).__name__}: {error})") from error
 
 
 def component_folder(pipeline: Path, name: str) -> Path:

@@ -1,0 +1,1 @@
+"""Trained weights as other programs load them, with a model card."""

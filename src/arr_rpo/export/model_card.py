@@ -1,0 +1,137 @@
+"""The README.md of an exported folder: what a hub shows of it, from what its run left behind."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+
+from arr_rpo.evaluation.bootstrap import Figure, Resampling, share
+from arr_rpo.run.folder import RunFolder
+from arr_rpo.run.layout import VERSIONS, Rows, update_of
+
+SAMPLES = 6  # prompts whose pictures are shown
+PICTURES = "pictures"
+TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A share of held-out prompts before and after training, and its change with an interval over prompts."""
+
+    name: str
+    before: float
+    after: float
+    change: Figure
+
+
+def write_card(
+    run: RunFolder,
+    checkpoint: Path,
+    config: Mapping[str, Any],
+    folder: Path,
+    *,
+    usage: str,
+    relation: str,
+    license: str | None,
+    resampling: Resampling,
+) -> None:
+    """Writes README.md and the pictures that it shows.
+
+    config: the run's own, resolved. usage: how this format is loaded, a template of `base`. relation: of the weights to their
+    base, in the hub's words: "adapter" or "finetune".
+    """
+    update = update_of(checkpoint.name) or 0
+    base = str(config["policy"]["checkpoint"])
+    head = {
+        "base_model": base,
+        "base_model_relation": relation,
+        "library_name": "diffusers",
+        "license": license or "other",
+        "pipeline_tag": "image-to-image" if _pictures(run, "source") else "text-to-image",
+        "tags": ["reinforcement-learning", "rubric", "arr_rpo", *(["lora"] if relation == "adapter" else [])],
+    }
+    summary = run.summary() if update == run.state().get("update") else None
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
+    text = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        head=yaml.safe_dump(head, sort_keys=False, allow_unicode=True),
+        base=base,
+        name=f"{base.rstrip('/').split('/')[-1]} by {config['name']}",
+        relation=relation,
+        license=license,
+        update=update,
+        usage=usage.format(base=base),
+        reward=_target(config.get("reward")),
+        protocol=_target((config.get("reward") or {}).get("protocol")),
+        rubric=_target(config.get("rubric")),
+        algorithm=_target((config.get("algorithm") or {}).get("objective")),
+        judge=(summary or {}).get("judge") or {"name": _target(config.get("judge")), "revision": ""},
+        prompts=config.get("data") or {},
+        measures=measures(run, update, final=summary is not None, how=resampling),
+        confidence=round(100 * resampling.confidence),
+        kl=(summary or {}).get("kl"),
+        seed=config["seed"],
+        samples=_samples(run, folder) if summary is not None else [],
+        commands=_versions(run).get("commands", []),
+        commit=_versions(run).get("commit"),
+    )
+    (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def measures(run: RunFolder, update: int, *, final: bool, how: Resampling) -> list[Measured]:
+    """What is known of the weights after `update` updates: of all held-out prompts at the end of a run, of the sample that is
+    drawn on the way before; nothing where nobody knows what is right."""
+    if final:
+        rows = [row for row in run.rows(Rows.HELDOUT) if row["split"] == "heldout" and row["before"] and row["after"]]
+        named = {"all criteria of a prompt met": "strict", "criteria met, mean of prompts": "criteria"}
+        pairs = {name: [(float(row["before"][key]), float(row["after"][key])) for row in rows] for name, key in named.items()}
+    else:
+        on_the_way = {row["update"]: row.get("strict_by_prompt") or {} for row in run.rows(Rows.PROGRESS)}
+        first, now = on_the_way.get(0, {}), on_the_way.get(update, {})
+        met = [(float(first[key]), float(now[key])) for key in now if key in first]
+        pairs = {f"all criteria of a prompt met, {len(met)} prompts on the way": met}
+    return [_measured(name, both, how) for name, both in pairs.items() if both]
+
+
+def _measured(name: str, both: Sequence[tuple[float, float]], how: Resampling) -> Measured:
+    before, after = (sum(values) / len(both) for values in zip(*both, strict=True))
+    each = [str(number) for number in range(len(both))]
+    change = share([last - first for first, last in both], [1.0] * len(both), each, how)
+    return Measured(name, before, after, change)
+
+
+def _samples(run: RunFolder, folder: Path) -> list[dict[str, Any]]:
+    """Prompts with pictures before and after, which are copied."""
+    found: list[dict[str, Any]] = []
+    for row in run.rows(Rows.HELDOUT):
+        if {"base", "trained"} <= set(row["pictures"]) and len(found) < SAMPLES:
+            (folder / PICTURES).mkdir(exist_ok=True)
+            copied = {}
+            for kind, name in row["pictures"].items():
+                shutil.copyfile(run.path / name, folder / PICTURES / Path(name).name)
+                copied[kind] = f"{PICTURES}/{Path(name).name}"
+            found.append({"prompt": row["prompt"].replace("|", "\\|"), **copied})
+    return found
+
+
+def _pictures(run: RunFolder, kind: str) -> bool:
+    return any(kind in row["pictures"] for row in run.rows(Rows.HELDOUT))
+
+
+def _versions(run: RunFolder) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads((run.path / VERSIONS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+def _target(part: Any) -> str:
+    """The class of a part of a config, without its module."""
+    return str(part["_target_"]).rsplit(".", 1)[-1] if isinstance(part, Mapping) and "_target_" in part else "none"

@@ -1,0 +1,113 @@
+"""`python export.py`: the folder that is left to be uploaded, with its card."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from omegaconf import OmegaConf
+from PIL import Image
+
+from arr_rpo.commands.export import export
+from arr_rpo.run.folder import RunFolder
+from arr_rpo.run.layout import Rows, State
+from arr_rpo.types import UserError
+from tests.conftest import configure, make_policy
+
+BEFORE, AFTER = (True, False, False, False), (True, True, True, False)
+
+
+def run_of(folder: Path, *, finished: bool = True, known: bool = True) -> RunFolder:
+    """What a run of four held-out prompts leaves behind, with a checkpoint after 20 updates and one at its end, after 40."""
+    run = RunFolder(folder)
+    config = configure(
+        ["experiment=t2i_rpo", f"run_dir={folder}", "policy.adapter.rank=4", "policy.adapter.target_modules=[to_q]"]
+    )
+    run.begin(OmegaConf.to_yaml(config), {"commands": ["python train.py experiment=t2i_rpo"], "commit": "abc123"}, 0)
+    for update in (20, 40):
+        run.save_checkpoint(update, lambda path: make_policy().adapter.save(path / "policy"), keep_every=20)
+    run.add(Rows.PROGRESS, 0, [{"strict_by_prompt": {"heldout/0": False, "heldout/1": False}}] if known else [{}])
+    run.add(Rows.PROGRESS, 20, [{"strict_by_prompt": {"heldout/0": True, "heldout/1": False}}] if known else [{}])
+    run.replace(Rows.HELDOUT, [row(run, n, known) for n in range(4)])
+    if finished:
+        judge = {"name": "shapes", "revision": "r1"}
+        run.json("summary.json", {"judge": judge, "kl": 0.0123})
+        run.say(State.FINISHED, 40)
+    return run
+
+
+def row(run: RunFolder, number: int, known: bool) -> dict[str, Any]:
+    pictures = {
+        kind: run.picture(f"heldout_pictures/{number}_{kind}.png", Image.new("RGB", (8, 8))) for kind in ("base", "trained")
+    }
+    figures = [{"strict": met[number], "criteria": 0.5 + 0.5 * met[number]} if known else None for met in (BEFORE, AFTER)]
+    named = {"prompt_id": f"heldout/{number}", "split": "heldout", "tag": "", "prompt": f"prompt | {number}"}
+    return {**named, "before": figures[0], "after": figures[1], "pictures": pictures}
+
+
+def exported(run: RunFolder, *overrides: str) -> Path:
+    return export(configure([f"run={run.path}", *overrides], command="export"))
+
+
+def card_of(folder: Path) -> tuple[dict[str, Any], str]:
+    _, head, text = (folder / "README.md").read_text(encoding="utf-8").split("---\n", 2)
+    return yaml.safe_load(head), text
+
+
+def test_a_card_says_what_the_weights_are_and_what_they_are_worth(tmp_path: Path) -> None:
+    folder = exported(run_of(tmp_path / "run"), "format=comfyui", "license=mit")
+    assert folder.name == "update_00040_comfyui"
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"README.md", "lora_comfyui.safetensors", "pictures"}
+    head, text = card_of(folder)
+    assert head["base_model"] == "shapes"
+    assert (head["base_model_relation"], head["license"], head["pipeline_tag"]) == ("adapter", "mit", "text-to-image")
+    assert "| all criteria of a prompt met | 0.250 | 0.750 | +0.500 (" in text  # 1 of 4, then 3 of 4
+    assert "| criteria met, mean of prompts | 0.625 | 0.875 | +0.250 (" in text
+    assert "95% interval over prompts" in text
+    for line in (
+        "models/loras",
+        "| judge | shapes, revision `r1` |",
+        "    python train.py experiment=t2i_rpo",
+        "abc123",
+        "0.0123",
+    ):
+        assert line in text
+    assert "| prompt \\| 2 | ![before](pictures/2_base.png) | ![after](pictures/2_trained.png) |" in text
+    for line in text.splitlines():  # a picture that is shown is there
+        for link in [part.split(")")[0] for part in line.split("](pictures/")[1:]]:
+            assert (folder / "pictures" / link).is_file()
+
+
+def test_a_checkpoint_on_the_way_has_the_measure_of_its_own(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run")
+    _, text = card_of(exported(run, "checkpoint=20"))
+    assert "| all criteria of a prompt met, 2 prompts on the way | 0.000 | 0.500 | +0.500" in text
+    assert "after 20 updates" in text
+    assert "![after]" not in text  # those pictures are of the end
+    with pytest.raises(UserError, match="is there already"):
+        exported(run, "checkpoint=20")
+
+
+def test_what_was_not_measured_is_not_claimed(tmp_path: Path) -> None:
+    head, text = card_of(exported(run_of(tmp_path / "run", known=False)))
+    assert "Not measured: no oracle knows the prompts" in text
+    assert "No licence was named at export" in text
+    assert head["license"] == "other"
+    assert "nats" in text
+    _, text = card_of(exported(run_of(tmp_path / "stopped", finished=False)))
+    assert "nats" not in text
+    assert "![after]" not in text
+
+
+def test_all_weights_are_no_lora(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.begin(OmegaConf.to_yaml(configure(["experiment=t2i_rpo", f"run_dir={run.path}", "policy/adapter=full"])), {}, 0)
+    run.save_checkpoint(4, lambda path: (path / "state.ckpt").touch(), keep_every=None)
+    with pytest.raises(UserError, match="format=peft writes a LoRA, and this run trained all weights"):
+        exported(run, "format=peft")
+    assert json.loads((run.path / "state.json").read_text())["state"] == "running"
+    assert not (run.path / "exports").exists()
