@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from omegaconf import OmegaConf
+from hydra import compose, initialize_config_module
+from omegaconf import DictConfig, OmegaConf
 
 from arr_rpo.commands.evaluate import finished_run
 from arr_rpo.commands.export import export
@@ -39,12 +40,15 @@ def sent(folder: Path, changes: dict[str, Any]) -> Path:
     return folder
 
 
+def to_export(folder: Path) -> DictConfig:
+    with initialize_config_module("arr_rpo.configs", version_base="1.3"):
+        return compose("export", overrides=[f"run={folder}"])
+
+
 COMMANDS: dict[str, Callable[[Path], Any]] = {
     "evaluate": lambda folder: finished_run(folder, ()),
     "refine": lambda folder: with_policy_of_run(OmegaConf.create({"run": str(folder), "allow": []}), []),
-    "export": lambda folder: export(
-        OmegaConf.create({"run": str(folder), "allow": [], "checkpoint": "last", "output": None}),
-    ),
+    "export": lambda folder: export(to_export(folder)),
     "resume": lambda folder: resumed(str(folder), []),
 }
 

@@ -80,8 +80,8 @@ def sized(width: int, height: int, references: int = 0) -> Prompt:
 )
 def test_a_call_has_sources_of_one_size(prompts: list[Prompt], expected: list[tuple[int, int]]) -> None:
     """Pipelines scale all to the first: the latents of a source would depend on its neighbours, which differ in replay."""
-    policy: Any = SimpleNamespace(batch_size=2)
-    assert [(rows.start, rows.stop) for rows in PipelinePolicy._calls(policy, prompts)] == expected
+    policy: Any = SimpleNamespace(batch_size=2, sharded=False)
+    assert [(rows.start, rows.stop) for rows in PipelinePolicy._calls(policy, prompts).own] == expected
 
 
 def test_references_need_a_source_and_a_pipeline_that_takes_them(embedded: PipelinePolicy) -> None:

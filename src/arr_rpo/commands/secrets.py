@@ -30,10 +30,12 @@ def found(config: DictConfig) -> Iterator[tuple[str, str]]:
     """Key and reason of what looks like a secret. References are not followed: where they lead is part of the config."""
     settings = OmegaConf.to_container(config, resolve=False)
     assert isinstance(settings, dict)
-    overrides = OmegaConf.select(config, "hydra.overrides") or {}
-    settings.get("hydra", {}).pop("overrides", None)
+    hydra = settings.pop("hydra", {})
+    overrides = hydra.pop("overrides", None) or {}
+    hydra.get("job", {}).pop("override_dirname", None)  # made of the overrides
     yield from suspicions(settings)
-    yield from _from_environment(settings, "", of_server=False)
+    yield from suspicions(hydra, "hydra")
+    yield from _from_environment({**settings, "hydra": hydra}, "", of_server=False)
     for override in [*(overrides.get("task") or ()), *(overrides.get("hydra") or ())]:  # a sweep's are not in its config yet
         name, _, value = override.partition("=")
         parts = (part.strip("'\" ") for part in value.split(","))
