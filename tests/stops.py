@@ -60,7 +60,7 @@ class Bad(pl.Callback):
             module.policy.rollout = lambda *a, **k: self._in_one(rollout(*a, **k), "clean_BD")
         elif self.kind == "grade":
             judge = module.judge_rewards
-            module.judge_rewards = lambda rollout: self._in_one(judge(rollout), "values_B")
+            module.judge_rewards = lambda rollout, prompts: self._in_one(judge(rollout, prompts), "values_B")
         elif self.kind == "loss":
             loss = module.algorithm.objective.loss
 
