@@ -43,8 +43,9 @@ def export(config: DictConfig) -> Path:
     """
     run = RunFolder(config.run)
     trained = config_of(run.path, "run", allowed(config), needs=("policy",))
-    checkpoint, how = run.checkpoint(config.checkpoint), instantiate(config.format)
+    checkpoint = run.checkpoint(config.checkpoint)
     only_files(checkpoint)
+    how = instantiate(config.format)
     name = checkpoint.name if how.name == "diffusers" else f"{checkpoint.name}_{how.name}"
     output = Path(config.output or run.path / "exports" / name)
     if output.exists():
