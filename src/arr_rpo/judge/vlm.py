@@ -18,7 +18,7 @@ class VLMJudge:
     """Any image-text-to-text model. Its parameters belong to nobody's optimizer and nobody's checkpoint.
 
     Args:
-        model: `judge.local_model.LocalModel`, or `judge.server.ServerModel`.
+        model: `judge.local.model.LocalModel`, or `judge.server.model.ServerModel`.
         wording: the texts it is asked with (`judge/wordings`).
         describe: whether it describes each image before it is asked about it.
         tie_margin: distance from one half within which a pair is a tie.

@@ -8,8 +8,8 @@ from collections import defaultdict, deque
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from arr_rpo.judge.chat import Request, png
-from arr_rpo.judge.traffic import Exchange
+from arr_rpo.judge.server.chat import Request, png
+from arr_rpo.judge.server.traffic import Exchange
 from arr_rpo.types import UserError
 
 _log = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from arr_rpo.judge.asking import Conversation
-from arr_rpo.judge.prefix_tree import parts, prefix_tree
-from arr_rpo.judge.reading import Reader, Row, padded
+from arr_rpo.judge.local.prefix_tree import parts, prefix_tree
+from arr_rpo.judge.local.rows import Reader, Row, padded
 from arr_rpo.types import UserError
 
 # Instructions, prompt and rubric, images, question: what a batch can share. Each level is one forward pass.

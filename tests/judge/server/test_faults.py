@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from arr_rpo.judge.forms import A_B, NoAnswer
-from arr_rpo.judge.loading import EMBEDDED
+from arr_rpo.judge.local.loading import EMBEDDED
 from arr_rpo.types import Cost, Outcome, UserError
-from tests.judge.serving.models import (
+from tests.judge.server.serving.models import (
     A_WINS,
     B_WINS,
     FORM,
@@ -26,7 +26,7 @@ from tests.judge.serving.models import (
     in_turn,
     make_model,
 )
-from tests.judge.serving.wire import DIES, Answer, Response, completion, error, free_port, passed_on, serving, then
+from tests.judge.server.serving.wire import DIES, Answer, Response, completion, error, free_port, passed_on, serving, then
 
 
 class TestFaults:

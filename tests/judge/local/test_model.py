@@ -16,12 +16,12 @@ from PIL import Image, ImageDraw
 
 from arr_rpo.judge.asking import Conversation, assistant, user
 from arr_rpo.judge.forms import A_B, YES_NO, Form, NoAnswer, pieces, verdict
-from arr_rpo.judge.loading import EMBEDDED
-from arr_rpo.judge.local_model import LocalModel
-from arr_rpo.judge.reading import Reader, padded
+from arr_rpo.judge.local.loading import EMBEDDED
+from arr_rpo.judge.local.model import LocalModel
+from arr_rpo.judge.local.rows import Reader, padded
 from arr_rpo.types import Criterion, Prompt, Rubric, UserError
 from tests.conftest import configure
-from tests.judge.twins import TWINS
+from tests.judge.local.twins import TWINS
 
 NAMES = ("shapes", *TWINS)
 

@@ -9,12 +9,12 @@ from PIL import Image
 
 from arr_rpo.judge.asking import user
 from arr_rpo.judge.forms import Form, pieces, verdict
-from arr_rpo.judge.server import ServerModel
+from arr_rpo.judge.server.model import ServerModel
 from arr_rpo.judge.vlm import VLMJudge
 from arr_rpo.shapes.scene import draw, place
 from arr_rpo.types import Criterion, Prompt, Rubric, Verdict
 from tests.conftest import configure
-from tests.judge.serving.wire import Answer, Response, completion
+from tests.judge.server.serving.wire import Answer, Response, completion
 
 QUESTIONS = ("is there a red circle?", "is there exactly one object in total?")
 RUBRIC = Rubric(tuple(Criterion(f"c{i}", q) for i, q in enumerate(QUESTIONS)))

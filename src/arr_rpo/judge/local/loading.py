@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig
 
-from arr_rpo.judge.processor import PROCESSORS
+from arr_rpo.judge.local.processor import PROCESSORS
 from arr_rpo.types import UserError
 
-_WEIGHTS = Path(__file__).parents[1] / "shapes" / "weights"
+_WEIGHTS = Path(__file__).parents[2] / "shapes" / "weights"
 EMBEDDED = {"shapes": _WEIGHTS / "judge"}
 LOADS = ("none", "int8", "nf4")
 

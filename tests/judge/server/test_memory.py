@@ -12,10 +12,10 @@ import pytest
 
 from arr_rpo.judge.asking import user
 from arr_rpo.judge.forms import GRADES
-from arr_rpo.judge.loading import EMBEDDED
+from arr_rpo.judge.local.loading import EMBEDDED
 from arr_rpo.types import Outcome, UserError
 from tests.conftest import configure
-from tests.judge.serving.models import (
+from tests.judge.server.serving.models import (
     A_WINS,
     B_WINS,
     A,
@@ -25,7 +25,7 @@ from tests.judge.serving.models import (
     in_turn,
     make_model,
 )
-from tests.judge.serving.wire import DIES, error, free_port, passed_on, serving, then
+from tests.judge.server.serving.wire import DIES, error, free_port, passed_on, serving, then
 
 KEY = "sk-sentinel-5f1d7c"
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.judge.serving.wire import free_port
+from tests.judge.server.serving.wire import free_port
 
 
 @contextmanager

@@ -13,11 +13,11 @@ from typing import Any, TypeAlias, TypeVar
 
 import tenacity
 
-from arr_rpo.judge.chat import MalformedResponse, Request
 from arr_rpo.judge.forms import NoAnswer
-from arr_rpo.judge.recording import Recorder
-from arr_rpo.judge.reply_cache import ReplyCache
-from arr_rpo.judge.traffic import Exchange, Transport
+from arr_rpo.judge.server.cache import ReplyCache
+from arr_rpo.judge.server.chat import MalformedResponse, Request
+from arr_rpo.judge.server.recording import Recorder
+from arr_rpo.judge.server.traffic import Exchange, Transport
 from arr_rpo.strict_json import short
 from arr_rpo.types import Cost, UserError
 

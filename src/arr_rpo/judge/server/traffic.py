@@ -15,7 +15,7 @@ from typing import Protocol
 import httpx2
 import openai
 
-from arr_rpo.judge.chat import Request
+from arr_rpo.judge.server.chat import Request
 from arr_rpo.types import UserError
 
 

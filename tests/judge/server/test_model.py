@@ -14,14 +14,14 @@ import pytest
 from hydra.utils import instantiate
 from PIL import Image
 
-from arr_rpo.judge import chat
 from arr_rpo.judge.asking import assistant, user
 from arr_rpo.judge.forms import A_B, GRADES, YES_NO, NoAnswer
 from arr_rpo.judge.generated import fill_by_generation
-from arr_rpo.judge.loading import EMBEDDED
+from arr_rpo.judge.local.loading import EMBEDDED
+from arr_rpo.judge.server import chat
 from arr_rpo.types import Cost, Outcome, UserError
 from tests.conftest import configure
-from tests.judge.serving.models import (
+from tests.judge.server.serving.models import (
     A_WINS,
     B_WINS,
     DRAWINGS,
@@ -37,7 +37,7 @@ from tests.judge.serving.models import (
     make_judge,
     make_model,
 )
-from tests.judge.serving.wire import Response, completion, free_port, serving
+from tests.judge.server.serving.wire import Response, completion, free_port, serving
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from hydra.utils import instantiate
 
-from arr_rpo.judge.loading import EMBEDDED
+from arr_rpo.judge.local.loading import EMBEDDED
 from arr_rpo.judge.vlm import VLMJudge
 from tests.conftest import configure
-from tests.judge.serving.models import make_judge, make_model
+from tests.judge.server.serving.models import make_judge, make_model
 
 
 def bench(folder: Path, judge: VLMJudge, reward: str) -> list[dict[str, Any]]:

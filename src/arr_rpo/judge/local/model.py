@@ -12,8 +12,8 @@ import torch
 from arr_rpo.judge.asking import Conversation
 from arr_rpo.judge.forms import Form, Menu, NoAnswer, Slots, menus, outline, pieces
 from arr_rpo.judge.generated import fill_by_generation
-from arr_rpo.judge.loading import load_model
-from arr_rpo.judge.prefill import Context, Prefill, SharedPrefill
+from arr_rpo.judge.local.loading import load_model
+from arr_rpo.judge.local.prefill import Context, Prefill, SharedPrefill
 from arr_rpo.types import Cost, UserError
 
 ANSWERS = ("tokens", "generated")

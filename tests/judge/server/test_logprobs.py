@@ -11,14 +11,14 @@ import pytest
 from arr_rpo.judge.asking import user
 from arr_rpo.judge.forms import YES_NO, NoAnswer, verdict
 from arr_rpo.types import Cost, Outcome, UserError
-from tests.judge.serving.models import (
+from tests.judge.server.serving.models import (
     FORM,
     A,
     compare,
     in_turn,
     make_model,
 )
-from tests.judge.serving.wire import Response, completion, logprobs, serving
+from tests.judge.server.serving.wire import Response, completion, logprobs, serving
 
 
 class TestLogprobs:

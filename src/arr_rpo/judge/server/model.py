@@ -10,13 +10,13 @@ from functools import partial
 from typing import Any, TypeVar
 
 from arr_rpo.judge.asking import Conversation, assistant
-from arr_rpo.judge.chat import Reply, chat_request, models_request, read_models, read_reply
-from arr_rpo.judge.client import Answered, Client, Patience
 from arr_rpo.judge.forms import JSON_SPACE, Form, Menu, NoAnswer, Slots, example, pieces, schema
 from arr_rpo.judge.generated import filled
-from arr_rpo.judge.recording import Recorder, Replay
-from arr_rpo.judge.reply_cache import ReplyCache
-from arr_rpo.judge.traffic import Live, api_key
+from arr_rpo.judge.server.cache import ReplyCache
+from arr_rpo.judge.server.chat import Reply, chat_request, models_request, read_models, read_reply
+from arr_rpo.judge.server.client import Answered, Client, Patience
+from arr_rpo.judge.server.recording import Recorder, Replay
+from arr_rpo.judge.server.traffic import Live, api_key
 from arr_rpo.strict_json import short
 from arr_rpo.types import Cost, UserError
 

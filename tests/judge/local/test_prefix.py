@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arr_rpo.judge.prefix_tree import Node, parts, prefix_tree, segments
+from arr_rpo.judge.local.prefix_tree import Node, parts, prefix_tree, segments
 
 ROWS = st.lists(st.lists(st.integers(0, 1), min_size=2, max_size=5), min_size=1, max_size=4)
 
