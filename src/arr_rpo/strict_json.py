@@ -7,11 +7,16 @@ from collections import Counter
 from typing import Any
 
 
+class RepeatedKeyError(ValueError):
+    """A key stands twice in one object."""
+
+
 def decode(text: str) -> Any:
     """What a JSON text says.
 
     Raises:
-        ValueError: it is no such text; `json.JSONDecodeError`, with the line, where the syntax is at fault.
+        ValueError: it is no such text; `json.JSONDecodeError`, with the line, where the syntax is at fault, and
+            `RepeatedKeyError` where two values could be meant.
     """
     try:
         return json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constants)
@@ -29,7 +34,7 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     data = dict(pairs)
     if len(data) < len(pairs):
         repeated, _ = Counter(key for key, _ in pairs).most_common(1)[0]
-        raise ValueError(f"the key {short(repeated)!r} stands twice in one object")
+        raise RepeatedKeyError(f"the key {short(repeated)!r} stands twice in one object")
     return data
 
 

@@ -11,6 +11,7 @@ from arr_rpo.judge.base import Pair, settle
 from arr_rpo.judge.forms import A_B, GRADES, YES_NO, Form, Menu, NoAnswer, Slots, example, grades, verdict
 from arr_rpo.judge.wording import render
 from arr_rpo.judge.writer import VLMWriter
+from arr_rpo.judge.written import CRITERIA
 from arr_rpo.types import Answer, Cost, CriterionCheck, Critique, Outcome, Prompt, Rubric, Score, Verdict
 
 
@@ -62,7 +63,7 @@ class VLMJudge:
         """See `Judge.score`. The expected value over the five grade tokens."""
         answers, costs = self._single("score", prompts, images, [GRADES] * len(images), [{}] * len(images))
         return [
-            Score(None, cost, str(slots)) if isinstance(slots, NoAnswer) else Score(_expected(slots[0]), cost)
+            Score(None, cost, str(slots), slots.reason) if isinstance(slots, NoAnswer) else Score(_expected(slots[0]), cost)
             for slots, cost in zip(answers, costs, strict=True)
         ]
 
@@ -71,7 +72,7 @@ class VLMJudge:
         fields = [{"question": question} for question in questions]
         answers, costs = self._single("check", prompts, images, [YES_NO] * len(images), fields)
         return [
-            Answer(None, cost, str(slots)) if isinstance(slots, NoAnswer) else Answer(slots[0]["yes"], cost)
+            Answer(None, cost, str(slots), slots.reason) if isinstance(slots, NoAnswer) else Answer(slots[0]["yes"], cost)
             for slots, cost in zip(answers, costs, strict=True)
         ]
 
@@ -99,7 +100,7 @@ class VLMJudge:
         """See `Judge.plan`."""
         looking = self.asker.look(prompts, [image for pair in pairs for image in pair])
         asked = [self.asker.conversation("plan", prompt, pair) for prompt, pair in zip(prompts, pairs, strict=True)]
-        replies, cost = self.asker.generate(asked, self._max_rubric)
+        replies, cost = self.asker.write(asked, [CRITERIA] * len(asked), self._max_rubric)
         return replies, looking + cost
 
     def _single(
@@ -120,7 +121,9 @@ class VLMJudge:
 
     def _verdict(self, first: Slots | NoAnswer, second: Slots | NoAnswer, rubric: Rubric | None, cost: Cost) -> Verdict:
         if isinstance(first, NoAnswer) or isinstance(second, NoAnswer):
-            return Verdict(Outcome.FAILED, None, cost=cost, reason=str(first if isinstance(first, NoAnswer) else second))
+            why = first if isinstance(first, NoAnswer) else second
+            assert isinstance(why, NoAnswer)
+            return Verdict(Outcome.FAILED, None, cost=cost, reason=str(why), failure=why.reason)
         checks = tuple(
             CriterionCheck(
                 c.name,
@@ -135,7 +138,7 @@ class VLMJudge:
 
 def _critique(text: str, slots: Slots | NoAnswer, dimensions: Sequence[str], cost: Cost) -> Critique:
     if isinstance(slots, NoAnswer):
-        return Critique("", {}, None, cost, str(slots))
+        return Critique("", {}, None, cost, str(slots), slots.reason)
     # A dimension whose most probable grade is NA does not apply.
     graded = {
         name: None if max(slot, key=slot.__getitem__) == "NA" else _expected(slot)

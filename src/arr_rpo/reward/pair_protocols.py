@@ -11,7 +11,7 @@ from arr_rpo.judge.base import Judge, Pair, settle
 from arr_rpo.judge.forms import NoAnswer
 from arr_rpo.reward.protocols import NO_RUBRIC
 from arr_rpo.rubric.parse import RubricError, parse_rubric
-from arr_rpo.types import Cost, Outcome, Prompt, Rubric, Verdict
+from arr_rpo.types import Cost, Outcome, Prompt, Reason, Rubric, Verdict
 
 
 class Compare:
@@ -26,7 +26,7 @@ class Compare:
     ) -> list[Verdict]:
         if not self.uses_rubric:
             return judge.compare(prompts, pairs, [None] * len(pairs))
-        return _compare_by(judge, prompts, pairs, rubrics, [NO_RUBRIC] * len(pairs))
+        return _compare_by(judge, prompts, pairs, rubrics, [NoAnswer(Reason.NO_RUBRIC, NO_RUBRIC)] * len(pairs))
 
 
 class Criteria:
@@ -58,7 +58,7 @@ class Criteria:
 
     def _verdict(self, rubric: Rubric | None, answers: Sequence[Verdict]) -> Verdict:
         if rubric is None:
-            return Verdict(Outcome.FAILED, None, reason=NO_RUBRIC)
+            return Verdict(Outcome.FAILED, None, reason=NO_RUBRIC, failure=Reason.NO_RUBRIC)
         cost = sum((answer.cost for answer in answers), Cost())
         orders: list[tuple[float, float]] = []
         for criterion, answer in zip(rubric.criteria, answers, strict=True):
@@ -86,7 +86,7 @@ class DeltaRubric:
     ) -> list[Verdict]:
         texts, planning = judge.plan(prompts, pairs)
         plans: list[Rubric | None] = []
-        reasons = []
+        reasons: list[NoAnswer | None] = []
         for prompt, text in zip(prompts, texts, strict=True):
             origin = {"writer": judge.name, "writer_revision": judge.revision, "role": "plan", "prompt": prompt.text}
             plan, reason = _plan(text, origin)
@@ -96,14 +96,14 @@ class DeltaRubric:
         return [_with_cost(verdict, planning if i == 0 else Cost()) for i, verdict in enumerate(verdicts)]
 
 
-def _plan(text: str | NoAnswer, origin: Mapping[str, str]) -> tuple[Rubric | None, str]:
-    """The checklist of a plan, or None and why."""
+def _plan(text: str | NoAnswer, origin: Mapping[str, str]) -> tuple[Rubric | None, NoAnswer | None]:
+    """The checklist of a plan, or why there is none."""
     if isinstance(text, NoAnswer):
-        return None, f"no plan: {text}"
+        return None, text.about("no plan: ")
     try:
-        return parse_rubric(text, origin), ""
+        return parse_rubric(text, origin), None
     except RubricError as error:
-        return None, f"no plan: {error}"
+        return None, NoAnswer(Reason.OTHER_FORM, f"no plan: {error}")
 
 
 def _compare_by(
@@ -111,13 +111,15 @@ def _compare_by(
     prompts: Sequence[Prompt],
     pairs: Sequence[Pair],
     rubrics: Sequence[Rubric | None],
-    reasons: Sequence[str],
+    reasons: Sequence[NoAnswer | None],
 ) -> list[Verdict]:
     """Verdicts by rubric; where there is none, the pair fails for the reason given."""
     rows = [i for i, rubric in enumerate(rubrics) if rubric is not None]
     answers = iter(judge.compare([prompts[i] for i in rows], [pairs[i] for i in rows], [rubrics[i] for i in rows]))
     return [
-        Verdict(Outcome.FAILED, None, reason=reason) if rubric is None else next(answers)
+        next(answers)
+        if rubric is not None
+        else Verdict(Outcome.FAILED, None, reason=str(reason), failure=reason.reason if reason else None)
         for rubric, reason in zip(rubrics, reasons, strict=True)
     ]
 

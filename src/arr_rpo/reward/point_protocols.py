@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from arr_rpo.judge.base import Judge
 from arr_rpo.reward.protocols import NO_RUBRIC, Rubrics
-from arr_rpo.types import Answer, Cost, Critique, Grade, Prompt, Rubric
+from arr_rpo.types import Answer, Cost, Critique, Grade, Prompt, Reason, Rubric
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -27,7 +27,7 @@ class Score:
         self, judge: Judge, prompts: Sequence[Prompt], images: Sequence[Image], rubrics: Sequence[Rubric | None]
     ) -> list[Grade]:
         return [
-            Grade(None if score.value is None else (score.value - 1) / 4, (), score.cost, score.reason)
+            Grade(None if score.value is None else (score.value - 1) / 4, (), score.cost, score.reason, score.failure)
             for score in judge.score(prompts, images)
         ]
 
@@ -57,7 +57,7 @@ class Checklist:
 
     def _grade(self, rubric: Rubric | None, answers: Sequence[Answer]) -> Grade:
         if rubric is None:
-            return Grade(None, reason=NO_RUBRIC)
+            return Grade(None, reason=NO_RUBRIC, failure=Reason.NO_RUBRIC)
         cost = sum((answer.cost for answer in answers), Cost())
         checks = []
         for criterion, answer in zip(rubric.criteria, answers, strict=True):
@@ -102,9 +102,9 @@ class Rational:
 
     def _grade(self, critique: Critique) -> Grade:
         if critique.value is None:
-            return Grade(None, (), critique.cost, critique.reason)
+            return Grade(None, (), critique.cost, critique.reason, critique.failure)
         graded = [(name, (grade - 1) / 3) for name, grade in critique.dimensions.items() if grade is not None]
         if self.value == "mean" and not graded:
-            return Grade(None, (), critique.cost, f"no dimension applies: {critique.text}")
+            return Grade(None, (), critique.cost, f"no dimension applies: {critique.text}", Reason.NOT_APPLICABLE)
         value = (critique.value - 1) / 3 if self.value == "overall" else sum(p for _, p in graded) / len(graded)
         return Grade(value, tuple((name, name, p) for name, p in graded), critique.cost, critique.text)

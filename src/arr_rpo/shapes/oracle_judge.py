@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from PIL.Image import Image
 
 from arr_rpo.judge.base import Pair
+from arr_rpo.judge.forms import NoAnswer
 from arr_rpo.shapes import oracle
 from arr_rpo.shapes.asked import Asked, Metadata, anyone, critique_text, dimension_grades, of_this_world, own, truth_of
 from arr_rpo.shapes.asked import dimensions as dimensions_of
@@ -21,6 +22,7 @@ from arr_rpo.types import (
     Outcome,
     Preference,
     Prompt,
+    Reason,
     Rubric,
     Score,
     UserError,
@@ -63,7 +65,7 @@ class OracleJudge:
             try:
                 answers.append(Answer(float(_truth(prompt, question, found[id(image)])), Cost(calls=1)))
             except ValueError as error:
-                answers.append(Answer(None, Cost(calls=1), str(error)))
+                answers.append(Answer(None, Cost(calls=1), str(error), Reason.UNKNOWN_QUESTION))
         return answers
 
     def critique(self, prompts: Sequence[Prompt], images: Sequence[Image], dimensions: Sequence[str]) -> list[Critique]:
@@ -94,7 +96,7 @@ class OracleJudge:
         try:
             checks = tuple(CriterionCheck(n, q, *(float(_truth(prompt, q, things)) for things in found)) for n, q in asked)
         except ValueError as error:
-            return Verdict(Outcome.FAILED, None, cost=cost, reason=str(error))
+            return Verdict(Outcome.FAILED, None, cost=cost, reason=str(error), failure=Reason.UNKNOWN_QUESTION)
         gap = sum(c.a - c.b for c in checks)
         outcome = Outcome.TIE if gap == 0 else (Outcome.A if gap > 0 else Outcome.B)
         p_a = {Outcome.A: 1.0, Outcome.B: 0.0}.get(outcome, 0.5)
@@ -128,7 +130,7 @@ class OracleWriter:
             texts.append(_written([c for c in [*mine, *_anyone(pair.prompt)] if c.text in wanted]))
         return texts, Cost(calls=len(pairs))
 
-    def structure(self, criteria: Sequence[Sequence[Criterion]]) -> tuple[list[str], Cost]:
+    def structure(self, criteria: Sequence[Sequence[Criterion]]) -> tuple[list[str | NoAnswer], Cost]:
         """See `Writer.structure`. No reply where a question is of another world."""
         return [_structured([c.question for c in some]) for some in criteria], Cost(calls=len(criteria))
 
@@ -154,11 +156,11 @@ def _explaining(pair: Preference, asked: Sequence[Asked]) -> list[Asked]:
     return [criterion for criterion in asked if criterion.truth(better) and not criterion.truth(other)]
 
 
-def _structured(questions: Sequence[str]) -> str:
+def _structured(questions: Sequence[str]) -> str | NoAnswer:
     try:
         return themes_json(questions)
-    except ValueError:
-        return ""
+    except ValueError as error:
+        return NoAnswer(Reason.UNKNOWN_QUESTION, str(error))
 
 
 def _written(criteria: Sequence[Asked]) -> str:

@@ -83,7 +83,7 @@ class TestFaults:
     def test_500s_for_ever_stop_the_run(self) -> None:
         with serving(lambda *_: error(500, "out of memory")) as (url, seen), pytest.raises(UserError) as caught:
             make_model(url, concurrency=1).generate(conversations(10), 24)
-        assert len(seen.chats) == 9  # three conversations of three attempts, and seven that were spared
+        assert len(seen.chats) == 10  # three conversations of three attempts, whether anybody is there, and seven spared
         message = str(caught.value)
         assert url in message
         assert "3 requests in a row failed" in message
@@ -176,7 +176,7 @@ class TestFaults:
             (A_WINS.replace("yes", "ja"), "'ja' is none of yes/no"),
             ("Bild A ist besser, weil der Kreis rot ist.", "not JSON"),
             ("图像A更好。", "not JSON"),
-            ("```json\n" + A_WINS + "\n```", "not JSON"),
+            (A_WINS + A_WINS, "more than one object"),
             (A_WINS[:-10], "not JSON"),
             ("", "an empty reply"),
             ("  \n", "an empty reply"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from arr_rpo.judge.asking import user
 from arr_rpo.judge.forms import GRADES
 from arr_rpo.judge.local.loading import EMBEDDED
+from arr_rpo.judge.server.cache import FILE, ReplyCache
 from arr_rpo.types import Outcome, UserError
 from tests.conftest import configure
 from tests.judge.server.serving.models import (
@@ -63,7 +65,7 @@ class TestCache:
     def test_what_is_no_answer_is_asked_again(self, tmp_path: Path) -> None:
         with serving(in_turn("nonsense", B_WINS, A_WINS)) as (url, seen):
             first = compare(url, cache_dir=str(tmp_path))
-            assert len([*tmp_path.rglob("*.json")]) == 1
+            assert kept_in(tmp_path) == 1
             second = compare(url, cache_dir=str(tmp_path))
         assert (first.outcome, second.outcome) == (Outcome.FAILED, Outcome.A)
         assert len(seen.chats) == 3  # B_WINS was kept
@@ -86,40 +88,58 @@ class TestCache:
             make_model(url, **kept).fill([[user(A.copy(), "well?")]], [GRADES])
             assert len(seen.chats) == 7
 
-    @pytest.mark.parametrize("damage", [b"", b"{", b"\xff\xfe", b"[]", b'{"key": "other", "response": "{}"}'])
-    def test_a_damaged_file_is_named_and_asked_again(self, damage: bytes, tmp_path: Path, caplog: Any) -> None:
+    @pytest.mark.parametrize("damage", [b"{", b"\xff\xfe" * 4000, b"SQLite format 3\0" + bytes(4000)])
+    def test_a_damaged_file_is_named_and_begun_anew(self, damage: bytes, tmp_path: Path, caplog: Any) -> None:
         with serving(in_turn("x")) as (url, seen):
             model = make_model(url, cache_dir=str(tmp_path))
             model.generate(conversations(1), 24)
-            [file] = tmp_path.rglob("*.json")
+            model.close()
+            file = tmp_path / FILE
             file.write_bytes(damage)
-            assert model.generate(conversations(1), 24)[0] == ["x"]
+            for _ in range(2):
+                assert make_model(url, cache_dir=str(tmp_path)).generate(conversations(1), 24)[0] == ["x"]
             assert len(seen.chats) == 2
             assert str(file) in caplog.text
-            assert model.generate(conversations(1), 24)[0] == ["x"]
-            assert len(seen.chats) == 2
+        assert [path.read_bytes() for path in tmp_path.glob("*.damaged-*")] == [damage]
 
     def test_a_full_disk_loses_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """At the third file the disk is full, half of it written."""
-        replace, put = Path.replace, []
+        """At the third reply the disk is full."""
+        put, count = ReplyCache._put, []
 
-        def full(self: Path, target: Any) -> Any:
-            put.append(target)
-            if len(put) > 2:
-                self.write_text("{")
-                raise OSError(28, "No space left on device")
-            return replace(self, target)
+        def full(self: ReplyCache, key: str, response: str) -> None:
+            count.append(key)
+            if len(count) > 2:
+                raise sqlite3.OperationalError("database or disk is full")
+            put(self, key, response)
 
         with serving(in_turn("x")) as (url, seen):
-            monkeypatch.setattr(Path, "replace", full)
-            with pytest.raises(UserError, match=r"No space left on device.*make room"):
+            monkeypatch.setattr(ReplyCache, "_put", full)
+            with pytest.raises(UserError, match=r"disk is full.*make room"):
                 make_model(url, cache_dir=str(tmp_path), concurrency=1).generate(conversations(5), 24)
             assert len(seen.chats) == 3
-            assert len([p for p in tmp_path.rglob("*") if p.is_file()]) == 2
+            assert kept_in(tmp_path) == 2
             monkeypatch.undo()
             replies, _ = make_model(url, cache_dir=str(tmp_path)).generate(conversations(5), 24)
             assert replies == ["x"] * 5
             assert len(seen.chats) == 6
+
+    def test_beyond_its_size_the_oldest_go(self, tmp_path: Path) -> None:
+        cache = ReplyCache(tmp_path, max_mb=0.001)
+        for number in range(20):
+            cache.put(f"key{number}", "r" * 100)
+        assert [number for number in range(20) if cache.get(f"key{number}")] == [*range(10, 20)]
+        assert ReplyCache(tmp_path, max_mb=0.001).get("key19") == "r" * 100
+
+    def test_several_processes_share_one(self, tmp_path: Path) -> None:
+        one, other = ReplyCache(tmp_path, max_mb=1), ReplyCache(tmp_path, max_mb=1)
+        one.put("a", "1")
+        other.put("b", "2")
+        assert (one.get("b"), other.get("a")) == ("2", "1")
+
+
+def kept_in(folder: Path) -> int:
+    with sqlite3.connect(folder / FILE) as base:
+        return int(base.execute("SELECT COUNT(*) FROM replies").fetchone()[0])
 
 
 class TestRecording:

@@ -12,14 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from PIL import Image
 
 from arr_rpo.judge.asking import assistant, user
 from arr_rpo.judge.forms import A_B, GRADES, YES_NO, NoAnswer
 from arr_rpo.judge.generated import fill_by_generation
 from arr_rpo.judge.local.loading import EMBEDDED
-from arr_rpo.judge.server import chat
-from arr_rpo.types import Cost, Outcome, UserError
+from arr_rpo.judge.pictures import AS_THEY_ARE, Pictures
+from arr_rpo.judge.server.chat import DataUrls
+from arr_rpo.types import Cost, Outcome, Reason, UserError
 from tests.conftest import configure
 from tests.judge.server.serving.models import (
     A_WINS,
@@ -99,8 +101,7 @@ class TestRequests:
             time.sleep(0.4)
             return b"png"
 
-        monkeypatch.setattr(chat, "png", slowly)
-        monkeypatch.setattr(chat, "data_url", chat.DataUrls(most=1000))
+        monkeypatch.setattr(Pictures, "encoded", lambda self, image: slowly(image))
         with serving(in_turn("x", "x", "x")) as (url, seen):
             model = make_model(url, timeout=0.3, retries=0, concurrency=1)
             replies, _ = model.generate([[user("look:", A, question)] for question in "abc"], 7)
@@ -109,8 +110,8 @@ class TestRequests:
 
     def test_of_pictures_that_take_too_much_room_the_last_are_kept(self, monkeypatch: pytest.MonkeyPatch) -> None:
         encoded: list[Image.Image] = []
-        monkeypatch.setattr(chat, "png", lambda image: encoded.append(image) or b"x" * 300)
-        urls = chat.DataUrls(most=1000)  # two of 422 characters
+        monkeypatch.setattr(Pictures, "encoded", lambda self, image: encoded.append(image) or b"x" * 300)
+        urls = DataUrls(AS_THEY_ARE, most=1000)  # two of 422 characters
         pictures = [Image.new("RGB", (2, 2), (n, 0, 0)) for n in range(3)]
         for n in (0, 1, 0, 2, 0, 1):  # 2 takes the place of 1, which was asked for longest ago
             urls(pictures[n])
@@ -169,9 +170,10 @@ class TestRequests:
         overrides = ["experiment=t2i_rpo", f"judge={name}", "judge.model.model=m", "judge.model.revision=r"]
         nested = "+judge.model.parameters.chat_template_kwargs.enable_thinking=false"
         with serving(in_turn("x")) as (url, seen):
-            config = configure([*overrides, nested, f"judge.model.base_url={url}"]).judge
-            assert config.model.cache_dir == "~/.cache/arr_rpo/judge"
-            model = instantiate(config.model, cache_dir=None)
+            config = configure([*overrides, nested, f"judge.model.base_url={url}", "judge.model.check_at_start=false"]).judge
+            assert OmegaConf.to_container(config.model)["cache_dir"] == "${run_dir}/judge_replies"
+            config.model.cache_dir = None
+            model = instantiate(config.model)
             model.generate([[user("well?")]], 7)
         assert (model.name, model.revision()) == ("m", "r")
         assert model.answers == {"server": "schema", "vllm": "logprobs"}[name]
@@ -209,11 +211,11 @@ class TestFillingByGeneration:
     def test_each_reply_is_read_by_its_form(self) -> None:
         def generate(asked: Any, most: int) -> tuple[list[str | NoAnswer], Cost]:
             assert most == 9
-            return ["yes", "no.", NoAnswer("gone"), A_WINS], Cost(4, 50)
+            return ["yes", "no or yes", NoAnswer(Reason.UNREACHABLE, "gone"), A_WINS], Cost(4, 50)
 
         answers, costs = fill_by_generation(generate, conversations(4), [YES_NO, YES_NO, A_B, FORM], 9)
         assert answers[0] == [{"yes": 1.0, "no": 0.0}]
-        assert str(answers[1]).startswith("'no.' is none of yes/no")
+        assert str(answers[1]).startswith("'no or yes' is none of yes/no")
         assert str(answers[2]) == "gone"
         assert [max(slot, key=slot.__getitem__) for slot in answers[3]] == ["yes", "no", "yes", "no", "2", "0", "A"]  # type: ignore[union-attr]
         assert costs == [Cost(4, 50), Cost(), Cost(), Cost()]

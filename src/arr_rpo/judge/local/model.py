@@ -6,15 +6,19 @@ import copy
 import hashlib
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import torch
+from PIL.Image import Image
 
 from arr_rpo.judge.asking import Conversation
 from arr_rpo.judge.forms import Form, Menu, NoAnswer, Slots, menus, outline, pieces
 from arr_rpo.judge.generated import fill_by_generation
 from arr_rpo.judge.local.loading import load_model
 from arr_rpo.judge.local.prefill import Context, Prefill, SharedPrefill
-from arr_rpo.types import Cost, UserError
+from arr_rpo.judge.pictures import Pictures
+from arr_rpo.judge.written import Written, read_written
+from arr_rpo.types import Cost, Reason, UserError
 
 ANSWERS = ("tokens", "generated")
 
@@ -28,6 +32,7 @@ class LocalModel:
         load: `none`, `int8` or `nf4`.
         batch_size: conversations that go through together.
         share_prefixes: whether common beginnings and repeated images are read once. The answers are the same either way.
+        image: how pictures are shown.
         answers: how forms are filled. `tokens`: slot by slot, by the probabilities of the choices. `generated`: the whole form
             as text, read strictly, as ARR does.
         max_form_tokens: the longest `generated` form.
@@ -44,10 +49,12 @@ class LocalModel:
         batch_size: int,
         share_prefixes: bool,
         answers: str,
+        image: Pictures,
         max_form_tokens: int,
         min_choice_mass: float,
     ) -> None:
         self.name, self.min_choice_mass, self._max_form = checkpoint, min_choice_mass, max_form_tokens
+        self.image = image
         self.model, self.processor = load_model(checkpoint, dtype, device, load)
         self._work(batch_size, share_prefixes, answers)
 
@@ -78,6 +85,7 @@ class LocalModel:
         self, conversations: Sequence[Conversation], max_new_tokens: int, *, more_follows: bool = False
     ) -> tuple[list[str | NoAnswer], Cost]:
         """See `Model.generate`. The greedy reply; one that is cut at `max_new_tokens` is returned as far as it goes."""
+        conversations = self._shown(conversations)
         replies: list[str | NoAnswer] = []
         cost = Cost()
         for start in range(0, len(conversations), self.batch_size):
@@ -103,7 +111,8 @@ class LocalModel:
         """See `Model.fill`. Forms of one outline are filled together."""
         if self.answers == "generated":
             return fill_by_generation(self.generate, conversations, forms, self._max_form)  # which forgets by itself
-        answers: list[Slots | NoAnswer] = [NoAnswer("not asked")] * len(forms)
+        conversations = self._shown(conversations)
+        answers: list[Slots | NoAnswer] = [[]] * len(forms)
         costs = [Cost()] * len(forms)
         try:
             for shape in dict.fromkeys(map(outline, forms)):
@@ -143,7 +152,31 @@ class LocalModel:
         if mass >= self.min_choice_mass:  # a NaN is not
             return slots
         names = ", ".join(sorted({"/".join(menu) for menu in asked}))
-        return NoAnswer(f"the menu {names} holds only {mass:.2f} of the probability")
+        return NoAnswer(Reason.OFF_MENU, f"the menu {names} holds only {mass:.2f} of the probability")
+
+    def write(
+        self, conversations: Sequence[Conversation], forms: Sequence[Written], max_new_tokens: int
+    ) -> tuple[list[str | NoAnswer], Cost]:
+        """See `Model.write`. In free text, as it was taught, then read."""
+        replies, cost = self.generate(conversations, max_new_tokens)
+        objects = [read_written(form, reply) for form, reply in zip(forms, replies, strict=True)]
+        return [text for text, _ in objects], sum((dressed for _, dressed in objects), cost)
+
+    def _shown(self, conversations: Sequence[Conversation]) -> list[Conversation]:
+        """With every picture as it is to be seen."""
+        seen: dict[int, Image] = {}
+
+        def part(one: Any) -> Any:
+            if isinstance(one, str) or one["type"] != "image":
+                return one
+            image = one["image"]
+            if id(image) not in seen:
+                seen[id(image)] = self.image.seen(image)
+            return {**one, "image": seen[id(image)]}
+
+        if not self.image.name:
+            return list(conversations)
+        return [[{**turn, "content": [part(one) for one in turn["content"]]} for turn in turns] for turns in conversations]
 
     def tokens(self, text: str) -> list[int]:
         return list(self.processor.tokenizer(text, add_special_tokens=False).input_ids)

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import logging
+import sqlite3
+import time
 from pathlib import Path
 
 from arr_rpo.types import UserError
-from arr_rpo.whole_files import write_text
 
 _log = logging.getLogger(__name__)
+FILE = "replies.sqlite"
+KEPT = 0.9  # of the size, when the oldest had to go
 
 
 class ReplyCache:
-    """One small file a reply, named by its key. Only what could be read is put here, so it can always be read again.
+    """One file of SQLite. Only what could be read is put here, so it can always be read again.
 
-    A file appears whole or not at all. One that is damaged all the same (a disk's fault, a hand's) is no reply: it is
-    named in a warning, and asked for again.
+    A file that is damaged (a disk's fault, a hand's) is named in a warning, put aside, and begun anew. Several processes may
+    share one. It is used by the thread of the client alone.
+
+    max_mb: megabytes of replies; beyond, those put first go first.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, max_mb: float) -> None:
         self.folder = Path(folder).expanduser()
-
-    def path(self, key: str) -> Path:
-        """Of a key of at least three characters."""
-        return self.folder / key[:2] / f"{key}.json"
+        self.path = self.folder / FILE
+        self._most = int(max_mb * 1e6)
+        self._size = 0
+        self._base: sqlite3.Connection | None = None
 
     def get(self, key: str) -> str | None:
         """The response kept under `key`, or None.
@@ -32,31 +36,82 @@ class ReplyCache:
         Raises:
             UserError: the file is there and the system will not read it.
         """
-        path = self.path(key)
+        if self._base is None and not self.path.is_file():
+            return None
         try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+            row = self._open().execute("SELECT response FROM replies WHERE key = ?", (key,)).fetchone()
+        except sqlite3.OperationalError as error:
+            raise UserError(f"cannot read {self.path} of the judge's cache ({error}): mend it and start again") from None
+        except sqlite3.DatabaseError as error:
+            self._put_aside(error)
             return None
-        except OSError as error:
-            raise UserError(f"cannot read {path} of the judge's cache ({error.strerror}): mend it and start again") from None
-        except ValueError:
-            kept = None
-        if not isinstance(kept, dict) or kept.get("key") != key or not isinstance(kept.get("response"), str):
-            _log.warning("%s of the judge's cache is damaged: it is asked again", path)
-            return None
-        return str(kept["response"])
+        return row[0] if row and isinstance(row[0], str) else None
 
     def put(self, key: str, response: str) -> None:
-        """Keeps a response: written beside its place, then put there in one step.
+        """Keeps a response.
 
         Raises:
             UserError: the disk is full, or the folder cannot be written.
         """
-        path = self.path(key)
         try:
-            write_text(path, json.dumps({"key": key, "response": response}))
+            self._put(key, response)
+        except sqlite3.OperationalError as error:
+            raise self._unkept(error) from None
+        except sqlite3.DatabaseError as error:
+            self._put_aside(error)
+            self._put(key, response)
         except OSError as error:
-            raise UserError(
-                f"cannot keep a reply in {self.folder} ({error.strerror}). What was judged before is whole and stays there: "
-                "make room (or set judge.model.cache_dir to another folder) and start again, and only the rest is asked"
-            ) from None
+            raise self._unkept(error.strerror) from None
+
+    def close(self) -> None:
+        if self._base is not None:
+            self._base.close()
+            self._base = None
+
+    def _put(self, key: str, response: str) -> None:
+        base = self._open()
+        with base:
+            base.execute("INSERT OR REPLACE INTO replies (key, response) VALUES (?, ?)", (key, response))
+            self._size += len(response)
+            if self._size > self._most:
+                self._let_go(base)
+
+    def _let_go(self, base: sqlite3.Connection) -> None:
+        """Of the oldest as many as make room."""
+        [self._size] = base.execute("SELECT COALESCE(SUM(LENGTH(response)), 0) FROM replies").fetchone()
+        over = self._size - KEPT * self._most
+        last = 0
+        for row, length in base.execute("SELECT rowid, LENGTH(response) FROM replies ORDER BY rowid"):
+            if over <= 0:
+                break
+            over, last, self._size = over - length, row, self._size - length
+        base.execute("DELETE FROM replies WHERE rowid <= ?", (last,))
+
+    def _open(self) -> sqlite3.Connection:
+        if self._base is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            base = sqlite3.connect(self.path, timeout=30.0)
+            try:
+                base.execute("PRAGMA journal_mode = WAL")
+                base.execute("PRAGMA synchronous = NORMAL")  # a crash of the machine may cost the last replies, not the file
+                base.execute("CREATE TABLE IF NOT EXISTS replies (key TEXT UNIQUE NOT NULL, response TEXT NOT NULL)")
+                [self._size] = base.execute("SELECT COALESCE(SUM(LENGTH(response)), 0) FROM replies").fetchone()
+            except sqlite3.Error:
+                base.close()
+                raise
+            self._base = base
+        return self._base
+
+    def _put_aside(self, error: Exception) -> None:
+        self.close()
+        aside = self.path.with_name(f"{FILE}.damaged-{int(time.time())}")
+        for end in ("-wal", "-shm"):
+            self.path.with_name(FILE + end).unlink(missing_ok=True)
+        self.path.replace(aside)
+        _log.warning("%s of the judge's cache is damaged (%s): it lies in %s now", self.path, error, aside)
+
+    def _unkept(self, why: object) -> UserError:
+        return UserError(
+            f"cannot keep a reply in {self.folder} ({why}). What was judged before is whole and stays there: "
+            "make room (or set judge.model.cache_dir to another folder) and start again, and only the rest is asked"
+        )

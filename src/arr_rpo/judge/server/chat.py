@@ -1,4 +1,4 @@
-"""The OpenAI chat format: a conversation as a request, and a response as a reply.
+"""The OpenAI chat format: a conversation as a request.
 
 https://platform.openai.com/docs/api-reference/chat, as vLLM, SGLang and `transformers serve` speak it.
 """
@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import json
-import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -20,11 +18,7 @@ from typing import Any
 from PIL.Image import Image
 
 from arr_rpo.judge.asking import Conversation, digest
-from arr_rpo.strict_json import short
-
-
-class MalformedResponse(Exception):  # noqa: N818 - a fault of the server's, which may be gone the next time
-    """A response of status 200 that is no chat completion."""
+from arr_rpo.judge.pictures import Pictures
 
 
 @dataclass(frozen=True)
@@ -46,29 +40,16 @@ class Request:
         return hashlib.sha256(json.dumps([self.path, self.redacted], sort_keys=True).encode()).hexdigest()
 
 
-@dataclass(frozen=True)
-class Reply:
-    """cut: whether it ended at the token limit. tokens: read and written.
-
-    top_logprobs: log-probability of the most probable first tokens; None where the server gives none.
-    """
-
-    text: str
-    cut: bool
-    tokens: int
-    top_logprobs: Mapping[str, float] | None
-
-
 def models_request() -> Request:
     return Request("/models", {})
 
 
-def chat_request(conversation: Conversation, parameters: Mapping[str, Any]) -> Request:
-    """The conversation with its images as PNG data URLs, beside the other fields of the body (`model`, ...)."""
+def chat_request(conversation: Conversation, parameters: Mapping[str, Any], urls: DataUrls) -> Request:
+    """The conversation with its images as data URLs, beside the other fields of the body (`model`, ...)."""
     return Request(
         "/chat/completions",
-        {**parameters, "messages": messages(conversation, lambda image: f"sha256:{digest(image)}")},
-        lambda: {**parameters, "messages": messages(conversation, data_url)},
+        {**parameters, "messages": messages(conversation, lambda image: f"sha256:{digest(image)}{urls.pictures.name}")},
+        lambda: {**parameters, "messages": messages(conversation, urls)},
         {
             digest(part["image"]): part["image"]
             for turn in conversation
@@ -80,18 +61,18 @@ def chat_request(conversation: Conversation, parameters: Mapping[str, Any]) -> R
 
 
 def messages(conversation: Conversation, show: Callable[[Image], str]) -> list[dict[str, Any]]:
-    """The turns with every image as the URL that `show` gives it.
-
-    What the assistant said becomes one string: not every server takes a list of parts from it.
-    """
+    """The turns with every image as the URL that `show` gives it."""
     return [{"role": turn["role"], "content": _content(turn, show)} for turn in conversation]
 
 
 def _content(turn: Mapping[str, Any], show: Callable[[Image], str]) -> str | list[dict[str, Any]]:
+    if turn["role"] == "assistant":
+        # One string: not every server takes a list of parts. A server reads what a model wrote once more, and must not find a
+        # control token in it.
+        parts = turn["content"] if not isinstance(turn["content"], str) else [{"text": turn["content"]}]
+        return "".join(part["text"] for part in parts).replace("<", "\\u003c")
     if isinstance(turn["content"], str):
         return turn["content"]
-    if turn["role"] == "assistant":
-        return "".join(part["text"] for part in turn["content"])
     return [
         {"type": "image_url", "image_url": {"url": show(part["image"])}}
         if part["type"] == "image"
@@ -101,9 +82,10 @@ def _content(turn: Mapping[str, Any], show: Callable[[Image], str]) -> str | lis
 
 
 class DataUrls:
-    """Images as PNG data URLs. Those sent last are kept, up to `most` characters: an image stands in many questions."""
+    """Images as data URLs. Those sent last are kept, up to `most` characters: an image stands in many questions."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, pictures: Pictures, most: int) -> None:
+        self.pictures = pictures
         self._most, self._lock, self._known = most, threading.Lock(), OrderedDict[str, str]()
 
     def __call__(self, image: Image) -> str:
@@ -112,62 +94,10 @@ class DataUrls:
             if key in self._known:
                 self._known.move_to_end(key)
                 return self._known[key]
-        url = "data:image/png;base64," + base64.b64encode(png(image)).decode()  # without the lock: threads encode side by side
+        # Without the lock: threads encode side by side.
+        url = f"data:{self.pictures.media_type};base64,{base64.b64encode(self.pictures.encoded(image)).decode()}"
         with self._lock:
             self._known[key] = url
             while len(self._known) > 1 and sum(map(len, self._known.values())) > self._most:
                 self._known.popitem(last=False)
         return url
-
-
-data_url = DataUrls(most=256_000_000)
-
-
-def png(image: Image) -> bytes:
-    """Without loss, except where PNG has no such mode (CMYK, floats)."""
-    buffer = io.BytesIO()
-    (image if image.mode in ("RGB", "RGBA", "L") else image.convert("RGB")).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def read_reply(text: str) -> Reply:
-    """The first choice of a chat completion.
-
-    Raises:
-        MalformedResponse: not JSON, or not of a completion's shape: something between model and client went wrong.
-    """
-    try:
-        data = json.loads(text)
-        choice = data["choices"][0]
-        content = choice["message"].get("content") or ""
-        content.encode()  # half of a surrogate pair can be neither sent nor logged
-        if choice.get("finish_reason") == "abort":  # vLLM's word for a request that it drops, as when it shuts down
-            raise ValueError("the server gave the reply up")
-        tokens = (data.get("usage") or {}).get("total_tokens") or 0
-        return Reply(content, choice.get("finish_reason") == "length", int(tokens), _top_logprobs(choice))
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
-        raise MalformedResponse(f"no chat completion ({type(error).__name__}: {error}): {short(text)}") from None
-
-
-def _top_logprobs(choice: Mapping[str, Any]) -> dict[str, float] | None:
-    content = (choice.get("logprobs") or {}).get("content")
-    if content is None:
-        return None
-    if not content:
-        return {}
-    found = {str(entry["token"]): float(entry["logprob"]) for entry in content[0]["top_logprobs"]}
-    if any(math.isnan(p) or p > 1e-3 for p in found.values()):
-        raise ValueError(f"log-probabilities {found}")
-    return found
-
-
-def read_models(text: str) -> dict[str, dict[str, Any]]:
-    """The models a server lists, by id.
-
-    Raises:
-        MalformedResponse: not such a list.
-    """
-    try:
-        return {str(entry["id"]): dict(entry) for entry in json.loads(text)["data"]}
-    except (ValueError, TypeError, KeyError) as error:
-        raise MalformedResponse(f"no list of models ({type(error).__name__}: {error}): {short(text)}") from None

@@ -4,48 +4,65 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from arr_rpo.judge.asking import Conversation, assistant
-from arr_rpo.judge.forms import JSON_SPACE, Form, Menu, NoAnswer, Slots, example, pieces, schema
-from arr_rpo.judge.generated import filled
+from PIL.Image import Image
+from PIL.Image import new as blank
+
+from arr_rpo.judge.asking import Conversation, user
+from arr_rpo.judge.forms import YES_NO, Form, NoAnswer, Slots, example, schema
+from arr_rpo.judge.pictures import Pictures
+from arr_rpo.judge.server.answers import Answered, in_words, whole, written
 from arr_rpo.judge.server.cache import ReplyCache
-from arr_rpo.judge.server.chat import Reply, chat_request, models_request, read_models, read_reply
-from arr_rpo.judge.server.client import Answered, Client, Patience
+from arr_rpo.judge.server.chat import DataUrls, Request, chat_request, models_request
+from arr_rpo.judge.server.client import Client, Patience
+from arr_rpo.judge.server.completion import Reply, described, read_models, read_reply
+from arr_rpo.judge.server.logprobs import slots_of
 from arr_rpo.judge.server.recording import Recorder, Replay
 from arr_rpo.judge.server.traffic import Live, api_key
-from arr_rpo.strict_json import short
+from arr_rpo.judge.votes import mean
+from arr_rpo.judge.written import Written
 from arr_rpo.types import Cost, UserError
 
+_log = logging.getLogger(__name__)
 ANSWERS = ("generated", "schema", "logprobs")
 T = TypeVar("T")
-MOST_LOGPROBS = 20  # the most that OpenAI and, by default, vLLM give
-CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}  # vLLM and SGLang: go on with the last turn
+KEPT_PICTURES = 256_000_000  # characters of data URLs
+OURS = ("model", "messages", "max_completion_tokens", "response_format", "logprobs", "top_logprobs", "stream", "n")
 
 
 class ServerModel:
     """See `judge.asking.Model`. A conversation that failed in spite of retries is a `NoAnswer` with the reason.
 
     Args:
-        base_url: up to and with `/v1`.
+        base_url: up to and with `/v1`; what stands after "?" (api-version=...) goes with every request.
         model: its name on the server.
-        revision: what changes when the model does: part of the cache's keys. None asks the server, which tells the name and
-            where it was loaded from: name a revision yourself where the weights behind a name may change.
+        revision: what changes when the model does: part of the cache's keys. None asks the server, which tells the name, where
+            it was loaded from, and who answers: name a revision yourself where the weights behind a name may change.
         api_key_env: the *name* of the environment variable that holds the key; None where none is wanted.
-        answers: how forms are filled. `generated`: as free text, read strictly. `schema`: the same, the server held to the
-            form's JSON schema (`response_format`; a bare menu is read as it is, without one). `logprobs`: slot by
-            slot, the probability of each choice among the next token's (one request a slot; wants a server that goes on with
-            the assistant's turn, vLLM or SGLang, and choices of one token; one that is not among the 20 most probable counts
-            as impossible).
+        answers: how forms are filled. `generated`: as free text. `schema`: the same, the server held to the form's JSON schema
+            (`response_format`; a bare menu, which is no object, is read as it is). `logprobs`: as `schema`, with the
+            probability of each choice from the log-probabilities of the tokens in its place.
         parameters: further fields of every request (`temperature`, `seed`, `chat_template_kwargs`, ...).
+        fields: other names for fields of ours, such as max_completion_tokens: max_tokens; null leaves one out.
+        image: how pictures are shown.
+        votes: how often each form is asked, with another `seed` each time; the answer is the mean of those that came.
+        thinking_tokens: how many more tokens a reply may have for a thought before it; 0 where no thought is expected.
         max_form_tokens: the longest reply to a form.
+        top_logprobs: with `logprobs`, how many tokens are listed for a place.
         min_choice_mass: with `logprobs`, the probability a menu must hold for an answer to count.
+        max_open: with `logprobs`, how far apart the bounds of a probability may be that tokens which are not listed leave.
         timeout: seconds for one attempt.
-        concurrency, retries, first_wait, max_wait, breaker: see `judge.client.Patience`.
-        cache_dir: where replies are kept; None keeps none.
+        concurrency, retries, first_wait, max_wait, breaker: see `judge.server.client.Patience`.
+        max_reply_bytes, key_over_http: see `judge.server.traffic.Live`.
+        check_at_start: whether one question with a picture is asked first, so that a server that cannot be asked as configured
+            says so before anything else is done.
+        cache_dir: where replies are kept, up to cache_mb megabytes; None keeps none.
         record_dir: where all traffic is written; None writes none.
         replay_dir: a recording to answer from, without a server and without a cache; None asks the server.
     """
@@ -59,146 +76,215 @@ class ServerModel:
         api_key_env: str | None,
         answers: str,
         parameters: Mapping[str, Any],
+        fields: Mapping[str, str | None],
+        image: Pictures,
+        votes: int,
+        thinking_tokens: int,
         max_form_tokens: int,
+        top_logprobs: int,
         min_choice_mass: float,
+        max_open: float,
         timeout: float,
         concurrency: int,
         retries: int,
         first_wait: float,
         max_wait: float,
         breaker: int,
+        max_reply_bytes: int,
+        key_over_http: bool,
+        check_at_start: bool,
         cache_dir: str | None,
+        cache_mb: float,
         record_dir: str | None,
         replay_dir: str | None,
     ) -> None:
-        if answers not in ANSWERS:
-            raise UserError(f"judge.model.answers={answers!r}: it is one of {', '.join(ANSWERS)}")
-        self.name, self.answers, self.min_choice_mass = model, answers, min_choice_mass
-        self._parameters, self._max_form = dict(parameters), max_form_tokens
+        self.name, self.answers, self.votes = model, answers, votes
+        self._parameters, self._fields = dict(parameters), dict(fields)
+        self._urls = DataUrls(image, KEPT_PICTURES)
+        self._thinking, self._max_form, self._top = thinking_tokens, max_form_tokens, top_logprobs
+        self._min_mass, self._max_open, self._timeout = min_choice_mass, max_open, timeout
+        self._check_settings()
         self._client = Client(
-            Live(base_url, api_key(api_key_env), timeout) if replay_dir is None else Replay(replay_dir),
+            Live(base_url, api_key(api_key_env), timeout, max_reply_bytes=max_reply_bytes, key_over_http=key_over_http)
+            if replay_dir is None
+            else Replay(replay_dir),
             Patience(concurrency, retries, first_wait, max_wait, breaker),
-            ReplyCache(cache_dir) if cache_dir is not None and replay_dir is None else None,
+            ReplyCache(cache_dir, cache_mb) if cache_dir is not None and replay_dir is None else None,
             Recorder(record_dir) if record_dir is not None else None,
         )
-        self._revision = revision
+        self._revision, self._check, self._answered_by = revision, check_at_start, Counter[str]()
+        self._ready = False
+
+    def _check_settings(self) -> None:
+        if self.answers not in ANSWERS:
+            raise UserError(f"judge.model.answers={self.answers!r}: it is one of {', '.join(ANSWERS)}")
+        if taken := [key for key in OURS if key in self._parameters]:
+            raise UserError(f"judge.model.parameters.{taken[0]}: this field is set from other settings of judge.model")
+        try:
+            json.dumps(self._parameters, allow_nan=False).encode()
+        except (ValueError, TypeError) as error:
+            raise UserError(f"judge.model.parameters cannot be sent: {error}") from None
+        counts = {"votes": (self.votes, 1), "thinking_tokens": (self._thinking, 0), "max_form_tokens": (self._max_form, 1)}
+        for name, (value, least) in {**counts, "top_logprobs": (self._top, 1), "timeout": (self._timeout, 1e-3)}.items():
+            if not least <= value < math.inf:
+                raise UserError(f"judge.model.{name}={value}: it must be {least} or more")
+        if self.votes > 1 and not self._parameters.get("temperature"):
+            raise UserError(f"judge.model.votes={self.votes} with temperature 0 is one vote {self.votes} times: raise it")
+        if self._thinking and self.answers == "logprobs":
+            raise UserError(
+                "judge.model.thinking_tokens wants judge.model.answers=schema or generated: probabilities after a "
+                "thought that was drawn by chance are those of that thought"
+            )
 
     def revision(self) -> str:
         """From the config, or a hash of what the server says of the model.
 
         Raises:
-            UserError: the server does not answer, or does not know the model.
+            UserError: the server does not answer, does not know the model, or cannot be asked as it is configured.
         """
-        if self._revision is None:
-            [models] = self._client.run([lambda: self._client.fetch(models_request(), read_models)])
-            self._revision = _revision_of(self.name, models, self._client.transport.where)
+        if not self._ready:
+            self._start()
+            self._ready = True
+        assert self._revision is not None
         return self._revision
 
     def generate(
         self, conversations: Sequence[Conversation], max_new_tokens: int, *, more_follows: bool = False
     ) -> tuple[list[str | NoAnswer], Cost]:
         """The reply to each conversation. One that ends at `max_new_tokens` counts, as it does with a model in process."""
-        self.revision()
-        answered = self._client.run([partial(self._ask, c, max_new_tokens, _text, "text", {}) for c in conversations])
-        return [text for text, _ in answered], sum((cost for _, cost in answered), Cost())
+        return self._texts([partial(self._ask, c, max_new_tokens, in_words, "text", {}) for c in conversations])
+
+    def write(
+        self, conversations: Sequence[Conversation], forms: Sequence[Written], max_new_tokens: int
+    ) -> tuple[list[str | NoAnswer], Cost]:
+        """See `Model.write`. Held to the form's schema, but with `answers=generated`."""
+        return self._texts(
+            [
+                partial(self._ask, c, max_new_tokens, partial(written, form), form.name, self._held(form.schema))
+                for c, form in zip(conversations, forms, strict=True)
+            ]
+        )
 
     def fill(self, conversations: Sequence[Conversation], forms: Sequence[Form]) -> tuple[list[Slots | NoAnswer], list[Cost]]:
         """A filled form for each conversation. A reply that ends at `max_form_tokens` is cut off, and no answer."""
         self.revision()
-        fill = {"generated": self._generated, "schema": self._held_to_schema, "logprobs": self._by_logprobs}[self.answers]
-        answered = self._client.run([partial(fill, c, form) for c, form in zip(conversations, forms, strict=True)])
+        answered = self._client.run([partial(self._voted, c, form) for c, form in zip(conversations, forms, strict=True)])
         return [slots for slots, _ in answered], [cost for _, cost in answered]
+
+    def account(self) -> dict[str, Any]:
+        """What happened so far: requests, answers from the cache, faults by reason (an attempt each), and who answered."""
+        return {**self._client.seen, "answered_by": dict(self._answered_by)}
 
     def close(self) -> None:
         """Ends the connections."""
         self._client.close()
 
-    async def _ask(
-        self,
-        conversation: Conversation,
-        max_tokens: int,
-        look: Callable[[Reply], T | NoAnswer],
-        form: str,
-        more: Mapping[str, Any],
-    ) -> Answered[T]:
-        """What `look` sees in the reply; `form` says what that is, `more` are further fields of the request."""
-        fixed = {"model": self.name, **self._parameters, "max_completion_tokens": max_tokens}
+    def _texts(self, jobs: Sequence[Callable[[], Coroutine[Any, Any, Answered[str]]]]) -> tuple[list[str | NoAnswer], Cost]:
+        self.revision()
+        answered = self._client.run(jobs)
+        return [text for text, _ in answered], sum((cost for _, cost in answered), Cost())
 
-        def read(text: str) -> Answered[T]:
-            reply = read_reply(text)
-            return look(reply), Cost(1, reply.tokens)
+    async def _voted(self, conversation: Conversation, form: Form) -> Answered[Slots]:
+        if self.votes == 1:
+            return await self._filled(conversation, form, {})
+        ballots = [await self._filled(conversation, form, {"seed": vote}) for vote in range(self.votes)]
+        return mean([slots for slots, _ in ballots]), sum((cost for _, cost in ballots), Cost())
 
-        return await self._client.ask(chat_request(conversation, {**fixed, **more}), read, form, self.revision())
+    async def _filled(self, conversation: Conversation, form: Form, more: Mapping[str, Any]) -> Answered[Slots]:
+        # A bare menu asks for one word, and a schema wants an object at its root: held to what it was not asked for, a model
+        # answers by chance.
+        held = self._held(schema(form)) if not isinstance(form, tuple) else {}
+        if self.answers != "logprobs":
+            look = partial(whole, form)
+            return await self._ask(conversation, self._max_form, look, example(form), {**held, **more})
+        wanted = {"logprobs": True, "top_logprobs": self._top}
+        most = 1 if isinstance(form, tuple) else self._max_form
+        name = f"{example(form)} by logprobs"
+        return await self._ask(conversation, most, partial(self._weighed, form), name, {**held, **wanted, **more})
 
-    async def _generated(self, conversation: Conversation, form: Form) -> Answered[Slots]:
-        return await self._ask(conversation, self._max_form, partial(_read_whole, form), example(form), {})
+    def _held(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        if self.answers == "generated":
+            return {}
+        return {"response_format": {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": wanted}}}
 
-    async def _held_to_schema(self, conversation: Conversation, form: Form) -> Answered[Slots]:
-        if isinstance(form, tuple):
-            # The question asks for one word, and a schema wants an object at its root: held to what it was not asked for, a
-            # model answers by chance.
-            return await self._generated(conversation, form)
-        held = {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema(form)}}
-        look = partial(_read_whole, form)
-        return await self._ask(conversation, self._max_form, look, example(form), {"response_format": held})
-
-    async def _by_logprobs(self, conversation: Conversation, form: Form) -> Answered[Slots]:
-        """Each slot with the reply so far, in which the most probable choices stand, in the assistant's mouth."""
-        said, slots, cost = "", [], Cost()
-        for piece in pieces(form):
-            if isinstance(piece, str):
-                said += piece
-                continue
-            turns, more = ([*conversation, assistant(said)], CONTINUE) if said else (conversation, {})
-            wanted = {"logprobs": True, "top_logprobs": MOST_LOGPROBS, **more}
-            slot, spent = await self._ask(turns, 1, partial(self._slot, piece), "/".join(piece), wanted)
-            cost += spent
-            if isinstance(slot, NoAnswer):
-                return slot, cost
-            slots.append(slot)
-            said += max(slot, key=slot.__getitem__)
-        return slots, cost
-
-    def _slot(self, menu: Menu, reply: Reply) -> dict[str, float] | NoAnswer:
-        if reply.top_logprobs is None:
+    def _weighed(self, form: Form, reply: Reply) -> Answered[Slots]:
+        if reply.chances is None:
             raise UserError(
                 f"judge {self.name!r} at {self._client.transport.where}: the server gives no log-probabilities. "
                 "Use judge.model.answers=schema, or generated"
             )
-        chances = {choice: _chance(choice, menu, reply.top_logprobs) for choice in menu}
-        mass = sum(chances.values())
-        if not mass >= self.min_choice_mass or mass == 0:
-            return NoAnswer(f"the menu {'/'.join(menu)} holds only {mass:.2f} of the probability")
-        return {choice: p / mass for choice, p in chances.items()}
+        if isinstance(form, tuple):  # its first token decides, whatever else would have followed
+            return slots_of(form, reply.text, reply.chances, self._min_mass, self._max_open), Cost()
+        slots, cost = whole(form, reply)
+        if isinstance(slots, NoAnswer):
+            return slots, cost
+        return slots_of(form, reply.text.strip(), reply.chances, self._min_mass, self._max_open), cost
+
+    async def _ask(
+        self,
+        conversation: Conversation,
+        max_tokens: int,
+        look: Callable[[Reply], Answered[T]],
+        form: str,
+        more: Mapping[str, Any],
+    ) -> Answered[T]:
+        """What `look` sees in the reply; `form` says what that is, `more` are further fields of the request."""
+
+        def read(text: str) -> Answered[T]:
+            reply = read_reply(text)
+            cost = Cost(1, reply.tokens, reply.thought)
+            self._note_model(reply.model)
+            if reply.failure is not None:
+                return reply.failure, cost
+            answer, dressed = look(reply)
+            return answer, cost + dressed
+
+        return await self._client.ask(self._request(conversation, max_tokens, more), read, form, self.revision())
+
+    def _request(self, conversation: Conversation, max_tokens: int, more: Mapping[str, Any]) -> Request:
+        fields = {
+            "model": self.name,
+            **self._parameters,
+            "max_completion_tokens": max_tokens + self._thinking,
+            **more,
+        }
+        named = {self._fields.get(key, key): value for key, value in fields.items()}
+        return chat_request(conversation, {key: value for key, value in named.items() if key is not None}, self._urls)
+
+    def _note_model(self, model: str) -> None:
+        if model and model not in self._answered_by and self._answered_by:
+            _log.warning(
+                "judge at %s: %r answers where %r answered before: two models stand behind one name",
+                *(self._client.transport.where, model, next(iter(self._answered_by))),
+            )
+        self._answered_by[model] += 1
+
+    def _start(self) -> None:
+        """Finds out who is there, and that the server can be asked as it is configured."""
+        said: dict[str, str] = {}
+        if self._revision is None:
+            [models] = self._client.run([lambda: self._client.fetch(models_request(), read_models)])
+            said = self._described(models)
+        self._revision = self._revision or hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+        self._ready = True  # what follows asks as everything does
+        question = [user(_picture(), "Is this picture red? Answer with exactly one word, yes or no.")]
+        self._client.alive = self._request(question, self._max_form, {})
+        if self._check:
+            [(slots, _)] = self._client.run([partial(self._filled, question, YES_NO, {})])
+            if isinstance(slots, NoAnswer):
+                _log.warning("judge %r at %s: to a first question, %s", self.name, self._client.transport.where, slots)
+            if said:
+                said["answered_by"] = next(iter(self._answered_by), "")
+                self._revision = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+
+    def _described(self, models: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+        if self.name not in models:
+            raise UserError(
+                f"judge.model.model={self.name!r}: {self._client.transport.where} lists {sorted(models) or 'no model'}. Give "
+                "one of these names; where the server knows the model without listing it, set judge.model.revision yourself"
+            )
+        return dict(described(models[self.name]))
 
 
-def _chance(choice: str, menu: Menu, logprobs: Mapping[str, float]) -> float:
-    """Probability that the reply begins with the choice: its own token's, or, where it is several tokens ("NA"), that of a
-    first one with which no other choice of the menu begins."""
-    others = [other for other in menu if other != choice]
-    begins = [t for t in logprobs if t and choice.startswith(t) and not any(other.startswith(t) for other in others)]
-    return sum(math.exp(logprobs[token]) for token in {choice, *begins} & set(logprobs))
-
-
-def _text(reply: Reply) -> str | NoAnswer:
-    return reply.text.strip() or NoAnswer("an empty reply")
-
-
-def _read_whole(form: Form, reply: Reply) -> Slots | NoAnswer:
-    text = reply.text.strip(JSON_SPACE)
-    if not text:
-        return NoAnswer("an empty reply")
-    if reply.cut:
-        return NoAnswer(f"the reply was cut off at the token limit: {short(text)}")
-    return filled(form, text)
-
-
-def _revision_of(name: str, models: Mapping[str, Mapping[str, Any]], where: str) -> str:
-    if name not in models:
-        raise UserError(
-            f"judge.model.model={name!r}: {where} lists {sorted(models) or 'no model'}. Give one of these names; where the "
-            "server knows the model without listing it, set judge.model.revision yourself"
-        )
-    # Not `created` and `permission`, which vLLM makes anew at each start.
-    said = {key: models[name].get(key) for key in ("id", "root", "parent", "owned_by", "max_model_len")}
-    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
+def _picture() -> Image:
+    return blank("RGB", (64, 64), (220, 30, 30))

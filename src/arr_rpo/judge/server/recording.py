@@ -8,7 +8,8 @@ from collections import defaultdict, deque
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from arr_rpo.judge.server.chat import Request, png
+from arr_rpo.judge.pictures import AS_THEY_ARE
+from arr_rpo.judge.server.chat import Request
 from arr_rpo.judge.server.traffic import Exchange
 from arr_rpo.types import UserError
 
@@ -53,7 +54,7 @@ class Recorder:
         for digest, image in request.images.items():
             path = self.folder / "images" / f"{digest}.png"
             if not path.exists():
-                path.write_bytes(png(image))
+                path.write_bytes(AS_THEY_ARE.encoded(image))
 
 
 class Replay:
@@ -74,9 +75,9 @@ class Replay:
         for number, line in enumerate(self.path.read_text(encoding="utf-8").splitlines(), start=1):
             try:
                 entry = json.loads(line)
-                exchange = Exchange(**{f.name: entry[f.name] for f in fields(Exchange)})
+                exchange = Exchange(**{f.name: entry[f.name] for f in fields(Exchange) if f.name in entry})
                 self._exchanges[entry["digest"]].append(exchange)
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 _log.warning("line %d of %s is damaged: it is left out", number, self.path)
 
     async def send(self, request: Request) -> Exchange:

@@ -9,6 +9,7 @@ from PIL import Image
 
 from arr_rpo.judge.asking import user
 from arr_rpo.judge.forms import Form, pieces, verdict
+from arr_rpo.judge.pictures import AS_THEY_ARE
 from arr_rpo.judge.server.model import ServerModel
 from arr_rpo.judge.vlm import VLMJudge
 from arr_rpo.shapes.scene import draw, place
@@ -42,15 +43,25 @@ def make_model(base_url: str, **changes: Any) -> ServerModel:
         "api_key_env": None,
         "answers": "generated",
         "parameters": {"temperature": 0.0},
+        "fields": {},
+        "image": AS_THEY_ARE,
+        "votes": 1,
+        "thinking_tokens": 0,
         "max_form_tokens": 160,
+        "top_logprobs": 20,
         "min_choice_mass": 0.5,
+        "max_open": 0.1,
         "timeout": 20.0,
         "concurrency": 4,
         "retries": 2,
         "first_wait": 0.01,
         "max_wait": 5.0,
         "breaker": 3,
+        "max_reply_bytes": 1_000_000,
+        "key_over_http": False,
+        "check_at_start": False,
         "cache_dir": None,
+        "cache_mb": 100.0,
         "record_dir": None,
         "replay_dir": None,
     }
