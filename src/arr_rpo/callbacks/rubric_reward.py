@@ -9,7 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from arr_rpo.callbacks.run_records import RunRecords
-from arr_rpo.callbacks.verdict_log import failure_rate, failures, rates, reasons, records
+from arr_rpo.callbacks.verdict_log import failure_rate, failures, failures_by_reason, rates, reasons, records
 from arr_rpo.judge.base import Judge
 from arr_rpo.module import RPOModule
 from arr_rpo.run.folder import RunFolder
@@ -29,6 +29,7 @@ class Counts:
     outcomes: Counter[str]
     rubric_failures: int
     failure_rate: float
+    reasons: Counter[str]
 
 
 class RubricReward(pl.Callback):
@@ -59,6 +60,7 @@ class RubricReward(pl.Callback):
         self.max_failure_rate, self.failure_window = max_failure_rate, failure_window
         self.cost, self.writing = Cost(), Cost()  # of judging; of writing rubrics, which are free where a store has them
         self.outcomes, self.images, self.rubric_failures = Counter[str](), 0, 0
+        self.reasons = Counter[str]()  # of what failed
         self.last: tuple[Rollout, Rewards] | None = None
         self._recent: list[float] = []
         self._update = 0  # that the next rollout belongs to
@@ -85,6 +87,7 @@ class RubricReward(pl.Callback):
             self.writing += judged.writing
             self.images += judged.images
             self.outcomes.update(judged.outcomes)
+            self.reasons.update(judged.reasons)
             self.rubric_failures += judged.rubric_failures
             self._recent = [*self._recent, judged.failure_rate][-self.failure_window :]
 
@@ -110,6 +113,7 @@ class RubricReward(pl.Callback):
             outcomes=outcomes,
             rubric_failures=after[1] - before[1],
             failure_rate=failure_rate(rewards),
+            reasons=failures_by_reason(rewards),
         )
         self.last = (rollout.pictures_alone(), rewards)
         self._log(rewards, self._judged)
@@ -147,6 +151,7 @@ class RubricReward(pl.Callback):
             "writing_calls": self.writing.calls,
             "writing_tokens": self.writing.tokens,
             "outcomes": dict(self.outcomes),
+            "reasons": dict(self.reasons),
             "images": self.images,
             "recent": self._recent,
             "curves": self.curves,
@@ -157,6 +162,7 @@ class RubricReward(pl.Callback):
         self.cost = Cost(state_dict["calls"], state_dict["tokens"])
         self.writing = Cost(state_dict["writing_calls"], state_dict["writing_tokens"])
         self.outcomes = Counter(state_dict["outcomes"])
+        self.reasons = Counter(state_dict.get("reasons", {}))  # not in an older checkpoint
         self.images, self._recent = state_dict["images"], list(state_dict["recent"])
         self.curves = list(state_dict["curves"])
         self.rubric_failures = state_dict["rubric_failures"]

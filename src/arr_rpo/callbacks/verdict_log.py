@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
 from arr_rpo.rubric.parse import to_json
-from arr_rpo.types import Outcome, Rewards, Rollout
+from arr_rpo.types import Grade, Outcome, Rewards, Rollout, Verdict
 
 
 def failure_rate(rewards: Rewards) -> float:
@@ -25,9 +25,17 @@ def failures(rewards: Rewards) -> int:
 
 def reasons(rewards: Rewards) -> list[str]:
     """Why verdicts or grades failed, each reason once."""
-    failed = [v.reason for v in rewards.verdicts if v.outcome is Outcome.FAILED]
-    failed += [grade.reason for grade in rewards.grades if grade.value is None]
-    return sorted({reason for reason in failed if reason})
+    return sorted({failed.reason for failed in _failed(rewards) if failed.reason})
+
+
+def failures_by_reason(rewards: Rewards) -> Counter[str]:
+    """How many verdicts or grades failed for each kind of reason."""
+    return Counter(str(failed.failure or "unnamed") for failed in _failed(rewards))
+
+
+def _failed(rewards: Rewards) -> list[Verdict | Grade]:
+    verdicts = [verdict for verdict in rewards.verdicts if verdict.outcome is Outcome.FAILED]
+    return [*verdicts, *(grade for grade in rewards.grades if grade.value is None)]
 
 
 def rates(rewards: Rewards) -> dict[str, float]:
@@ -47,6 +55,12 @@ def rates(rewards: Rewards) -> dict[str, float]:
         }
     if verdicts or rewards.grades:
         found["judge/failure_rate"] = failure_rate(rewards)
+        asked = len(verdicts) or len(rewards.grades)
+        found |= {f"judge/failed/{reason}": n / asked for reason, n in failures_by_reason(rewards).items()}
+    if rewards.cost.dressed:
+        found["judge/dressed"] = rewards.cost.dressed / rewards.cost.calls
+    if rewards.cost.thought:
+        found["judge/thought_tokens"] = float(rewards.cost.thought)
     passed: dict[str, list[float]] = defaultdict(list)
     for check in [check for verdict in verdicts for check in verdict.checks]:
         passed[check.name] += [check.a, check.b]
@@ -71,6 +85,7 @@ def records(rollout: Rollout, rewards: Rewards) -> Iterator[dict[str, Any]]:
             "checks": [[c.question, round(c.a, 4), round(c.b, 4)] for c in verdict.checks],
             "names": [c.name for c in verdict.checks],
             "reason": verdict.reason,
+            "failure": verdict.failure,
         }
     for row, grade in enumerate(rewards.grades):
         yield {
@@ -81,6 +96,7 @@ def records(rollout: Rollout, rewards: Rewards) -> Iterator[dict[str, Any]]:
             "checks": [[question, round(p, 4)] for _, question, p in grade.checks],
             "names": [name for name, _, _ in grade.checks],
             "reason": grade.reason,
+            "failure": grade.failure,
         }
 
 

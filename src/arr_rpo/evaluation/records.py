@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from arr_rpo.data.preferences.base import Truth
-from arr_rpo.types import Cost, CriterionCheck, Outcome, Preference, UserError, Verdict
+from arr_rpo.types import Cost, CriterionCheck, Outcome, Preference, Reason, UserError, Verdict
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ def to_json(judged: Judged) -> dict[str, Any]:
         "writing_calls": judged.writing.calls,
         "writing_tokens": judged.writing.tokens,
         "reason": verdict.reason,
+        "failure": verdict.failure,
     }
 
 
@@ -81,6 +82,7 @@ def from_json(row: dict[str, Any]) -> Judged:
         tuple(c.check for c in checks),
         Cost(row["calls"], row["tokens"]),
         row["reason"],
+        Reason(row["failure"]) if row.get("failure") else None,  # no bench of before named it
     )
     label, writing = Outcome(row["better"]), Cost(row["writing_calls"], row["writing_tokens"])
     return Judged(row["id"], row["prompt_id"], row["subset"], label, verdict, checks, row["seconds"], writing)
