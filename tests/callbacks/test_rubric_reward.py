@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from arr_rpo.callbacks.rubric_reward import RubricReward
+from arr_rpo.reward.monotony import Monotony
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.types import Cost, Grade, Prompt, Rewards, Rubric, UserError
 from tests.callbacks.test_verdict_log import GRADED, PAIRED, RUBRIC, rollout
@@ -43,6 +44,7 @@ def seat(folder: Path, reward: Reward, rubric: Any = None) -> RubricReward:
     callback = RubricReward(
         judge=JUDGE,  # type: ignore[arg-type]
         reward=reward, rubric=rubric, max_failure_rate=0.5, failure_window=2, max_curves=2,
+        monotony=Monotony(after=64),
     )  # fmt: skip
     logged: dict[str, float] = {}
     callback._module = SimpleNamespace(note=logged.update, logged=logged)  # type: ignore[assignment]

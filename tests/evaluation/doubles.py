@@ -66,6 +66,9 @@ class ScriptedJudge:
         self.asked += [p.id for p in prompts]
         return [self._verdict(self.script[p.id][1], rubric) for p, rubric in zip(prompts, rubrics, strict=True)]
 
+    def account(self) -> dict[str, object]:
+        return {"requests": len(self.asked)}
+
     @staticmethod
     def _verdict(answer: tuple[float, float] | None, rubric: Rubric | None) -> Verdict:
         cost = Cost(2, 10)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from arr_rpo.evaluation.judge_bench import JudgeBench, markdown
+from arr_rpo.reward.monotony import Monotony
 from arr_rpo.reward.pair_protocols import Compare
 from arr_rpo.types import Cost, Criterion, Preference, Prompt, Rubric, UserError
 from tests.evaluation.doubles import QUICK, SCRIPT, Pairs, ScriptedJudge
@@ -30,6 +31,7 @@ def make(folder: Path, judge: ScriptedJudge, **changes: Any) -> JudgeBench:
         "resampling": QUICK,
         "calibration_bins": 10,
         "progress": False,
+        "monotony": Monotony(after=24),
     }
     return JudgeBench(**{**arguments, **changes})
 

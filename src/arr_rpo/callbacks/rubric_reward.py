@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +13,13 @@ from arr_rpo.callbacks.run_records import RunRecords
 from arr_rpo.callbacks.verdict_log import failure_rate, failures, failures_by_reason, rates, reasons, records
 from arr_rpo.judge.base import Judge
 from arr_rpo.module import RPOModule
+from arr_rpo.reward.monotony import Monotony, is_failure
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import Rows
 from arr_rpo.types import Cost, Outcome, Rewards, Rollout, Rubric, UserError
 
 CRITERION = "criterion/"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class RubricReward(pl.Callback):
         rubric: where a prompt's rubric comes from; None asks for none.
         reward: how answers become numbers.
         max_curves: criteria that have a curve of their own: those that came first, of an update the most frequent.
+        monotony: watches for a judge that says the same of everything.
         max_failure_rate: share of failed verdicts or grades, over the last `failure_window` rollouts, at which the run stops.
     """
 
@@ -52,11 +56,12 @@ class RubricReward(pl.Callback):
         max_failure_rate: float,
         failure_window: int,
         max_curves: int,
+        monotony: Monotony,
     ) -> None:
         self.judge, self.reward, self.rubric = judge, reward, rubric
         if reward.uses_rubric and rubric is None:
             raise UserError("this reward reads a rubric and rubric=none: choose rubric=per_prompt, or reward=pairwise")
-        self.max_curves, self.curves = max_curves, list[str]()
+        self.max_curves, self.curves, self.monotony = max_curves, list[str](), monotony
         self.max_failure_rate, self.failure_window = max_failure_rate, failure_window
         self.cost, self.writing = Cost(), Cost()  # of judging; of writing rubrics, which are free where a store has them
         self.outcomes, self.images, self.rubric_failures = Counter[str](), 0, 0
@@ -119,6 +124,7 @@ class RubricReward(pl.Callback):
         self._log(rewards, self._judged)
         assert self._folder is not None
         self._folder.add(Rows.VERDICTS, self._update, records(rollout, rewards))
+        self._stop_if_monotonous(rewards)
         self._stop_if_failing(rewards, self._judged)
         return rewards
 
@@ -131,6 +137,23 @@ class RubricReward(pl.Callback):
             if name not in self.curves:
                 del found[name]  # it is in verdicts.jsonl: judges name criteria freely
         self._module.note({**found, "judge/images": judged.images, "judge/calls": judged.cost.calls})
+
+    def _stop_if_monotonous(self, rewards: Rewards) -> None:
+        """Where the answers say that nothing can be learned. Of ties and equal grades that is not yet sure: the pictures may be
+        alike, and `Guard.max_silent` ends a run that goes on like this."""
+        if (said := self.monotony.heard([*rewards.verdicts, *rewards.grades])) is None:
+            return
+        first = rewards.verdicts[0].outcome if rewards.verdicts else None
+        if is_failure(said) or first is Outcome.INCONSISTENT:
+            raise UserError(
+                f"nothing can be learned from this judge, {said}. `python evaluate.py task=judge` measures it on labelled "
+                "pairs, and `python probe.py` asks a server what it can do"
+            )
+        _log.warning("judge: %s", said)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if said := self.monotony.so_far:
+            _log.warning("judge: %s", said)
 
     def _stop_if_failing(self, rewards: Rewards, judged: Counts) -> None:
         recent = [*self._recent, judged.failure_rate][-self.failure_window :]

@@ -156,6 +156,7 @@ def _judge(reward: RubricReward | None) -> dict[str, Any] | None:
         "failures": reward.outcomes[str(Outcome.FAILED)],
         "failures_by_reason": dict(reward.reasons),
         "rubric_failures": reward.rubric_failures,
+        "account": dict(reward.judge.account()),
     }
 
 

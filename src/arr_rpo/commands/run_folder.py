@@ -26,6 +26,7 @@ SERVING = (
     *("cache_dir", "cache_mb", "record_dir", "replay_dir", "batch_size", "share_prefixes"),
 )
 JUDGE_MODEL = "judge.model."
+REPLIES = "judge_replies"  # configs/judge/server.yaml
 
 
 class Stage(StrEnum):
@@ -88,8 +89,11 @@ def differences(run_dir: Path, config: DictConfig) -> dict[str, tuple[str, str]]
 
 
 def clear(run_dir: Path) -> None:
-    """Removes what a start that came to no checkpoint left, so that the run does not write the same updates twice."""
+    """Removes what a start that came to no checkpoint left, so that the run does not write the same updates twice. What a
+    server judge replied stays: it was paid for, and it is known by what was asked."""
     for path in run_dir.iterdir():
+        if path.name == REPLIES:
+            continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         elif path.name != LOCK and path.suffix != ".log":  # Hydra has the log open

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,11 +22,14 @@ from arr_rpo.evaluation.records import Judged
 from arr_rpo.judge.base import Judge
 from arr_rpo.judge.reasons import FIXES
 from arr_rpo.noise import Purpose, draws
+from arr_rpo.reward.monotony import Monotony, is_failure
 from arr_rpo.reward.protocols import PairProtocol, PointProtocol, as_verdicts
 from arr_rpo.rubric.sources import RubricSource
 from arr_rpo.run.lock import occupied
 from arr_rpo.types import Cost, Outcome, Preference, Reason, Rubric, UserError, Verdict
 from arr_rpo.whole_files import write_json, write_text
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class BenchResult:
 
     pairs: judged; outcomes and labels: how many of each; failures: by kind of reason, the commonest first. left_out: rows of
     the data that are no pair, by reason; skipped: pairs whose images could not be opened. writing: what the rubrics took.
-    by_subset is empty where there is one subset only.
+    by_subset is empty where there is one subset only. account: of the way to the judge, in this call.
     """
 
     setting: Mapping[str, Any]
@@ -58,6 +62,7 @@ class BenchResult:
     overall: Mapping[str, Figure]
     by_subset: Mapping[str, Mapping[str, Figure]]
     by_criterion: Mapping[str, Mapping[str, Figure]]
+    account: Mapping[str, Any]
 
 
 class JudgeBench:
@@ -85,13 +90,14 @@ class JudgeBench:
         seed: int,
         resampling: Resampling,
         calibration_bins: int,
+        monotony: Monotony,
         progress: bool,
     ) -> None:
         if protocol.uses_rubric and rubric is None:
             raise UserError("this protocol reads a rubric and there is none: choose rubric=per_prompt, or reward=pairwise")
         self.folder, self.judge, self.protocol, self.rubric = Path(folder), judge, protocol, rubric
         self.pairs, self.batch_size = pairs, batch_size
-        self.resampling, self.bins, self.progress = resampling, calibration_bins, progress
+        self.resampling, self.bins, self.progress, self.monotony = resampling, calibration_bins, progress, monotony
         self.setting: dict[str, Any] = {
             "limit": limit,
             "seed": seed,
@@ -128,9 +134,19 @@ class JudgeBench:
                 records.append(self.path, batch)
                 done.update({one.id: one for one in batch})
                 progress.advance(bar, len(indices))
+                self._say(self.monotony.heard([one.verdict for one in batch]), batch)
         result = self.measure([done[name] for i in self.chosen if (name := self.pairs.ids[i]) in done])
         self._write(result, done)
+        self._say(self.monotony.so_far, list(done.values()))
         return result
+
+    def _say(self, said: str | None, judged: Sequence[Judged]) -> None:
+        """What a judge does that says the same of everything. One that fails on everything cannot be measured."""
+        if said and is_failure(said):
+            why = judged[-1].verdict.reason
+            raise UserError(f"this judge cannot be measured, {said}. The last one: {why}. All are in {self.path}")
+        if said:
+            _log.warning("judge: %s", said)
 
     def measure(self, judged: Sequence[Judged]) -> BenchResult:
         if not judged:
@@ -152,6 +168,7 @@ class JudgeBench:
                 for subset in (subsets if len(subsets) > 1 else ())
             },
             by_criterion=criterion_figures(judged, self.resampling),
+            account=dict(self.judge.account()),
         )
 
     def _judged(self, batch: Sequence[Preference]) -> Iterator[Judged]:

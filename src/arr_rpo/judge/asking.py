@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from PIL.Image import Image
@@ -36,6 +36,9 @@ class Model(Protocol):
         self, conversations: Sequence[Conversation], forms: Sequence[Written], max_new_tokens: int
     ) -> tuple[list[str | NoAnswer], Cost]:
         """The JSON object that the model writes in reply to each conversation; it has passed the form's check."""
+
+    def account(self) -> Mapping[str, Any]:
+        """What happened on the way to the answers so far; empty where there is no way."""
 
 
 class Asker:

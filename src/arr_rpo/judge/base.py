@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from PIL.Image import Image
 
@@ -42,6 +42,9 @@ class Judge(Protocol):
     def plan(self, prompts: Sequence[Prompt], pairs: Sequence[Pair]) -> tuple[Sequence[str | NoAnswer], Cost]:
         """A neutral checklist of what the images of each pair disagree on, as the text that came back, or why none did
         (DeltaRubric)."""
+
+    def account(self) -> Mapping[str, Any]:
+        """What happened on the way to its answers so far, for the record of a run; empty where nothing can happen."""
 
 
 class Writer(Protocol):

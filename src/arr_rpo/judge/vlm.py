@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from PIL.Image import Image
 
@@ -12,7 +13,9 @@ from arr_rpo.judge.forms import A_B, GRADES, YES_NO, Form, Menu, NoAnswer, Slots
 from arr_rpo.judge.wording import render
 from arr_rpo.judge.writer import VLMWriter
 from arr_rpo.judge.written import CRITERIA
-from arr_rpo.types import Answer, Cost, CriterionCheck, Critique, Outcome, Prompt, Rubric, Score, Verdict
+from arr_rpo.types import Answer, Cost, CriterionCheck, Critique, Outcome, Prompt, Rubric, Score, UserError, Verdict
+
+KEYS = ("numbers", "questions")
 
 
 class VLMJudge:
@@ -22,6 +25,8 @@ class VLMJudge:
         model: `judge.local.model.LocalModel`, or `judge.server.model.ServerModel`.
         wording: the texts it is asked with (`judge/wordings`).
         describe: whether it describes each image before it is asked about it.
+        keys: what the criteria of a comparison are called in its form: `numbers`, for which a server needs one schema a number
+            of criteria, and which are not written out in each reply; or their `questions`, as the embedded judge was taught.
         tie_margin: distance from one half within which a pair is a tie.
     """
 
@@ -31,13 +36,16 @@ class VLMJudge:
         model: Model,
         wording: str,
         describe: bool,
+        keys: str,
         tie_margin: float,
         max_description_tokens: int,
         max_critique_tokens: int,
         max_rubric_tokens: int,
     ) -> None:
         self.asker = Asker(model, wording, describe=describe, max_description_tokens=max_description_tokens)
-        self.tie_margin = tie_margin
+        if keys not in KEYS:
+            raise UserError(f"judge.keys={keys!r} is none of {', '.join(KEYS)}")
+        self.tie_margin, self.keys = tie_margin, keys
         self._max_critique, self._max_rubric = max_critique_tokens, max_rubric_tokens
         self.name, self.revision = model.name, model.revision()
         self.writer = VLMWriter(self.asker, self.revision, max_rubric_tokens)
@@ -47,7 +55,7 @@ class VLMJudge:
         looking = self.asker.look(prompts, [image for pair in pairs for image in pair])
         conversations, forms = [], []
         for prompt, (a, b), rubric in zip(prompts, pairs, rubrics, strict=True):
-            form: Form = verdict([c.question for c in rubric.criteria]) if rubric else A_B
+            form: Form = verdict(self._keys(rubric)) if rubric else A_B
             role, fields = ("compare_rubric", {"rubric": render(rubric)}) if rubric else ("compare", {})
             for order in ((a, b), (b, a)):
                 conversations.append(self.asker.conversation(role, prompt, order, form=example(form), **fields))
@@ -96,6 +104,10 @@ class VLMJudge:
         costs = _with_first(costs, looking + writing)
         return [_critique(str(text), slots, dimensions, cost) for text, slots, cost in zip(texts, answers, costs, strict=True)]
 
+    def account(self) -> Mapping[str, Any]:
+        """See `Judge.account`."""
+        return self.asker.model.account()
+
     def plan(self, prompts: Sequence[Prompt], pairs: Sequence[Pair]) -> tuple[Sequence[str | NoAnswer], Cost]:
         """See `Judge.plan`."""
         looking = self.asker.look(prompts, [image for pair in pairs for image in pair])
@@ -118,6 +130,11 @@ class VLMJudge:
         ]
         answers, costs = self.asker.fill(asked, forms)
         return answers, _with_first(costs, looking)
+
+    def _keys(self, rubric: Rubric) -> list[str]:
+        if self.keys == "questions":
+            return [criterion.question for criterion in rubric.criteria]
+        return [str(number) for number in range(1, len(rubric.criteria) + 1)]
 
     def _verdict(self, first: Slots | NoAnswer, second: Slots | NoAnswer, rubric: Rubric | None, cost: Cost) -> Verdict:
         if isinstance(first, NoAnswer) or isinstance(second, NoAnswer):

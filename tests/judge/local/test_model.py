@@ -18,6 +18,7 @@ from arr_rpo.judge.asking import Conversation, assistant, user
 from arr_rpo.judge.forms import A_B, YES_NO, Form, NoAnswer, pieces, verdict
 from arr_rpo.judge.local.loading import EMBEDDED
 from arr_rpo.judge.local.model import LocalModel
+from arr_rpo.judge.local.processor import Qwen3VLProcessor, save_qwen3_vl
 from arr_rpo.judge.local.rows import Reader, padded
 from arr_rpo.types import Criterion, Prompt, Rubric, UserError
 from tests.conftest import configure
@@ -372,3 +373,11 @@ def test_a_missing_gpu_is_no_traceback(folders: dict[str, Path]) -> None:
 def test_missing_weights_name_the_folder(tmp_path: Path) -> None:
     with pytest.raises(Exception, match=str(tmp_path)):
         make("qwen3_vl", tmp_path)
+
+
+def test_the_embedded_judge_is_saved_as_it_ships(tmp_path: Path) -> None:
+    """With a video processor, without which the stock processor, and so a server, does not load it."""
+    shipped = EMBEDDED["shapes"] / "processor_config.json"
+    save_qwen3_vl(Qwen3VLProcessor.from_pretrained(EMBEDDED["shapes"], local_files_only=True), tmp_path)
+    assert (tmp_path / shipped.name).read_text() == shipped.read_text()
+    assert "video_processor_type" in shipped.read_text()

@@ -162,6 +162,10 @@ class LocalModel:
         objects = [read_written(form, reply) for form, reply in zip(forms, replies, strict=True)]
         return [text for text, _ in objects], sum((dressed for _, dressed in objects), cost)
 
+    def account(self) -> dict[str, Any]:
+        """See `Model.account`."""
+        return {}
+
     def _shown(self, conversations: Sequence[Conversation]) -> list[Conversation]:
         """With every picture as it is to be seen."""
         seen: dict[int, Image] = {}

@@ -21,7 +21,8 @@ def parsed(base_url: str) -> httpx2.URL:
     """
     try:
         url = httpx2.URL(base_url.strip())
-        _ = url.port
+        if not 0 < (url.port or 1) < 65536:
+            raise ValueError(f"no port {url.port}")
     except (httpx2.InvalidURL, ValueError, TypeError) as error:
         raise UserError(f"{OPTION} is no address ({error}): give one such as http://localhost:8000/v1") from None
     if url.userinfo:

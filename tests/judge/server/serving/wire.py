@@ -52,7 +52,7 @@ Answer = Callable[[int, str, Any], Response]  # number of the request, from 0; p
 
 def completion(text: str | None, finish_reason: str = "stop", **choice: Any) -> Response:
     """A chat completion as OpenAI's servers send it."""
-    message = {"role": "assistant", "content": text}
+    message = choice.pop("message", {"role": "assistant", "content": text})
     data = {
         "id": "chatcmpl-1",
         "object": "chat.completion",
