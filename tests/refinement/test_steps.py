@@ -113,7 +113,7 @@ class Author(Listener):
 def test_a_vision_language_model_criticises_and_rewrites() -> None:
     model, painter = Author(), Painter()
     lengths = {"max_description_tokens": 8, "max_critique_tokens": 8, "max_rubric_tokens": 8}
-    judge = VLMJudge(model=model, wording="default", describe=False, tie_margin=0.1, **lengths)
+    judge = VLMJudge(model=model, wording="default", describe=False, tie_margin=0.1, keys="questions", **lengths)
     loop = RefinementLoop(
         policy=painter,
         judge=judge,

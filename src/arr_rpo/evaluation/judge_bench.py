@@ -135,9 +135,10 @@ class JudgeBench:
                 done.update({one.id: one for one in batch})
                 progress.advance(bar, len(indices))
                 self._say(self.monotony.heard([one.verdict for one in batch]), batch)
-        result = self.measure([done[name] for i in self.chosen if (name := self.pairs.ids[i]) in done])
+        judged = [done[name] for i in self.chosen if (name := self.pairs.ids[i]) in done]
+        result = self.measure(judged)
         self._write(result, done)
-        self._say(self.monotony.so_far, list(done.values()))
+        self._say(Monotony(after=len(judged)).heard([one.verdict for one in judged]), judged)
         return result
 
     def _say(self, said: str | None, judged: Sequence[Judged]) -> None:
