@@ -149,7 +149,8 @@ class Listener:
 def judge_of(style: str = "default", *, describe: bool = False) -> tuple[VLMJudge, Listener]:
     model = Listener()
     lengths = {"max_description_tokens": 8, "max_critique_tokens": 8, "max_rubric_tokens": 8}
-    return VLMJudge(model=model, wording=style, describe=describe, tie_margin=0.1, keys="questions", **lengths), model
+    more: Any = {"keys": "questions", "exemplars": None}
+    return VLMJudge(model=model, wording=style, describe=describe, tie_margin=0.1, **lengths, **more), model
 
 
 def grey(value: int) -> Image.Image:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -113,7 +114,8 @@ class Author(Listener):
 def test_a_vision_language_model_criticises_and_rewrites() -> None:
     model, painter = Author(), Painter()
     lengths = {"max_description_tokens": 8, "max_critique_tokens": 8, "max_rubric_tokens": 8}
-    judge = VLMJudge(model=model, wording="default", describe=False, tie_margin=0.1, keys="questions", **lengths)
+    more: Any = {"keys": "questions", "exemplars": None}
+    judge = VLMJudge(model=model, wording="default", describe=False, tie_margin=0.1, **lengths, **more)
     loop = RefinementLoop(
         policy=painter,
         judge=judge,

@@ -9,11 +9,12 @@ from PIL.Image import Image
 
 from arr_rpo.judge.asking import Asker, Conversation, Model, assistant, user
 from arr_rpo.judge.base import Pair, settle
+from arr_rpo.judge.exemplars import Exemplars
 from arr_rpo.judge.forms import A_B, GRADES, YES_NO, Form, Menu, NoAnswer, Slots, example, grades, verdict
 from arr_rpo.judge.wording import render
 from arr_rpo.judge.writer import VLMWriter
 from arr_rpo.judge.written import CRITERIA
-from arr_rpo.types import Answer, Cost, CriterionCheck, Critique, Outcome, Prompt, Rubric, Score, UserError, Verdict
+from arr_rpo.types import Answer, Cost, CriterionCheck, Critique, Outcome, Preference, Prompt, Rubric, Score, UserError, Verdict
 
 KEYS = ("numbers", "questions")
 
@@ -28,6 +29,7 @@ class VLMJudge:
         keys: what the criteria of a comparison are called in its form: `numbers`, for which a server needs one schema a number
             of criteria, and which are not written out in each reply; or their `questions`, as the embedded judge was taught.
         tie_margin: distance from one half within which a pair is a tie.
+        exemplars: labelled pairs that stand before each comparison without a rubric; None shows none.
     """
 
     def __init__(
@@ -41,24 +43,29 @@ class VLMJudge:
         max_description_tokens: int,
         max_critique_tokens: int,
         max_rubric_tokens: int,
+        exemplars: Exemplars | None,
     ) -> None:
         self.asker = Asker(model, wording, describe=describe, max_description_tokens=max_description_tokens)
         if keys not in KEYS:
             raise UserError(f"judge.keys={keys!r} is none of {', '.join(KEYS)}")
-        self.tie_margin, self.keys = tie_margin, keys
+        self.tie_margin, self.keys, self.exemplars = tie_margin, keys, exemplars
         self._max_critique, self._max_rubric = max_critique_tokens, max_rubric_tokens
         self.name, self.revision = model.name, model.revision()
         self.writer = VLMWriter(self.asker, self.revision, max_rubric_tokens)
 
     def compare(self, prompts: Sequence[Prompt], pairs: Sequence[Pair], rubrics: Sequence[Rubric | None]) -> list[Verdict]:
         """See `Judge.compare`. One call an order; the reply names for each criterion who meets it, then the better image."""
-        looking = self.asker.look(prompts, [image for pair in pairs for image in pair])
+        shown = [self._exemplars(prompt, rubric) for prompt, rubric in zip(prompts, rubrics, strict=True)]
+        before = [pair for some in shown for pair in some]
+        images = [image for pair in pairs for image in pair] + [image for pair in before for image in (pair.a, pair.b)]
+        looking = self.asker.look([*prompts, *(pair.prompt for pair in before)], images)
         conversations, forms = [], []
-        for prompt, (a, b), rubric in zip(prompts, pairs, rubrics, strict=True):
+        for prompt, (a, b), rubric, some in zip(prompts, pairs, rubrics, shown, strict=True):
             form: Form = verdict(self._keys(rubric)) if rubric else A_B
             role, fields = ("compare_rubric", {"rubric": render(rubric)}) if rubric else ("compare", {})
             for order in ((a, b), (b, a)):
-                conversations.append(self.asker.conversation(role, prompt, order, form=example(form), **fields))
+                asked = self.asker.conversation(role, prompt, order, form=example(form), **fields)
+                conversations.append(asked if isinstance(asked, NoAnswer) else [*self._turns(some), *asked])
                 forms.append(form)
         answers, costs = self.asker.fill(conversations, forms)
         costs = _with_first(costs, looking)
@@ -130,6 +137,22 @@ class VLMJudge:
         ]
         answers, costs = self.asker.fill(asked, forms)
         return answers, _with_first(costs, looking)
+
+    def _exemplars(self, prompt: Prompt, rubric: Rubric | None) -> Sequence[Preference]:
+        if self.exemplars is None:
+            return ()
+        if rubric is not None:
+            raise UserError("judge.exemplars are pairs and labels, and say nothing of criteria: use reward=pairwise with them")
+        return self.exemplars.of(prompt)
+
+    def _turns(self, exemplars: Sequence[Preference]) -> Conversation:
+        """Each pair as it is asked about, and its label as the reply. One that cannot be shown is left out."""
+        turns: Conversation = []
+        for pair in exemplars:
+            asked = self.asker.conversation("compare", pair.prompt, (pair.a, pair.b), form=example(A_B))
+            if not isinstance(asked, NoAnswer):
+                turns += [*asked, assistant(str(pair.better))]
+        return turns
 
     def _keys(self, rubric: Rubric) -> list[str]:
         if self.keys == "questions":

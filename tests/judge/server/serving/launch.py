@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -24,19 +25,19 @@ def served(checkpoint: Path, folder: Path) -> Iterator[str]:
     with (folder / "server.log").open("w") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
     try:
-        _wait(f"http://127.0.0.1:{port}/health", process, folder / "server.log")
+        wait_for(f"http://127.0.0.1:{port}/health", process, folder / "server.log", seconds=120)
         yield f"http://127.0.0.1:{port}/v1"
     finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        ended(process, group=False)
 
 
-def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(1200):
+def wait_for(url: str, process: subprocess.Popen[bytes], log: Path, seconds: int) -> None:
+    """Until a server is up.
+
+    Raises:
+        RuntimeError: it is not, with its log.
+    """
+    for _ in range(10 * seconds):
         if process.poll() is not None:
             break
         try:
@@ -45,3 +46,18 @@ def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
         except OSError:
             time.sleep(0.1)
     raise RuntimeError(f"the server did not start:\n{log.read_text()}")
+
+
+def ended(process: subprocess.Popen[bytes], *, group: bool) -> None:
+    """Ends a server, with the processes that it has started where it leads a group."""
+
+    def tell(what: int) -> None:
+        if process.poll() is None:
+            os.killpg(process.pid, what) if group else process.send_signal(what)
+
+    tell(signal.SIGTERM)
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        tell(signal.SIGKILL)
+        process.wait()
