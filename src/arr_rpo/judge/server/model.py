@@ -60,8 +60,8 @@ class ServerModel:
         timeout: seconds for one attempt.
         concurrency, retries, first_wait, max_wait, breaker: see `judge.server.client.Patience`.
         max_reply_bytes, key_over_http: see `judge.server.traffic.Live`.
-        check_at_start: whether one question with a picture is asked first, so that a server that cannot be asked as configured
-            says so before anything else is done.
+        check_at_start: whether a question with a picture is asked first, for a word and for an object, so that a server that
+            cannot be asked as configured says so before anything else is done.
         cache_dir: where replies are kept, up to cache_mb megabytes; None keeps none.
         record_dir: where all traffic is written; None writes none.
         replay_dir: a recording to answer from, without a server and without a cache; None asks the server.
@@ -270,9 +270,10 @@ class ServerModel:
         question = [user(_picture(), "Is this picture red? Answer with exactly one word, yes or no.")]
         self._client.alive = self._request(question, self._max_form, {})
         if self._check:
-            [(slots, _)] = self._client.run([partial(self._filled, question, YES_NO, {})])
-            if isinstance(slots, NoAnswer):
-                _log.warning("judge %r at %s: to a first question, %s", self.name, self._client.transport.where, slots)
+            forms: list[Form] = [YES_NO, {"red": YES_NO}]
+            for slots, _ in self._client.run([partial(self._filled, question, form, {}) for form in forms]):
+                if isinstance(slots, NoAnswer):
+                    _log.warning("judge %r at %s: to a first question, %s", self.name, self._client.transport.where, slots)
             if said:
                 said["answered_by"] = next(iter(self._answered_by), "")
                 self._revision = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
