@@ -100,6 +100,13 @@ class TestRequests:
         assert isinstance(slots, NoAnswer)
         assert "1.50 altogether" in str(slots)
 
+    def test_a_reply_that_was_given_up_is_asked_again(self) -> None:
+        whole = completion("yes", logprobs=logprobs({"yes": 0.6, "no": 0.4}))
+        with serving(in_turn(completion("yes", logprobs={"content": []}), whole)) as (url, seen):
+            [slots], _ = make_model(url, answers="logprobs").fill([[user(A, "?")]], [YES_NO])
+        assert slots == [pytest.approx({"yes": 0.6, "no": 0.4})]
+        assert len(seen.chats) == 2
+
     def test_a_server_without_them_is_the_users_to_change(self) -> None:
         with serving(in_turn("yes")) as (url, _), pytest.raises(UserError, match=r"judge\.model.answers=schema"):
             make_model(url, answers="logprobs").fill([[user(A, "?")]], [YES_NO])

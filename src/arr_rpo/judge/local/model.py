@@ -17,6 +17,7 @@ from arr_rpo.judge.generated import fill_by_generation
 from arr_rpo.judge.local.loading import load_model
 from arr_rpo.judge.local.prefill import Context, Prefill, SharedPrefill
 from arr_rpo.judge.pictures import Pictures
+from arr_rpo.judge.replies import THOUGHTS, words
 from arr_rpo.judge.written import Written, read_written
 from arr_rpo.types import Cost, Reason, UserError
 
@@ -94,7 +95,7 @@ class LocalModel:
             out = self.model.generate(**batch, max_new_tokens=max_new_tokens, do_sample=False)
             new = out[:, batch["input_ids"].shape[1] :]
             texts = self.processor.tokenizer.batch_decode(new, skip_special_tokens=True)
-            replies += [text.strip() for text in texts]
+            replies += [_after_thought(text.strip()) for text in texts]
             cost += Cost(len(part), int(batch["attention_mask"].sum()) + self._written(new))
             if not more_follows:
                 self.prefill.forget()
@@ -193,3 +194,13 @@ class LocalModel:
                 "Set judge.model.answers=generated."
             )
         return ids[0]
+
+
+def _after_thought(text: str) -> str | NoAnswer:
+    """What stands after a thought, where there is one."""
+    if not any(mark in text for marks in THOUGHTS for mark in marks):
+        return text
+    try:
+        return words(text).text
+    except NoAnswer as reason:
+        return reason

@@ -122,7 +122,9 @@ def _count(holder: Any, key: str) -> int:
 
 def _chances(choice: Mapping[str, Any]) -> tuple[Token, ...] | None:
     content = (choice.get("logprobs") or {}).get("content")
-    return tuple(_token(entry) for entry in content) if content else None
+    if content == []:  # of a reply that was given up
+        raise ValueError("no token is listed")
+    return None if content is None else tuple(_token(entry) for entry in content)
 
 
 def _token(entry: Mapping[str, Any]) -> Token:
