@@ -182,6 +182,18 @@ class TestPlaces:
         [slot] = slots_of({"better": ("A", "B")}, "".join(split), tokens, 0.5, 0.1)
         assert slot == pytest.approx({"A": 0.75, "B": 0.25})
 
+    def test_an_object_in_its_dressing(self) -> None:
+        """A server that takes no schema: the places are those of the object, whatever quotes stand around it."""
+        text = 'The "better" one:\n```json\n{"better":"A"}\n```'
+        tokens = [(letter, {letter: 1.0}) for letter in text]
+        at = text.index('"A"') + 1
+        tokens[at] = ("A", {"A": 0.75, "B": 0.25})
+        reply = completion(text, logprobs=entries(tokens))
+        with serving(lambda *_: reply) as (url, _):
+            [[slot]], [cost] = make_model(url, answers="logprobs").fill([[user(A, "?")]], [{"better": ("A", "B")}])
+        assert slot == pytest.approx({"A": 0.75, "B": 0.25})
+        assert cost.dressed == 1
+
     def test_keys_in_another_order(self) -> None:
         said = '{"b":"no","a":"yes"}'
         tokens = [Token(c.encode(), {c: 1.0}, 0.0) for c in '{"b":"']

@@ -215,6 +215,30 @@ class TestWhoAnswers:
         assert revisions[0] == revisions[1] != revisions[2]
 
 
+class TestFirstQuestion:
+    """Asked at each start, whatever is kept: a word and an object."""
+
+    def test_it_is_not_answered_from_the_cache(self, tmp_path: Any) -> None:
+        with serving(in_turn("yes", '{"red":"yes"}')) as (url, seen):
+            for _ in range(2):
+                kept = {"cache_dir": str(tmp_path), "check_at_start": True, "answers": "schema", "concurrency": 1}
+                make_model(url, **kept).revision()
+        assert len(seen.chats) == 4
+        assert ["response_format" in asked for asked in seen.chats] == [False, True, False, True]
+
+    def test_a_server_that_cannot_be_asked_so_says_it_before_anything_else(self) -> None:
+        refused = error(400, "response_format is not supported")
+        answer = lambda n, path, body: refused if "response_format" in body else completion("yes")  # noqa: E731
+        with serving(answer) as (url, seen), pytest.raises(UserError, match="answers=generated"):
+            make_model(url, check_at_start=True, answers="schema", concurrency=1).generate(conversations(3), 9)
+        assert len(seen.chats) == 2
+
+    def test_no_answer_to_it_is_told_and_no_more(self, caplog: Any) -> None:
+        with serving(in_turn("I see a star")) as (url, _):
+            assert make_model(url, check_at_start=True).generate(conversations(1), 9)[0] == ["I see a star"]
+        assert "to a first question, 'I see a star' is none of yes/no" in caplog.text
+
+
 class TestSettings:
     @pytest.mark.parametrize(
         ("changed", "named"),

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import math
+import uuid
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
@@ -17,6 +18,7 @@ from PIL.Image import new as blank
 from arr_rpo.judge.asking import Conversation, user
 from arr_rpo.judge.forms import YES_NO, Form, NoAnswer, Slots, example, schema
 from arr_rpo.judge.pictures import Pictures
+from arr_rpo.judge.replies import one_object
 from arr_rpo.judge.server.answers import Answered, in_words, whole, written
 from arr_rpo.judge.server.cache import ReplyCache
 from arr_rpo.judge.server.chat import DataUrls, Request, chat_request, models_request
@@ -218,7 +220,7 @@ class ServerModel:
         slots, cost = whole(form, reply)
         if isinstance(slots, NoAnswer):
             return slots, cost
-        return slots_of(form, reply.text.strip(), reply.chances, self._min_mass, self._max_open), cost
+        return slots_of(form, one_object(reply.text).text, reply.chances, self._min_mass, self._max_open), cost
 
     async def _ask(
         self,
@@ -265,7 +267,7 @@ class ServerModel:
         if self._revision is None:
             [models] = self._client.run([lambda: self._client.fetch(models_request(), read_models)])
             said = self._described(models)
-        self._revision = self._revision or hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+        configured, self._revision = self._revision, f"first question {uuid.uuid4().hex}"  # which no cache has an answer to
         self._ready = True  # what follows asks as everything does
         question = [user(_picture(), "Is this picture red? Answer with exactly one word, yes or no.")]
         self._client.alive = self._request(question, self._max_form, {})
@@ -274,9 +276,8 @@ class ServerModel:
             for slots, _ in self._client.run([partial(self._filled, question, form, {}) for form in forms]):
                 if isinstance(slots, NoAnswer):
                     _log.warning("judge %r at %s: to a first question, %s", self.name, self._client.transport.where, slots)
-            if said:
-                said["answered_by"] = next(iter(self._answered_by), "")
-                self._revision = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+            said["answered_by"] = next(iter(self._answered_by), "")
+        self._revision = configured or hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
     def _described(self, models: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
         if self.name not in models:
