@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from PIL.Image import Image
 from arr_rpo.judge.asking import Conversation
 from arr_rpo.judge.forms import Form, Menu, NoAnswer, Slots, menus, outline, pieces
 from arr_rpo.judge.generated import fill_by_generation
+from arr_rpo.judge.local.held import Grammars
 from arr_rpo.judge.local.loading import load_model
 from arr_rpo.judge.local.prefill import Context, Prefill, SharedPrefill
 from arr_rpo.judge.pictures import Pictures
@@ -81,19 +83,32 @@ class LocalModel:
             digest.update(weight.cpu().contiguous().flatten().view(torch.uint8).numpy())
         return digest.hexdigest()[:16]
 
-    @torch.no_grad()
     def generate(
         self, conversations: Sequence[Conversation], max_new_tokens: int, *, more_follows: bool = False
     ) -> tuple[list[str | NoAnswer], Cost]:
         """See `Model.generate`. The greedy reply; one that is cut at `max_new_tokens` is returned as far as it goes."""
+        return self._generate(conversations, max_new_tokens, more_follows=more_follows)
+
+    @torch.no_grad()
+    def _generate(
+        self,
+        conversations: Sequence[Conversation],
+        max_new_tokens: int,
+        *,
+        more_follows: bool = False,
+        schemas: Sequence[Mapping[str, Any]] = (),
+    ) -> tuple[list[str | NoAnswer], Cost]:
+        """`generate`, held to a schema each where there are some."""
         conversations = self._shown(conversations)
         replies: list[str | NoAnswer] = []
         cost = Cost()
         for start in range(0, len(conversations), self.batch_size):
             part = conversations[start : start + self.batch_size]
             batch = self.prefill.inputs(part)
-            out = self.model.generate(**batch, max_new_tokens=max_new_tokens, do_sample=False)
-            new = out[:, batch["input_ids"].shape[1] :]
+            read = batch["input_ids"].shape[1]
+            held = [self.grammars.held(schemas[start : start + len(part)], read)] if schemas else None
+            out = self.model.generate(**batch, max_new_tokens=max_new_tokens, do_sample=False, logits_processor=held)
+            new = out[:, read:]
             texts = self.processor.tokenizer.batch_decode(new, skip_special_tokens=True)
             replies += [_after_thought(text.strip()) for text in texts]
             cost += Cost(len(part), int(batch["attention_mask"].sum()) + self._written(new))
@@ -158,10 +173,16 @@ class LocalModel:
     def write(
         self, conversations: Sequence[Conversation], forms: Sequence[Written], max_new_tokens: int
     ) -> tuple[list[str | NoAnswer], Cost]:
-        """See `Model.write`. In free text, as it was taught, then read."""
-        replies, cost = self.generate(conversations, max_new_tokens)
+        """See `Model.write`. Held to the form's schema."""
+        replies, cost = self._generate(conversations, max_new_tokens, schemas=[form.schema for form in forms])
         objects = [read_written(form, reply) for form, reply in zip(forms, replies, strict=True)]
         return [text for text, _ in objects], sum((dressed for _, dressed in objects), cost)
+
+    @cached_property
+    def grammars(self) -> Grammars:
+        """What holds its generation to schemas."""
+        vocabulary = self.model.config.get_text_config().vocab_size
+        return Grammars(self.processor.tokenizer, vocabulary, self.model.generation_config.eos_token_id)
 
     def account(self) -> dict[str, Any]:
         """See `Model.account`."""
