@@ -25,8 +25,9 @@ def said(*p: float, checks: tuple[CriterionCheck, ...] = ()) -> Verdict:
         ([said(0.5, 0.52, checks=YES)] * 3, "a tie, with yes to every question"),
         ([said(0.9, 0.8)] * 3, "A is better"),
         ([Grade(0.75)] * 3, "the grade 0.750"),
-        ([FAILED] * 3, "no answer, because of not_json (to mend it: hold the server to the form"),
-        ([Grade(None, failure=Reason.REFUSAL)] * 3, "because of refusal"),
+        ([FAILED] * 3, "no answer, 3 of them for the reason not_json (to mend it: hold the server to the form"),
+        ([FAILED, Grade(None, failure=Reason.REFUSAL), FAILED], "no answer, 2 of them for the reason not_json"),
+        ([Grade(None, reason="hm")] * 3, "no answer, 3 of them for the reason unnamed"),
     ],
 )
 def test_what_it_does(answers: list[Verdict | Grade], words: str) -> None:
@@ -35,7 +36,7 @@ def test_what_it_does(answers: list[Verdict | Grade], words: str) -> None:
     told = watch.heard(answers[2:])
     assert told is not None
     assert words in told
-    assert is_failure(told) == ("no answer" in words or "because of" in words)
+    assert is_failure(told) == ("no answer" in words)
     assert watch.heard(answers) is None  # it is said once
 
 
@@ -43,6 +44,7 @@ def test_one_other_answer_ends_the_watch() -> None:
     watch = Monotony(after=3)
     assert watch.heard([said(0.9, 0.2), said(0.9, 0.8), said(0.9, 0.2)]) is None
     assert watch.heard([said(0.9, 0.2)] * 5) is None
+    assert watch.so_far is None
 
 
 def test_what_was_said_so_far() -> None:
