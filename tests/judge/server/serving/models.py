@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -68,11 +69,14 @@ def make_model(base_url: str, **changes: Any) -> ServerModel:
     return ServerModel(**{**arguments, **changes})
 
 
+@cache
+def of_the_embedded_judge() -> dict[str, Any]:
+    """How the embedded judge is asked."""
+    return {key: value for key, value in configure(["experiment=t2i_rpo"]).judge.items() if key not in ("_target_", "model")}
+
+
 def make_judge(model: Any, **changes: Any) -> VLMJudge:
-    arguments = dict(configure(["experiment=t2i_rpo"]).judge)
-    for key in ("_target_", "model"):
-        del arguments[key]
-    return VLMJudge(model=model, **{**arguments, **changes})
+    return VLMJudge(model=model, **{**of_the_embedded_judge(), **changes})
 
 
 def compare(base_url: str, **changes: Any) -> Verdict:
