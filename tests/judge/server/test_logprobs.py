@@ -93,6 +93,12 @@ class TestRequests:
         assert isinstance(slots, NoAnswer)
         assert slots.reason is Reason.BROKEN_RESPONSE
 
+    def test_what_was_not_asked_for_spoils_nothing(self) -> None:
+        odd = completion("yes", logprobs=logprobs({"yes": 0.8, "no": 0.7}))
+        with serving(lambda *_: odd) as (url, _):
+            [slots], _ = make_model(url, answers="schema").fill([[user(A, "?")]], [YES_NO])
+        assert slots == [{"yes": 1.0, "no": 0.0}]
+
     def test_more_than_one_altogether_is_no_answer(self) -> None:
         odd = completion("yes", logprobs=logprobs({"yes": 0.8, "no": 0.7}))
         with serving(lambda *_: odd) as (url, _):

@@ -53,8 +53,8 @@ class Reply:
     failure: NoAnswer | None = None
 
 
-def read_reply(text: str) -> Reply:
-    """The first choice of a chat completion.
+def read_reply(text: str, *, listed: bool = False) -> Reply:
+    """The first choice of a chat completion; its tokens with their alternatives only where they are to be `listed`.
 
     Raises:
         MalformedResponse: not JSON, or not of a completion's shape: something between model and client went wrong.
@@ -74,7 +74,7 @@ def read_reply(text: str) -> Reply:
             tokens=_count(usage, "total_tokens"),
             thought=_count(details, "reasoning_tokens") or _count(usage, "reasoning_tokens"),
             model=short(data["model"]) if isinstance(data.get("model"), str) else "",
-            chances=_chances(choice),
+            chances=_chances(choice) if listed else None,
             failure=_failure(message, finish, content, thought),
         )
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:

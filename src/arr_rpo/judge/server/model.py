@@ -233,7 +233,7 @@ class ServerModel:
         """What `look` sees in the reply; `form` says what that is, `more` are further fields of the request."""
 
         def read(text: str) -> Answered[T]:
-            reply = read_reply(text)
+            reply = read_reply(text, listed="logprobs" in more)
             cost = Cost(1, reply.tokens, reply.thought)
             self._note_model(reply.model)
             if reply.failure is not None:
