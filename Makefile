@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup train test bench lint clean
+.PHONY: setup train test test-servers bench lint clean
 
 setup: $(STAMP)
 
@@ -19,6 +19,10 @@ train: setup
 
 test: setup lint
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# With several processes, two machines (network namespaces, as root), a Slurm, a vLLM: each skipped, with its reason, where it is not to be had.
+test-servers: setup
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m servers -p no:cacheprovider
 
 bench: setup
 	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/overhead.py

@@ -55,6 +55,7 @@ def make_policy(**changes: object) -> PipelinePolicy:
         "sampler": make_sampler(),
         "batch_size": 128,
         "max_pictures": 1,
+        "max_source_side": None,
         "gradient_checkpointing": False,
         "compile": False,
         "release_text_encoders": False,

@@ -113,10 +113,10 @@ def test_fused_kernels_where_the_config_says_nothing_else(overrides: list[str], 
 def test_prompts_without_two_grades_say_nothing_of_themselves() -> None:
     module, _ = module_with()
     values, valid = torch.tensor([1.0, -1.0, 0.0, 0.0]), torch.tensor([True, True, True, False])
-    module.judge_rewards = lambda rollout: Rewards(values, valid)
+    module.judge_rewards = lambda rollout, prompts: Rewards(values, valid)
     module.print = lambda *some: None  # type: ignore[method-assign, assignment]
     assert module.learn(PROMPTS, NOISE) == [False, None]
-    module.judge_rewards = lambda rollout: Rewards(torch.zeros(4), torch.ones(4, dtype=torch.bool))
+    module.judge_rewards = lambda rollout, prompts: Rewards(torch.zeros(4), torch.ones(4, dtype=torch.bool))
     assert module.learn(PROMPTS, Noise(1, 1)) == [True, True]
 
 

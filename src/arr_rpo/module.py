@@ -12,14 +12,19 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from arr_rpo import ranks
 from arr_rpo.noise import Noise, Purpose
 from arr_rpo.objective.base import Algorithm, Task
-from arr_rpo.objective.finite import NonFiniteError, Snapshot, check_finite
+from arr_rpo.objective.finite import NonFiniteError, Snapshot, not_finite, raise_together
+from arr_rpo.objective.gradients import add_up
 from arr_rpo.policy.adapter import swapped
 from arr_rpo.policy.parity import check_parity
 from arr_rpo.policy.pipeline import PipelinePolicy
+from arr_rpo.policy.sharding import assign, like, saved, whole
 from arr_rpo.run.clock import StageClock
 from arr_rpo.types import Advantages, Prompt, Rewards, Rollout, UserError
+
+Log = tuple[float, Mapping[str, Tensor | float]]  # a weight, and what is logged with it
 
 
 class RPOModule(pl.LightningModule):
@@ -28,6 +33,9 @@ class RPOModule(pl.LightningModule):
 
     The judge is no part of it: a callback sets `judge_rewards`, so that no optimizer, parameter count or checkpoint
     knows the judge. Checkpoints hold the trained weights, the optimizer and the counters.
+
+    Of several processes each draws, judges and trains on whole groups of its own; rewards, advantages and the order of what is
+    learned all of them have, and decisions are taken by all at once (`ranks`).
     """
 
     def __init__(
@@ -44,7 +52,7 @@ class RPOModule(pl.LightningModule):
         self.strict_loading = False  # the frozen base is not in the checkpoint
         self.policy, self.algorithm, self.seed = policy, algorithm, seed
         self._make_optimizer, self._lr_schedule = optimizer, lr_schedule
-        self.judge_rewards: Callable[[Rollout], Rewards] | None = None
+        self.judge_rewards: Callable[[Rollout, tuple[Prompt, ...]], Rewards] | None = None
         self.replay_floor: float | None = None
         self.old: dict[str, Tensor] = {}  # the weights that roll out, where the objective compares with them
         self.between_steps: Callable[[], None] = lambda: None  # where a run may be asked to save or to stop
@@ -54,6 +62,13 @@ class RPOModule(pl.LightningModule):
         self.inputs: dict[str, Tensor] = {}  # of an update that was skipped
         self._before: Snapshot | None = None  # weights and optimizer before an update under way, once they may have moved
         self._old_before = self.old
+
+    def configure_model(self) -> None:
+        """Puts the weights into shards where the strategy has them so, and starts all processes from the same ones."""
+        if getattr(self.trainer.strategy, "shards", False):
+            self.policy.shard(self.trainer.strategy.root_device.type)
+        for p in self.policy.adapter.parameters().values() if ranks.world() > 1 and self.policy.adapter.light else ():
+            torch.distributed.broadcast(p.data, 0)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """With torch's fused kernels, one for all weights, where the optimizer has them and the config does not say."""
@@ -98,7 +113,8 @@ class RPOModule(pl.LightningModule):
         """
         if self.judge_rewards is None:
             raise UserError("no judge supplies rewards: add the callback `rubric_reward` to the experiment")
-        with self.clock.stage("rollout"):
+        alone = contextlib.nullcontext() if self.policy.sharded else ranks.together()  # else it waits for others inside
+        with self.clock.stage("rollout"), alone:
             rollout = self.rollout(prompts, noise)
         self.check("the rollout's latents", rollout.clean_BD)
         self.check("the rollout's log-probabilities", rollout.log_probs_BT)
@@ -111,7 +127,7 @@ class RPOModule(pl.LightningModule):
                 self.print(f"each step of training calls the whole pipeline: {self.policy.short_way}")
         self.between_steps()
         with self.clock.stage("judging"):
-            rewards = self.judge_rewards(rollout)
+            rewards = self.judge_rewards(rollout, prompts)
         self.between_steps()
         self.check("the rewards", rewards.values_B.where(rewards.valid_B, 0.0))
         advantages = self.advantages(rewards)
@@ -125,22 +141,24 @@ class RPOModule(pl.LightningModule):
         return [silent if graded else None for silent, graded in zip(silent_P.tolist(), graded_P.tolist(), strict=True)]
 
     def check(self, name: str, tensor: Tensor) -> None:
-        """Keeps what the update works on for as long as it may turn out bad; raises NonFiniteError where it already is."""
+        """Keeps what the update works on for as long as it may turn out bad; raises NonFiniteError where it already is, in
+        whatever process."""
         self.inputs[name] = tensor
-        check_finite(name, tensor)
+        raise_together(not_finite({name: tensor}))
 
     def rollout(self, prompts: tuple[Prompt, ...], noise: Noise) -> Rollout:
-        """Candidates by the current weights, or by those that follow them slowly (`old_decay`)."""
-        a, parameters = self.algorithm, self.policy.adapter.parameters()
+        """Candidates for this process's share of the prompts, by the current weights, or by those that follow them slowly
+        (`old_decay`)."""
+        a, parameters, mine = self.algorithm, self.policy.adapter.parameters(), ranks.share(len(prompts))
         if not a.objective.needs_old:
-            return self.policy.rollout(prompts, a.group_size, noise)
+            return self.policy.rollout(prompts[mine], a.group_size, noise, first=mine.start)
         decay = a.old_decay(noise.update) if a.old_decay and self.old else 0.0
         self.old = {
-            name: p.detach().clone() if decay == 0 else torch.lerp(p.detach(), self.old[name].to(p.device), decay)
+            name: p.detach().clone() if decay == 0 else torch.lerp(p.detach(), like(self.old[name], p), decay)
             for name, p in parameters.items()
         }
         with swapped(parameters, self.old):
-            return self.policy.rollout(prompts, a.group_size, noise)
+            return self.policy.rollout(prompts[mine], a.group_size, noise, first=mine.start)
 
     def set_learning_rate(self, done: float) -> float:
         """The optimizer's initial rate times the schedule's factor when a share `done` of the run is behind."""
@@ -155,8 +173,10 @@ class RPOModule(pl.LightningModule):
         values = self.algorithm.advantage(rewards.values_B.view(group), rewards.valid_B.view(group)).flatten()
         return Advantages(values, rewards.valid_B)
 
-    def update(self, rollout: Rollout, advantages: Advantages, noise: Noise) -> dict[str, Tensor]:
-        """All optimizer steps of one rollout: in each epoch, for each minibatch, its timesteps in random order.
+    def update(self, rollout: Rollout, advantages: Advantages, noise: Noise) -> dict[str, float]:
+        """All optimizer steps of an update: in each epoch, for each minibatch, its timesteps in random order.
+
+        rollout: this process's. advantages: of the candidates of all processes.
 
         Raises:
             NonFiniteError: a loss, a gradient or a weight is not finite; weights and optimizer are what they were.
@@ -164,7 +184,8 @@ class RPOModule(pl.LightningModule):
         a = self.algorithm
         units = a.objective.units(advantages, a.group_size)
         self._before = Snapshot(self.policy.adapter.parameters(), self.optimizers())
-        logs: list[dict[str, Tensor]] = []
+        logs: list[Log] = []
+        steps = 0
         try:
             for epoch in range(a.epochs):
                 order = noise.generator(Purpose.ORDER, epoch)
@@ -172,36 +193,53 @@ class RPOModule(pl.LightningModule):
                 for minibatch in shuffled.split(max(1, a.minibatch_size // units.shape[1])):
                     timesteps = torch.randperm(a.objective.steps(self.policy, rollout), generator=order)
                     with self.policy.conditioning_kept():
-                        for tasks, count in self.tasks(rollout, advantages, noise, epoch, minibatch, timesteps):
-                            if logs:
+                        for tasks in self.tasks(rollout, advantages, noise, epoch, minibatch, timesteps):
+                            if steps:
                                 self.between_steps()
                             elif a.kl_every_n_updates and noise.update % a.kl_every_n_updates == 0:
-                                tasks[0] = tasks[0]._replace(measure_kl=True)
-                            logs.append(self.optimizer_step_on(tasks, count))
-            for name, p in self.policy.adapter.parameters().items():
-                check_finite(f"the weight {name}", p.detach())
+                                tasks[:1] = [task._replace(measure_kl=True) for task in tasks[:1]]
+                            logs += self.optimizer_step_on(tasks)
+                            steps += 1
+            weights = {f"the weight {name}": p.detach() for name, p in self.policy.adapter.parameters().items()}
+            raise_together(not_finite(weights))
         except NonFiniteError:
             self._before.restore()
             raise
         finally:
             self._before = None
-        self.note({"policy/optimizer_steps": len(logs)})
-        return _means(logs)
+        self.note({"policy/optimizer_steps": steps})
+        return ranks.means([(weight, {key: float(value) for key, value in log.items()}) for weight, log in logs])
+
+    def by_process(self, units: Tensor, rows: int) -> Iterator[Tensor]:
+        """Of units (n, k) of all processes' `rows` candidates, those of each process, by its own rows."""
+        size = self.algorithm.group_size
+        for process in range(ranks.world()):
+            mine = ranks.share(rows // size, process)
+            own = (units[:, 0] >= mine.start * size) & (units[:, 0] < mine.stop * size)
+            yield units[own] - mine.start * size
 
     def tasks(
         self, rollout: Rollout, advantages: Advantages, noise: Noise, epoch: int, minibatch: Tensor, timesteps: Tensor
-    ) -> Iterator[tuple[list[Task], int]]:
-        """The backward passes of each optimizer step on a minibatch, and the number of units and steps that its loss is a mean
-        over; no step where no unit has a gradient."""
+    ) -> Iterator[list[Task]]:
+        """This process's backward passes of each optimizer step on a minibatch of all processes; no step where no unit of any
+        has a gradient."""
         a = self.algorithm
         if not len(working := a.objective.working(advantages, minibatch)):
             return
-        parts = working.split(max(1, (a.microbatch_size or a.minibatch_size) // minibatch.shape[1]))
+        size, first = max(1, (a.microbatch_size or a.minibatch_size) // minibatch.shape[1]), rollout.first * a.group_size
+        passes = [units.split(size) if len(units) else () for units in self.by_process(working, len(advantages.values_B))]
+        own = [(units, len(units)) for units in passes[ranks.rank()]]
+        if self.policy.sharded:  # all processes put its weights together at once: those with less to do make passes in vain
+            idle = torch.arange(minibatch.shape[1]).unsqueeze(0).to(minibatch)
+            own += [(idle, 0)] * (max(map(len, passes)) - len(own))
+        mine = Advantages(*(x[first : first + len(rollout.images)] for x in (advantages.values_B, advantages.valid_B)))
         for chunk in timesteps.split(a.steps_per_update or len(timesteps)):
-            yield (
-                [Task(rollout, part, int(step), epoch, advantages, self.old, noise, False) for step in chunk for part in parts],
-                len(minibatch) * len(chunk),
-            )
+            count = len(minibatch) * len(chunk)
+            yield [
+                Task(rollout, units, int(step), epoch, mine, self.old, noise, False, weight / count)
+                for step in chunk
+                for units, weight in own
+            ]
 
     @contextlib.contextmanager
     def as_before_the_update(self) -> Iterator[None]:
@@ -216,35 +254,42 @@ class RPOModule(pl.LightningModule):
             now.restore()
             self.old = old
 
-    def optimizer_step_on(self, tasks: list[Task], count: int) -> dict[str, Tensor]:
-        """One optimizer step on the mean loss over `count` units and steps; those not among the tasks have no gradient."""
+    def optimizer_step_on(self, tasks: list[Task]) -> list[Log]:
+        """One optimizer step on the sum of the weighted losses of all processes. Returns what the log is the mean of."""
         a = self.algorithm
         optimizer: Any = self.optimizers()
         optimizer.zero_grad()
-        entries = []
+        logs: list[Log] = []
+        bad: str | None = None
         for task in tasks:
             loss, log = a.objective.loss(self.policy, task)
-            check_finite(f"the loss of step {task.step}", loss.detach())
-            self.manual_backward(loss * (len(task.units) / count))
-            entries.append({"loss": loss.detach(), **log})
+            bad = bad or not_finite({f"the loss of step {task.step}": loss.detach()})
+            self.manual_backward(loss * task.weight)
+            if task.weight:
+                logs.append((len(task.units), {"loss": loss.detach(), **log}))
         parameters = self.policy.adapter.parameters()
-        norm = torch.nn.utils.clip_grad_norm_(list(parameters.values()), a.max_grad_norm)
-        if not torch.isfinite(norm):
-            for name, p in parameters.items():
-                if p.grad is not None:
-                    check_finite(f"the gradient of {name}", p.grad)  # clipping by such a norm made all of them NaN
+        bad_somewhere = add_up(parameters.values(), bad is not None)
+        norm = whole(torch.nn.utils.clip_grad_norm_(list(parameters.values()), a.max_grad_norm))
+        if bad_somewhere or not torch.isfinite(norm):  # clipping by such a norm made all gradients NaN
+            gradients = {f"the gradient of {name}": p.grad for name, p in parameters.items() if p.grad is not None}
+            raise_together(bad or not_finite(gradients))
         optimizer.step()
-        return {**_means(entries), "policy/grad_norm": norm}
+        return [*logs, (1.0, {"policy/grad_norm": norm})]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Whole weights, so that they are the same under any strategy."""
         trained = {f"policy.transformer.{name}" for name in self.policy.adapter.parameters()}
-        checkpoint["state_dict"] = {key: value for key, value in checkpoint["state_dict"].items() if key in trained}
-        checkpoint |= {"old": self.old, "replay_floor": self.replay_floor}
+        state = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {key: saved(value) for key, value in state.items() if key in trained}
+        checkpoint |= {"old": {name: saved(old) for name, old in self.old.items()}, "replay_floor": self.replay_floor}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         trained = {f"policy.transformer.{name}" for name in self.policy.adapter.parameters()}
         if trained != set(checkpoint["state_dict"]):
             raise UserError("the checkpoint holds other weights than this run trains: policy.adapter must be the same")
+        if self.policy.sharded:
+            for name, p in self.policy.adapter.parameters().items():
+                assign(p, checkpoint["state_dict"].pop(f"policy.transformer.{name}"))
         self.old, self.replay_floor = checkpoint["old"], checkpoint["replay_floor"]
 
 
@@ -254,9 +299,3 @@ def spread(rewards: Rewards, group_size: int) -> tuple[Tensor, Tensor]:
     mean = values.where(valid, 0.0).sum(1, keepdim=True) / valid.sum(1, keepdim=True).clamp(min=1)
     std = (((values - mean) ** 2).where(valid, 0.0).sum(1) / valid.sum(1).clamp(min=1)).sqrt()
     return std, std == 0
-
-
-def _means(entries: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The mean of each key over the entries that have it."""
-    keys = dict.fromkeys(key for entry in entries for key in entry)
-    return {key: torch.stack([entry[key] for entry in entries if key in entry]).mean() for key in keys}

@@ -27,6 +27,7 @@ class Prompt:
 
     source: the picture to edit, where `text` is an instruction. references: further pictures that it speaks of, for pipelines
         that take several ("put the hat of picture 2 on the dog").
+    negative: what the picture should be kept from, for pipelines that take a negative prompt; None leaves it to the policy.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Prompt:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     source: Image | None = None
     references: tuple[Image, ...] = ()
+    negative: str | None = None
 
     def __post_init__(self) -> None:
         if self.references and self.source is None:
@@ -76,6 +78,7 @@ class Rollout:
     means_BTD: (B, T, ...) mean of p(x_{t-1} | x_t) at each recorded step, float32.
     log_probs_BT: (B, T) mean over latent dimensions of log p(x_{t-1} | x_t), nats a dimension.
     step_indices: the T indices of the recorded steps in the schedule.
+    first: place of the first prompt among those of the update, of which this may be a part.
     """
 
     prompts: tuple[Prompt, ...]
@@ -86,6 +89,7 @@ class Rollout:
     means_BTD: Tensor
     log_probs_BT: Tensor
     step_indices: tuple[int, ...]
+    first: int = 0
 
     def prompt_of(self, row: int) -> Prompt:
         """The prompt of candidate `row`."""
@@ -186,7 +190,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Grade:
-    """One image's pointwise grade: 0 (worst) to 1; None when the judge failed.
+    """One image's pointwise grade: 0 (worst) to 1, of a scorer or a sum of rewards in its own unit; None when there is none.
 
     checks: (name, question, p) of each criterion or dimension behind it: the probability of yes, or a grade scaled to [0, 1].
     reason: why the judge failed, or what it said before it graded. failure: the former as a kind.
@@ -267,6 +271,7 @@ class Rewards:
     verdicts: those of the compared pairs, or none; verdict_rows: the rows of A and B of each.
     grades: one a candidate where candidates were graded one by one, or none.
     rubrics: one a prompt, None without.
+    parts: of a combined reward, by name, each with its own verdicts or grades; `grades` are then the sums.
     """
 
     values_B: Tensor
@@ -276,3 +281,8 @@ class Rewards:
     grades: tuple[Grade, ...] = ()
     rubrics: tuple[Rubric | None, ...] = ()
     cost: Cost = Cost()
+    parts: Mapping[str, Rewards] = field(default_factory=dict)
+
+    def judged(self) -> list[tuple[str, Rewards]]:
+        """Those that a judge or a scorer gave, with their names: the parts, or these rewards themselves, as ""."""
+        return list(self.parts.items()) or [("", self)]

@@ -22,7 +22,7 @@ def write_text(path: Path, text: str) -> None:
             file.write(text)
             flush(file)
         beside.replace(path)
-    except OSError:
+    except BaseException:
         beside.unlink(missing_ok=True)
         raise
 

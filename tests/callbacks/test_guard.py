@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 
 from arr_rpo.callbacks.guard import Guard
-from arr_rpo.callbacks.rubric_reward import RubricReward
+from arr_rpo.callbacks.rubric_reward import JudgedUpdate, RubricReward
 from arr_rpo.objective.finite import NonFiniteError
 from arr_rpo.types import Rewards, UserError
 from tests.callbacks.doubles import trainer_with
@@ -21,7 +21,8 @@ class Seat(RubricReward):
     """Has judged what it is told."""
 
     def __init__(self, *values: float) -> None:
-        self.last = (None, Rewards(torch.tensor(values), torch.ones(len(values), dtype=torch.bool)))  # type: ignore[assignment]
+        rewards = Rewards(torch.tensor(values), torch.ones(len(values), dtype=torch.bool))
+        self.last = JudgedUpdate((), None, rewards)  # type: ignore[arg-type]
 
 
 def ended(folder: Path, guard: Guard, module: Any, *values: float, update: int = 0) -> None:

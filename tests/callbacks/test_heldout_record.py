@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from arr_rpo.callbacks.heldout_record import HeldoutRecord
-from arr_rpo.evaluation.images import Measured
+from arr_rpo.evaluation.images import Accuracy, Measured, Seen
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.types import Prompt
 
@@ -19,12 +19,17 @@ def measured(prompt: Prompt, *answers: tuple[str, bool]) -> Measured:
     return Measured(prompt.id, "recolour", answers)
 
 
+def drawn(picture: Image.Image, each: list[Measured]) -> Seen:
+    """With the pictures of the first and the third prompt."""
+    return Seen(Accuracy.of(each), {each[n].prompt_id: picture for n in (0, 2)})
+
+
 def test_rows_and_pictures(tmp_path: Path) -> None:
     prompts = [Prompt(f"edit/{n}", f"edit {n}", {"tag": "recolour"}, WHITE) for n in range(4)]
     folder = RunFolder(tmp_path)
     record = HeldoutRecord(pictures=2, max_side=16)
     bad = [measured(p, ("instruction", False), ("preservation", True), ("preservation", False)) for p in prompts]
-    record.add(folder, "before", "heldout", prompts, [WHITE] * 4, bad)
+    record.add(folder, "before", "heldout", prompts, drawn(WHITE, bad))
     record.write(folder)
     first = [json.loads(line) for line in (tmp_path / "heldout.jsonl").read_text(encoding="utf-8").splitlines()]
     assert first[1] == {
@@ -37,7 +42,7 @@ def test_rows_and_pictures(tmp_path: Path) -> None:
         "pictures": {},
     }
     good = [measured(p, ("instruction", True), ("preservation", True)) for p in prompts]
-    record.add(folder, "after", "heldout", prompts, [BLACK] * 4, good)
+    record.add(folder, "after", "heldout", prompts, drawn(BLACK, good))
     record.write(folder)
     rows = [json.loads(line) for line in (tmp_path / "heldout.jsonl").read_text(encoding="utf-8").splitlines()]
     assert len(rows) == 4  # written anew, not added to

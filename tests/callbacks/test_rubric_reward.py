@@ -55,7 +55,7 @@ def seat(folder: Path, reward: Reward, rubric: Any = None) -> RubricReward:
 def judged(callback: RubricReward, made: Any, update: int = 7) -> Rewards:
     """One update, from its start to its end."""
     callback.on_train_batch_start(None, None, (update, ()), update)  # type: ignore[arg-type]
-    rewards = callback(made)
+    rewards = callback(made, made.prompts)
     callback.on_train_batch_end(None, None, None, (update, ()), update)  # type: ignore[arg-type]
     return rewards
 
@@ -95,10 +95,10 @@ def test_what_an_update_took_counts_when_it_is_done(tmp_path: Path) -> None:
     before = callback.state_dict()
     callback.on_train_batch_start(None, None, (8, ()), 8)  # type: ignore[arg-type]
     assert callback.last is None
-    callback(rollout(4, 2))
+    callback(made := rollout(4, 2), made.prompts)
     assert callback.state_dict() == before
     assert callback.last is not None
-    assert callback.last[0].clean_BD.numel() == 0  # its tensors do not stay
+    assert callback.last.own.clean_BD.numel() == 0  # its tensors do not stay
     callback.on_train_batch_end(None, None, None, (8, ()), 8)  # type: ignore[arg-type]
     assert callback.state_dict()["images"] == 2 * before["images"]
 

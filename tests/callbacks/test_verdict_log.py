@@ -97,7 +97,7 @@ def test_failures_and_their_reasons() -> None:
 
 
 def test_a_record_a_verdict() -> None:
-    first, *_, last = records(rollout(4, 2), PAIRED)
+    first, *_, last = records(rollout(4, 2).prompts, 2, PAIRED)
     assert first == {
         "kind": "verdict",
         "prompt": "p0",
@@ -116,7 +116,7 @@ def test_a_record_a_verdict() -> None:
 
 
 def test_a_record_a_grade_where_there_is_no_verdict() -> None:
-    got = list(records(rollout(2, 2), GRADED))
+    got = list(records(rollout(2, 2).prompts, 2, GRADED))
     assert [record["kind"] for record in got] == ["grade"] * 4
     assert [(r["prompt"], r["candidate"], r["value"]) for r in got] == [
         ("p0", 0, 0.5), ("p0", 1, None), ("p1", 0, 1.0), ("p1", 1, None),

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from arr_rpo.callbacks.rubric_reward import RubricReward
+from arr_rpo.callbacks.rubric_reward import JudgedUpdate, RubricReward
 from arr_rpo.callbacks.run_records import RunRecords
 from arr_rpo.callbacks.verdict_pictures import VerdictPictures, judged_pairs
 from arr_rpo.run.folder import RunFolder
@@ -64,12 +64,12 @@ def test_the_first_verdicts_with_their_own_pictures(tmp_path: Path) -> None:
 
 
 def test_graded_neighbours_stand_together_and_the_last_of_an_odd_group_alone() -> None:
-    first, second = judged_pairs(rollout(2, 2), GRADED)
+    first, second = judged_pairs(GRADED, 2)
     assert (first.rows, first.grades, first.outcome) == ((0, 1), (0.5, None), Outcome.FAILED)
     assert first.checks == (("color", "is it red?", (0.25, None)), ("shape", "is it round?", (0.75, None)))
     assert (second.rows, second.grades) == ((2, 3), (1.0, None))
     known = GRADED.grades[0], GRADED.grades[2], GRADED.grades[0]
-    odd = list(judged_pairs(rollout(1, 3), Rewards(torch.zeros(3), torch.ones(3), grades=known, rubrics=(None,))))
+    odd = list(judged_pairs(Rewards(torch.zeros(3), torch.ones(3), grades=known, rubrics=(None,)), 3))
     assert [(judged.rows, judged.outcome) for judged in odd] == [((0, 1), Outcome.B), ((2,), None)]
 
 
@@ -105,7 +105,7 @@ def test_large_pictures_are_scaled_down_and_the_source_is_kept(tmp_path: Path) -
 )
 def test_when_it_writes(tmp_path: Path, update: int, writes: bool, written: bool) -> None:
     reward = RubricReward.__new__(RubricReward)
-    reward.last = (rollout(4, 2), PAIRED)
+    reward.last = JudgedUpdate((made := rollout(4, 2)).prompts, made, PAIRED)
     trainer = trainer_with(tmp_path, reward, num_training_batches=30)
     RunRecords.of(trainer).folder.writes = writes
     state = torch.get_rng_state()

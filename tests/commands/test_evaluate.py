@@ -28,7 +28,7 @@ def configure(*overrides: str) -> DictConfig:
 
 def test_the_default_task_is_that_of_a_run() -> None:
     config = configure("run=somewhere")
-    assert dict(config) == {"task": "policy", "run": "somewhere", "batch_size": 128}
+    assert dict(config) == {"task": "policy", "run": "somewhere", "allow": [], "batch_size": 128}
 
 
 def test_the_sets_of_preferences() -> None:
@@ -49,8 +49,14 @@ def test_prompts_that_no_oracle_knows_are_refused_before_anything_is_drawn(tmp_p
     data = {"_target_": "arr_rpo.data.datamodule.PromptDataModule", "train": "shapes/train", "unseen": None}
     data |= {"heldout": str(tmp_path / "prompts.txt"), "updates": 1, "candidates_per_update": 8}
     data |= {"group_size": 8, "choose_from": 1, "seed": 1}
+    data |= {"columns": {}, "image_root": None, "min_side": 16, "max_side": 64, "shared": "refuse"}
+    recorded = {"policy": {"_target_": "arr_rpo.policy.pipeline.PipelinePolicy"}, "data": data}
     (tmp_path / "policy").mkdir()
-    (tmp_path / "config.yaml").write_text(json.dumps({"policy": None, "data": data}), encoding="utf-8")
+    (tmp_path / "config.yaml").write_text(json.dumps(recorded), encoding="utf-8")
+    with pytest.raises(UserError, match=r"no callbacks\.summary\.eval_seed"):
+        evaluate(configure(f"run={tmp_path}"))
+    recorded["callbacks"] = {"summary": {"eval_seed": 1}}
+    (tmp_path / "config.yaml").write_text(json.dumps(recorded), encoding="utf-8")
     with pytest.raises(UserError, match="no oracle knows its held-out prompts"):
         evaluate(configure(f"run={tmp_path}"))
 

@@ -114,12 +114,12 @@ def test_pictures_are_opened_when_they_are_asked_for(folder: Path) -> None:
     ("line", "message"),
     [
         ("{", r"line 2: expected JSON"),
-        ("[]", r'line 2: expected a JSON object with a "prompt"'),
-        ('{"text": "x"}', r'line 2: expected a JSON object with a "prompt"'),
-        ('{"prompt": " "}', "line 2: the prompt is empty"),
-        ('{"instruction": 3, "image": "red.png"}', "line 2: the instruction is empty"),
+        ("[]", r"line 2: not an object with keys"),
+        ('{"tag": "x"}', r"line 2: no prompt\. There are the columns 'tag'; say which one .*data\.columns={prompt: NAME}"),
+        ('{"prompt": " "}', "line 2: 'prompt' should be a text and is ' '"),
+        ('{"instruction": 3, "image": "red.png"}', "line 2: 'instruction' should be a text and is 3"),
         ('{"prompt": "x", "image": "gone.png"}', r"line 2: no picture .*gone\.png, nor .*images/gone\.png"),
-        ('{"prompt": "x", "image": "red.png", "images": ["red.png"]}', "line 2: both 'image' and 'images' name pictures"),
+        ('{"prompt": "x", "image": "red.png", "images": ["red.png"]}', "line 2: both 'image' and 'images' could be the source"),
         ('{"prompt": "x", "images": []}', r"line 2: 'images' holds \[\]"),
         ('{"prompt": "x", "image": {"bytes": 1}}', "line 2: 'image' holds {'bytes': 1}"),
         ('{"prompt": "x", "source": [], "edit": {"kind": "add"}}', "line 2: not an edit of the shapes world"),
@@ -141,12 +141,9 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "n.json").write_text("3", encoding="utf-8")
     with pytest.raises(UserError, match="expected a list of prompts"):
         read_prompts(tmp_path / "n.json")
-    (tmp_path / "p.tsv").write_text("Prompt\tCategory\nbond\tAbstract\n", encoding="utf-8")
-    with pytest.raises(UserError, match=r"p\.tsv: a prompt file ends in"):
-        read_prompts(tmp_path / "p.tsv")
-    (tmp_path / "latin.txt").write_bytes("ein grüner Kreis".encode("latin-1"))
-    with pytest.raises(UserError, match=r"latin\.txt is no UTF-8"):
-        read_prompts(tmp_path / "latin.txt")
+    (tmp_path / "p.md").write_text("a cat\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"p\.md: a prompt file ends in"):
+        read_prompts(tmp_path / "p.md")
 
 
 def test_only_the_end_of_a_line_ends_a_prompt(tmp_path: Path) -> None:
@@ -162,9 +159,10 @@ def test_metadata_of_other_worlds_are_not_of_ours(metadata: dict[str, Any]) -> N
     assert not measurable([Prompt("p", "a dog", metadata)])
 
 
-def data(train: str, heldout: str, choose_from: int = 1) -> PromptDataModule:
+def data(train: str, heldout: str, choose_from: int = 1, shared: Any = "refuse") -> PromptDataModule:
     sizes = {"candidates_per_update": 4, "group_size": 2, "updates": 2}
-    return PromptDataModule(train=train, heldout=heldout, unseen=None, choose_from=choose_from, seed=1, **sizes)
+    reading = {"columns": {}, "image_root": None, "min_side": 1, "max_side": 99, "shared": shared}
+    return PromptDataModule(train=train, heldout=heldout, unseen=None, choose_from=choose_from, seed=1, **sizes, **reading)
 
 
 def test_prompts_whose_groups_tie_take_part_less(folder: Path) -> None:
@@ -208,3 +206,18 @@ def test_the_same_instruction_for_another_source_is_another_prompt(folder: Path)
     data(str(one), str(other))
     with pytest.raises(UserError, match="1 held-out prompts are also trained on, 'x' for one"):
         data(str(one), str(again))
+
+
+def test_held_out_prompts_that_are_trained_on_can_be_dropped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    train, heldout = tmp_path / "train.txt", tmp_path / "test.txt"
+    train.write_text("a cat\na dog\n", encoding="utf-8")
+    heldout.write_text("a bird\na dog\na cat\na cow\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"2 held-out prompts are also trained on, 'a cat' for one\. data\.shared=drop"):
+        data(str(train), str(heldout))
+    left = data(str(tmp_path), str(tmp_path), shared="drop").heldout
+    assert [(p.id, p.text) for p in left] == [("test/1", "a bird"), ("test/4", "a cow")]
+    assert "2 held-out prompts are also trained on" in caplog.text
+    with pytest.raises(UserError, match="none are left"):
+        data(str(train), str(train), shared="drop")
+    with pytest.raises(UserError, match="shared=maybe: choose refuse or drop"):
+        data(str(train), str(heldout), shared="maybe")

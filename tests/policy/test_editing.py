@@ -172,3 +172,20 @@ def test_several_pictures_a_prompt(twin: PipelinePolicy) -> None:
     trains_on(twin, tuple(two))
     one, other = (np.asarray(twin.generate([prompt], seed=1)[0]) for prompt in two)
     assert not np.array_equal(one, other)
+
+
+def test_a_large_source_is_shown_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of 4000 x 4000 pixels took minutes an update."""
+    policy = instantiate(configure(["experiment=edit_rpo"]).policy)
+    seen: list[tuple[int, int]] = []
+    prepare = policy.pipe.image_processor.preprocess
+
+    def look(image: Image.Image, *rest: Any, **more: Any) -> Any:
+        seen.append(image.size)
+        return prepare(image, *rest, **more)
+
+    monkeypatch.setattr(policy.pipe.image_processor, "preprocess", look)
+    source = Image.new("RGB", (4000, 2000), (255, 0, 0))
+    policy.generate([Prompt("p", "add a star", source=source)], seed=1)
+    assert seen == [(64, 32)]
+    assert source.size == (4000, 2000)

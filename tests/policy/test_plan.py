@@ -237,6 +237,33 @@ def test_released_text_encoders_do_not_count(of_shapes: Plan, config: Callable[.
     assert [part.name for part in go.parts if not part.resident] == ["text_encoder", "text_encoder_2"]
 
 
+def test_eight_processes_have_a_shard_of_the_frozen_weights_each_and_two_blocks_whole(
+    of_shapes: Plan, config: Callable[..., DictConfig]
+) -> None:
+    sharded = plan(config("shapes", "trainer=fsdp2", "trainer.devices=4", "trainer.num_nodes=2"))
+    transformer = skeleton(read_architecture("shapes"), torch.float32).transformer
+    every = [*transformer.transformer_blocks, *transformer.single_transformer_blocks]
+    sizes = [4 * sum(p.numel() for p in block.parameters()) for block in every]
+    total = 4 * sum(p.numel() for p in transformer.parameters())
+    assert sharded.gathered == total - sum(sizes) + 2 * max(sizes)
+    assert of_shapes.resident - sharded.resident == total - total // 8 - sharded.gathered
+    assert plan(config("shapes", "trainer=ddp", "trainer.devices=8")) == of_shapes  # each has all of it
+    with pytest.raises(UserError, match="quantized weights cannot be sharded"):
+        plan(config("shapes", "trainer=fsdp2", "trainer.devices=2", "policy/load=int8"))
+
+
+def test_in_full_training_all_that_is_trained_is_sharded(config: Callable[..., DictConfig]) -> None:
+    one, sharded = (
+        plan(config("shapes", "policy/adapter=full", *more)) for more in ((), ("trainer=fsdp2", "trainer.devices=2"))
+    )
+    assert sharded.training_state == (one.adapter + one.gradients + one.optimizer) // 2
+    assert "of 2" in text(sharded, config("shapes", "policy/adapter=full", "trainer=fsdp2", "trainer.devices=2"))
+
+
+def test_a_local_judge_counts(of_shapes: Plan, config: Callable[..., DictConfig]) -> None:
+    assert plan(config("shapes", "judge_gib=2")).resident - of_shapes.resident == 2 * GIB
+
+
 def test_the_encodings_that_are_kept_count(of_shapes: Plan, config: Callable[..., DictConfig]) -> None:
     less = plan(config("shapes", "policy.encodings.device_gib=0.25"))
     assert of_shapes.encodings == GIB
@@ -260,7 +287,7 @@ def test_live_bytes_by_hand() -> None:
 def test_cards_follow_the_peaks() -> None:
     def cards(training: float, checkpointed: float, rollout: float) -> list[str]:
         sizes = (int(gib * GIB) for gib in (training, checkpointed))
-        return list(Plan("", "", (), 0, 0, 0, 0, 0, 0, *sizes, 0, int(rollout * GIB)).cards().values())
+        return list(Plan("", "", (), 0, 0, 0, 0, 0, 0, *sizes, 0, int(rollout * GIB), 1, 0, 0).cards().values())
 
     assert cards(20, 10, 10) == ["yes"] * 5
     assert cards(78, 30, 10) == ["no", *["with gradient checkpointing"] * 3, "yes"]  # 78 + 1.5 in reserve > 79.1

@@ -18,7 +18,9 @@ from arr_rpo.shapes.scene import draw
 from arr_rpo.types import Outcome, Prompt, Rewards, Rollout, Rubric
 from tests.conftest import configure
 
-NAMES = sorted(path.stem for path in (Path(__file__).parents[2] / "configs" / "reward").glob("*.yaml"))
+ALL = {path.stem for path in (Path(__file__).parents[2] / "configs" / "reward").glob("*.yaml")}
+OF_SCORERS = {"score", "clip", "ocr", "http", "combined", "rubric_and_score"}  # tests/scorer, test_combined
+NAMES = sorted(ALL - OF_SCORERS)
 WITHOUT_RUBRIC = {"scalar", "pairwise", "delta_rubric", "rational", "fixed_five"}
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -16,8 +14,8 @@ from arr_rpo.shapes.edits import from_metadata, others, target
 from arr_rpo.shapes.scene import draw
 from arr_rpo.types import Prompt, Rewards, Rollout, Rubric
 from tests.conftest import configure
+from tests.reward.test_configs import NAMES
 
-NAMES = sorted(path.stem for path in (Path(__file__).parents[2] / "configs" / "reward").glob("*.yaml"))
 RNG = np.random.default_rng(3)
 CASES = [(p, *from_metadata(p.metadata)) for p in read_prompts("shapes/edit_heldout")[:20]]
 PROMPTS = tuple(prompt for prompt, source, edit in CASES if others(edit, source))[:10]

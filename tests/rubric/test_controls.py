@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,12 +16,13 @@ from arr_rpo.types import Prompt, UserError
 from tests.rubric.doubles import ORACLE, questions, rubric_of
 
 HELDOUT = read_prompts("shapes/heldout")
+USUAL: dict[str, Any] = {"columns": None, "image_root": None}
 
 
 def test_shuffled_is_never_a_prompts_own(tmp_path: Path) -> None:
     own_source = PerPrompt(store=str(tmp_path))
     whole = own_source.rubrics(HELDOUT, ORACLE)
-    source = Shuffled(source=own_source, prompts="shapes/train", seed=1)
+    source = Shuffled(source=own_source, prompts="shapes/train", **USUAL, seed=1)
     shuffled = source.rubrics(HELDOUT, ORACLE)
     for prompt, mine, other in zip(HELDOUT, whole, shuffled, strict=True):
         assert mine is not None
@@ -29,7 +31,7 @@ def test_shuffled_is_never_a_prompts_own(tmp_path: Path) -> None:
         assert other.provenance["prompt"] != prompt.text
         assert other.provenance["shuffled_to"] == prompt.text
     assert source.rubrics(HELDOUT[7:9], ORACLE) == shuffled[7:9]  # by the prompt alone, whatever else is asked for
-    assert Shuffled(source=own_source, prompts="shapes/train", seed=2).rubrics(HELDOUT[:9], ORACLE) != shuffled[:9]
+    assert Shuffled(source=own_source, prompts="shapes/train", **USUAL, seed=2).rubrics(HELDOUT[:9], ORACLE) != shuffled[:9]
 
 
 def test_another_wording_of_a_prompt_is_no_other_rubric(tmp_path: Path) -> None:
@@ -39,14 +41,14 @@ def test_another_wording_of_a_prompt_is_no_other_rubric(tmp_path: Path) -> None:
     (tmp_path / "rubrics.json").write_text(json.dumps({"rubrics": rubrics}), encoding="utf-8")
     for seed in range(5):
         source = Shuffled(
-            source=FromFile(path=str(tmp_path / "rubrics.json")), prompts=str(tmp_path / "prompts.txt"), seed=seed
+            source=FromFile(path=str(tmp_path / "rubrics.json")), prompts=str(tmp_path / "prompts.txt"), **USUAL, seed=seed
         )
         found = questions(source.rubrics([Prompt(text, text) for text in texts], ORACLE))
         assert found == [["star"]] * 3 + [["circle"]]
 
 
 def test_there_is_nothing_to_shuffle_where_all_rubrics_are_one() -> None:
-    source = Shuffled(source=FromFile(path="fixed_five_shapes"), prompts="shapes/unseen", seed=1)
+    source = Shuffled(source=FromFile(path="fixed_five_shapes"), prompts="shapes/unseen", **USUAL, seed=1)
     with pytest.raises(UserError, match="no prompt of shapes/unseen has another rubric"):
         source.rubrics(HELDOUT[:1], ORACLE)
 
@@ -56,7 +58,9 @@ def test_a_prompt_without_a_rubric_has_none_when_shuffled(tmp_path: Path) -> Non
     path.write_text("rubrics: [{prompt: p, criteria: [{name: n, question: x}]}]\n", encoding="utf-8")
     pool = tmp_path / "prompts.txt"
     pool.write_text("p\nq\n", encoding="utf-8")
-    assert Shuffled(source=FromFile(path=str(path)), prompts=str(pool), seed=1).rubrics([Prompt("2", "q")], ORACLE) == [None]
+    assert Shuffled(source=FromFile(path=str(path)), prompts=str(pool), **USUAL, seed=1).rubrics(
+        [Prompt("2", "q")], ORACLE
+    ) == [None]
 
 
 def test_dropout_keeps_a_share_and_never_nothing(tmp_path: Path) -> None:

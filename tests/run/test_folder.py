@@ -80,7 +80,9 @@ def test_of_several_processes_one_writes(tmp_path: Path) -> None:
     other.begin("a: 1\n", {}, 0)
     other.add(Rows.METRICS, 0, [{"loss": 1.0}])
     other.picture("grids/update_00000.png", Image.new("RGB", (2, 2)))
-    saved(other, 1)
+    took_part: list[Path] = []
+    other.save_checkpoint(1, took_part.append, None)  # the states of all processes are gathered in it
+    assert took_part == [tmp_path / "run" / "checkpoints" / "update_00001"]
     assert not (tmp_path / "run").exists()
 
 

@@ -10,10 +10,12 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
+from arr_rpo import ranks
 from arr_rpo.callbacks.ema import averaged
 from arr_rpo.callbacks.run_records import RunRecords
 from arr_rpo.module import RPOModule
 from arr_rpo.run.layout import POLICY, TRAINING_STATE
+from arr_rpo.run.slurm import requeued
 
 
 class Checkpoints(Checkpoint):
@@ -52,10 +54,11 @@ class Checkpoints(Checkpoint):
         last = done >= trainer.num_training_batches  # so that a finished run can be gone on with, too
         kept = self.keep_every is not None and done % self.keep_every == 0
         asked = RunRecords.of(trainer).signals.take()
-        if last or kept or asked or time.monotonic() - self._last >= self.every_seconds:
+        due = ranks.first(time.monotonic() - self._last >= self.every_seconds)
+        if last or kept or asked or due:
             self._save(trainer, done)
-        if asked is signal.SIGTERM and not last:
-            raise SystemExit(128 + signal.SIGTERM)
+        if not last:
+            self._end(asked)
 
     def measured(self, trainer: pl.Trainer, update: int, value: float, measure: str) -> None:
         """Told of what the weights after `update` updates are worth, before the next one; keeps them if that is the best."""
@@ -69,16 +72,22 @@ class Checkpoints(Checkpoint):
             return
         with module.as_before_the_update():
             self._save(trainer, RunRecords.of(trainer).updates, within=True)
-        if asked is signal.SIGTERM:
-            raise SystemExit(128 + signal.SIGTERM)
+        self._end(asked)
+
+    @staticmethod
+    def _end(asked: signal.Signals | None) -> None:
+        """Ends the run where a signal asks for it, which in a job of Slurm's SIGUSR1 does as well: its time is nearly up."""
+        if asked is signal.SIGTERM or (asked and requeued()):
+            raise SystemExit(128 + asked)
 
     def _save(self, trainer: pl.Trainer, update: int, within: bool = False) -> None:
         """within: an update is under way, whose prompts were dealt."""
         for logger in trainer.loggers:
             if flush := getattr(getattr(logger, "experiment", None), "flush", None):
                 flush()  # a curve never has less than the checkpoint that it goes on from
-        self._within = within
-        RunRecords.of(trainer).folder.save_checkpoint(update, lambda folder: self._write(trainer, folder), self.keep_every)
+        self._within, folder = within, RunRecords.of(trainer).folder
+        write = None if ranks.first(update in folder.checkpoints()) else lambda path: self._write(trainer, path)
+        folder.save_checkpoint(update, write, self.keep_every)
         self._last = time.monotonic()
 
     @staticmethod

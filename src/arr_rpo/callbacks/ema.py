@@ -12,6 +12,7 @@ from torch import Tensor
 
 from arr_rpo.module import RPOModule
 from arr_rpo.policy.adapter import swapped
+from arr_rpo.policy.sharding import like, saved
 
 
 class EMA(pl.Callback):
@@ -32,10 +33,10 @@ class EMA(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         for name, p in _parameters(pl_module).items():
-            self.average[name] = torch.lerp(p.detach(), self.average[name].to(p.device), self.decay)
+            self.average[name] = torch.lerp(p.detach(), like(self.average[name], p), self.decay)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"average": self.average}
+        return {"average": {name: saved(average) for name, average in self.average.items()}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.average = state_dict["average"]

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from arr_rpo import ranks
 from arr_rpo.callbacks.rubric_reward import RubricReward
 from arr_rpo.callbacks.run_records import RunRecords
 from arr_rpo.module import RPOModule, spread
+from arr_rpo.objective.finite import not_finite
 from arr_rpo.run.layout import SKIPPED, by_update
 from arr_rpo.types import UserError
 
@@ -40,7 +42,9 @@ class Guard(pl.Callback):
             self.skipped, self.skipped_in_a_row = self.skipped + 1, self.skipped_in_a_row + 1
             if self.skipped <= self.max_kept:
                 name = f"{SKIPPED}/{by_update(update)}.safetensors"
-                RunRecords.of(trainer).folder.tensors(name, pl_module.inputs, {"reason": str(pl_module.bad)})
+                bad = any(not_finite({key: tensor}) for key, tensor in pl_module.inputs.items())
+                inputs = next((i for i in ranks.gathered(pl_module.inputs if bad else None) if i), pl_module.inputs)
+                RunRecords.of(trainer).folder.tensors(name, inputs, {"reason": str(pl_module.bad)})
             if self.skipped_in_a_row >= self.max_skipped:
                 raise UserError(
                     f"{self.skipped_in_a_row} updates in a row were skipped, the last one (update {update}) since "
@@ -52,8 +56,7 @@ class Guard(pl.Callback):
         reward = RubricReward.of(trainer)
         if reward is None or reward.last is None:
             return
-        rewards = reward.last[1]
-        _, silent_P = spread(rewards, pl_module.algorithm.group_size)
+        _, silent_P = spread(reward.last.rewards, pl_module.algorithm.group_size)
         self.silent_in_a_row = self.silent_in_a_row + 1 if silent_P.all() else 0
         if self.silent_in_a_row >= self.max_silent:
             raise UserError(

@@ -14,7 +14,7 @@ from arr_rpo.callbacks.ema import averaged
 from arr_rpo.callbacks.rubric_reward import RubricReward
 from arr_rpo.callbacks.run_records import RunRecords
 from arr_rpo.data.datamodule import PromptDataModule
-from arr_rpo.evaluation.images import measurable, measure, pictures, spread
+from arr_rpo.evaluation.images import measurable, seen, spread
 from arr_rpo.evaluation.path_kl import path_kl
 from arr_rpo.module import RPOModule
 from arr_rpo.policy.sampler import Sampler
@@ -79,8 +79,8 @@ class HeldoutProgress(pl.Callback):
         self._start += time.monotonic() - begun  # the clock stood still
 
     def _figures(self, module: RPOModule, heldout: Sequence[Prompt]) -> dict[str, Any]:
-        some = spread(heldout, self.prompts)
-        found = measure(some, pictures(module.policy, some, self.eval_seed, self.batch_size))
+        found = seen(module.policy, spread(heldout, self.prompts), self.eval_seed, self.batch_size).accuracy
+        assert found is not None
         return {
             "strict": found.strict,
             "criteria": found.criteria,

@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from arr_rpo.evaluation.images import Measured, spread
+from arr_rpo.evaluation.images import Seen
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import HELDOUT_PICTURES, Rows
 from arr_rpo.types import Prompt
@@ -31,15 +31,14 @@ class HeldoutRecord:
         when: str,
         split: str,
         prompts: Sequence[Prompt],
-        images: Sequence[Image.Image],
-        each: Sequence[Measured | None],
+        drawn: Seen,
     ) -> None:
-        """Takes what was measured `when`: "before" or "after" training; None where nobody knows what is right."""
-        kept = {prompt.id for prompt in spread(prompts, self.pictures)}
-        for prompt, image, measured in zip(prompts, images, each, strict=True):
+        """Takes what was measured `when`: "before" or "after" training, and the pictures that were kept."""
+        each = drawn.accuracy.each if drawn.accuracy else [None] * len(prompts)
+        for prompt, measured in zip(prompts, each, strict=True):
             row = self.rows.setdefault(f"{split} {prompt.id}", _row(split, prompt))
             row[when] = measured.to_dict() if measured else None
-            if prompt.id in kept:
+            if (image := drawn.kept.get(prompt.id)) is not None:
                 number = list(self.rows).index(f"{split} {prompt.id}")
                 if prompt.source is not None:
                     row["pictures"]["source"] = self._save(folder, prompt.source, f"{number:04d}_source.png")

@@ -31,11 +31,11 @@ class ImageGrid(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         reward = RubricReward.of(trainer)
-        if reward is None or reward.last is None or not (reward.last[1].verdicts or reward.last[1].grades):
+        if reward is None or reward.last is None or not (reward.last.rewards.verdicts or reward.last.rewards.grades):
             return
         if batch_idx % self.every_n_updates and batch_idx + 1 < trainer.num_training_batches:
             return
-        picture = grid(*reward.last, pairs=self.pairs)
+        picture = grid(reward.last.shown(self.pairs), reward.last.rewards, pairs=self.pairs)
         RunRecords.of(trainer).folder.picture(f"{GRIDS}/{by_update(batch_idx)}.png", picture)
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
@@ -44,7 +44,7 @@ class ImageGrid(pl.Callback):
 
 def grid(rollout: Rollout, rewards: Rewards, pairs: int) -> Image.Image:
     """One row a pair: the source if there is one, the pictures, then the prompt and what the judge said of them."""
-    rows = [_row(rollout, judged) for judged in islice(judged_pairs(rollout, rewards), pairs)]
+    rows = [_row(rollout, judged) for judged in islice(judged_pairs(rewards, rollout.group_size), pairs)]
     sheet = Image.new("RGB", (max(row.width for row in rows), sum(row.height for row in rows)), "white")
     top = 0
     for row in rows:

@@ -4,27 +4,63 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import pytorch_lightning as pl
+from PIL import Image
 
+from arr_rpo import ranks
+from arr_rpo.callbacks.judged_pairs import judged_pairs
 from arr_rpo.callbacks.run_records import RunRecords
-from arr_rpo.callbacks.verdict_log import failure_rate, failures, failures_by_reason, rates, reasons, records
+from arr_rpo.callbacks.verdict_log import failure_rate, failures_by_reason, outcomes, rates, reasons, records
 from arr_rpo.judge.base import Judge
 from arr_rpo.module import RPOModule
+from arr_rpo.reward.joining import together
 from arr_rpo.reward.monotony import Monotony, is_failure
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import Rows
-from arr_rpo.types import Cost, Outcome, Rewards, Rollout, Rubric, UserError
+from arr_rpo.types import Cost, Grade, Outcome, Prompt, Rewards, Rollout, Rubric, UserError, Verdict
 
 CRITERION = "criterion/"
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Written:
+    """The rubrics of an update's prompts, what they cost, and prompts left without. One process writes them for all, so that
+    none is written twice."""
+
+    rubrics: list[Rubric | None]
+    cost: Cost
+    failures: int
+
+
+@dataclass(frozen=True)
+class JudgedUpdate:
+    """What was judged last: all prompts of an update and their rewards, and the pictures that this process drew."""
+
+    prompts: tuple[Prompt, ...]
+    own: Rollout
+    rewards: Rewards
+
+    def shown(self, pairs: int) -> Rollout:
+        """All candidates, with the pictures of the first `pairs` of `judged_pairs`; the others are blank. For every process to
+        call at once."""
+        size = self.own.group_size
+        rows = {row for judged in islice(judged_pairs(self.rewards, size), pairs) for row in judged.rows}
+        start = self.own.first * size
+        pictures = dict(ranks.joined([(start + i, im) for i, im in enumerate(self.own.images) if start + i in rows]))
+        blank = Image.new("RGB", (1, 1))
+        images = tuple(pictures.get(row, blank) for row in range(len(self.prompts) * size))
+        return replace(self.own, prompts=self.prompts, images=images, first=0)
+
+
+@dataclass(frozen=True)
 class Counts:
-    """What one update took."""
+    """What one update took, in all processes."""
 
     cost: Cost
     writing: Cost
@@ -66,7 +102,7 @@ class RubricReward(pl.Callback):
         self.cost, self.writing = Cost(), Cost()  # of judging; of writing rubrics, which are free where a store has them
         self.outcomes, self.images, self.rubric_failures = Counter[str](), 0, 0
         self.reasons = Counter[str]()  # of what failed
-        self.last: tuple[Rollout, Rewards] | None = None
+        self.last: JudgedUpdate | None = None
         self._recent: list[float] = []
         self._update = 0  # that the next rollout belongs to
         self._judged: Counts | None = None  # of the present update, until it is done
@@ -101,32 +137,36 @@ class RubricReward(pl.Callback):
         """The one in a trainer's callbacks, if any."""
         return next((c for c in trainer.callbacks if isinstance(c, RubricReward)), None)
 
-    def __call__(self, rollout: Rollout) -> Rewards:
-        rubrics: list[Rubric | None] = [None] * len(rollout.prompts)
-        before = (self.rubric.cost, self.rubric.failures) if self.rubric else (Cost(), 0)
-        if self.rubric is not None and self.reward.uses_rubric:
-            rubrics = self.rubric.rubrics(rollout.prompts, self.judge)
-        rewards: Rewards = self.reward(self.judge, rollout, rubrics)
-        after = (self.rubric.cost, self.rubric.failures) if self.rubric else (Cost(), 0)
-        outcomes = Counter(str(v.outcome) for v in rewards.verdicts)
-        if not rewards.verdicts:
-            outcomes[str(Outcome.FAILED)] += failures(rewards)
+    def __call__(self, rollout: Rollout, prompts: tuple[Prompt, ...]) -> Rewards:
+        """Rewards of the candidates of all `prompts`, of which each process judges those that it drew (`rollout`)."""
+        written = ranks.by_the_first(lambda: self._rubrics(prompts))
+        with ranks.together():
+            own: Rewards = self.reward(self.judge, rollout, written.rubrics[ranks.share(len(prompts))])
+        rewards = together(ranks.gathered(own), rollout.group_size)
         self._judged = Counts(
             cost=rewards.cost,
-            writing=Cost(after[0].calls - before[0].calls, after[0].tokens - before[0].tokens),
-            images=len(rollout.images),
-            outcomes=outcomes,
-            rubric_failures=after[1] - before[1],
+            writing=written.cost,
+            images=len(rewards.values_B),
+            outcomes=outcomes(rewards),
+            rubric_failures=written.failures,
             failure_rate=failure_rate(rewards),
             reasons=failures_by_reason(rewards),
         )
-        self.last = (rollout.pictures_alone(), rewards)
+        self.last = JudgedUpdate(prompts, rollout.pictures_alone(), rewards)
         self._log(rewards, self._judged)
         assert self._folder is not None
-        self._folder.add(Rows.VERDICTS, self._update, records(rollout, rewards))
+        self._folder.add(Rows.VERDICTS, self._update, records(prompts, rollout.group_size, rewards))
         self._stop_if_monotonous(rewards)
         self._stop_if_failing(rewards, self._judged)
         return rewards
+
+    def _rubrics(self, prompts: Sequence[Prompt]) -> Written:
+        if self.rubric is None or not self.reward.uses_rubric:
+            return Written([None] * len(prompts), Cost(), 0)
+        cost, failures = self.rubric.cost, self.rubric.failures
+        rubrics = self.rubric.rubrics(prompts, self.judge)
+        spent = Cost(self.rubric.cost.calls - cost.calls, self.rubric.cost.tokens - cost.tokens)
+        return Written(rubrics, spent, self.rubric.failures - failures)
 
     def _log(self, rewards: Rewards, judged: Counts) -> None:
         assert self._module is not None
@@ -141,10 +181,13 @@ class RubricReward(pl.Callback):
     def _stop_if_monotonous(self, rewards: Rewards) -> None:
         """Where the answers say that nothing can be learned. Of ties and equal grades that is not yet sure: the pictures may be
         alike, and `Guard.max_silent` ends a run that goes on like this."""
-        if (said := self.monotony.heard([*rewards.verdicts, *rewards.grades])) is None:
+        answers: list[Verdict | Grade] = []
+        for _, part in rewards.judged():
+            answers += [*part.verdicts, *part.grades]
+        if (said := self.monotony.heard(answers)) is None:
             return
-        first = rewards.verdicts[0].outcome if rewards.verdicts else None
-        if is_failure(said) or first is Outcome.INCONSISTENT:
+        flips = isinstance(answers[0], Verdict) and answers[0].outcome is Outcome.INCONSISTENT
+        if is_failure(said) or flips:
             raise UserError(
                 f"nothing can be learned from this judge, {said}. `python evaluate.py task=judge` measures it on labelled "
                 "pairs, and `python probe.py` asks a server what it can do"

@@ -41,6 +41,9 @@ class RunRecords(pl.Callback):
         self.folder.begin(self.config, self.versions, self.updates)
         self.begun = True
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.signals.listen()
+
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:

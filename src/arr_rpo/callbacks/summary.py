@@ -15,10 +15,10 @@ from arr_rpo.callbacks.heldout_record import HeldoutRecord
 from arr_rpo.callbacks.rubric_reward import RubricReward
 from arr_rpo.callbacks.run_records import RunRecords
 from arr_rpo.data.datamodule import PromptDataModule
-from arr_rpo.evaluation.images import measurable, measure, pictures, spread
+from arr_rpo.evaluation.images import measurable, seen, spread
 from arr_rpo.evaluation.path_kl import path_kl
 from arr_rpo.module import RPOModule
-from arr_rpo.objective.finite import check_finite
+from arr_rpo.objective.finite import not_finite, raise_together
 from arr_rpo.policy.sampler import Sampler
 from arr_rpo.run.layout import POLICY, SUMMARY
 from arr_rpo.shapes.edits import INSTRUCTION
@@ -70,8 +70,8 @@ class Summary(pl.Callback):
         with averaged(trainer, pl_module):
             after = self._measure(trainer, pl_module, "after")
             kl = path_kl(pl_module.policy, spread(heldout, self.kl_prompts), self.eval_seed, self.kl_sampler)
-            for name, p in pl_module.policy.adapter.parameters().items():
-                check_finite(f"the weight {name}", p.detach())
+            weights = {f"the weight {name}": p.detach() for name, p in pl_module.policy.adapter.parameters().items()}
+            raise_together(not_finite(weights))
             with records.folder.whole(POLICY) as folder:
                 pl_module.policy.adapter.save(folder)
         summary = {
@@ -88,6 +88,8 @@ class Summary(pl.Callback):
             "replay_floor": pl_module.replay_floor,
         }
         records.folder.json(SUMMARY, summary)
+        if not records.folder.writes:
+            return
         if measurable(heldout):
             print_summary(summary)
         Console().print(f"summary, verdicts and weights: {records.folder.path}", soft_wrap=True)
@@ -97,11 +99,9 @@ class Summary(pl.Callback):
         data, folder, found = self._data(trainer), RunRecords.of(trainer).folder, {}
         for split, prompts in (("heldout", data.heldout), ("unseen", data.unseen)):
             if prompts:
-                images = pictures(pl_module.policy, prompts, self.eval_seed, self.batch_size)
-                accuracy = measure(prompts, images) if measurable(prompts) else None
-                found[split] = accuracy.to_dict() if accuracy else UNKNOWN
-                each = accuracy.each if accuracy else [None] * len(images)
-                self.record.add(folder, when, split, prompts, images, each)
+                drawn = seen(pl_module.policy, prompts, self.eval_seed, self.batch_size, self.record.pictures)
+                found[split] = drawn.accuracy.to_dict() if drawn.accuracy else UNKNOWN
+                self.record.add(folder, when, split, prompts, drawn)
         self.record.write(folder)
         return found
 

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from arr_rpo.rubric.parse import to_json
-from arr_rpo.types import Grade, Outcome, Rewards, Rollout, Verdict
+from arr_rpo.types import Grade, Outcome, Prompt, Rewards, Rubric, Verdict
 
 
 def failure_rate(rewards: Rewards) -> float:
-    """Share of the verdicts, or else of the grades, that the judge failed to give."""
-    failed = failures(rewards)
-    asked = len(rewards.verdicts) or len(rewards.grades)
-    return failed / asked if asked else 1.0 - float(rewards.valid_B.float().mean())
+    """Share of the verdicts, or else of the grades, that the judge failed to give; of a combined reward, over its parts."""
+    asked = sum(len(part.verdicts) or len(part.grades) for _, part in rewards.judged())
+    return failures(rewards) / asked if asked else 1.0 - float(rewards.valid_B.float().mean())
 
 
 def failures(rewards: Rewards) -> int:
-    if rewards.verdicts:
-        return sum(v.outcome is Outcome.FAILED for v in rewards.verdicts)
-    return sum(grade.value is None for grade in rewards.grades)
+    """Of the verdicts, or else of the grades."""
+    return sum(
+        sum(v.outcome is Outcome.FAILED for v in part.verdicts)
+        if part.verdicts
+        else sum(grade.value is None for grade in part.grades)
+        for _, part in rewards.judged()
+    )
+
+
+def outcomes(rewards: Rewards) -> Counter[str]:
+    """How many verdicts came to what; grades that failed count as failed."""
+    counts = Counter(str(v.outcome) for _, part in rewards.judged() for v in part.verdicts)
+    failed = sum(grade.value is None for _, part in rewards.judged() if not part.verdicts for grade in part.grades)
+    return counts + Counter({str(Outcome.FAILED): failed})
 
 
 def reasons(rewards: Rewards) -> list[str]:
@@ -34,17 +44,23 @@ def failures_by_reason(rewards: Rewards) -> Counter[str]:
 
 
 def _failed(rewards: Rewards) -> list[Verdict | Grade]:
-    verdicts = [verdict for verdict in rewards.verdicts if verdict.outcome is Outcome.FAILED]
-    return [*verdicts, *(grade for grade in rewards.grades if grade.value is None)]
+    verdicts = [v for _, part in rewards.judged() for v in part.verdicts if v.outcome is Outcome.FAILED]
+    return [*verdicts, *(grade for _, part in rewards.judged() for grade in part.grades if grade.value is None)]
 
 
 def rates(rewards: Rewards) -> dict[str, float]:
     """Curves of one rollout. `criterion/<name>`, the most frequent first: mean probability of yes over all images asked
     about."""
-    valid, verdicts = rewards.valid_B, rewards.verdicts
+    valid = rewards.valid_B
+    verdicts = [v for _, part in rewards.judged() for v in part.verdicts]
+    grades = [grade for _, part in rewards.judged() for grade in part.grades]
     found: dict[str, float] = {"judge/valid": float(valid.float().mean())}
     if valid.any():
         found["reward/mean"] = float(rewards.values_B[valid].mean())
+    for name, part in rewards.parts.items():
+        found[f"reward/valid/{name}"] = float(part.valid_B.float().mean())
+        if part.valid_B.any():
+            found[f"reward/mean/{name}"] = float(part.values_B[part.valid_B].mean())
     if verdicts:
         share = {o: sum(v.outcome is o for v in verdicts) / len(verdicts) for o in Outcome}
         found |= {
@@ -53,9 +69,9 @@ def rates(rewards: Rewards) -> dict[str, float]:
             "judge/tie_rate": share[Outcome.TIE],
             "judge/flip_rate": share[Outcome.INCONSISTENT],
         }
-    if verdicts or rewards.grades:
+    if verdicts or grades:
         found["judge/failure_rate"] = failure_rate(rewards)
-        asked = len(verdicts) or len(rewards.grades)
+        asked = len(verdicts) + len(grades)
         found |= {f"judge/failed/{reason}": n / asked for reason, n in failures_by_reason(rewards).items()}
     if rewards.cost.dressed:
         found["judge/dressed"] = rewards.cost.dressed / rewards.cost.calls
@@ -64,7 +80,7 @@ def rates(rewards: Rewards) -> dict[str, float]:
     passed: dict[str, list[float]] = defaultdict(list)
     for check in [check for verdict in verdicts for check in verdict.checks]:
         passed[check.name] += [check.a, check.b]
-    for name, _, p in [check for grade in rewards.grades for check in grade.checks]:
+    for name, _, p in [check for grade in grades for check in grade.checks]:
         passed[name].append(p)
     found |= {f"criterion/{name}": sum(p) / len(p) for name, p in sorted(passed.items(), key=lambda item: -len(item[1]))}
     if everything := [p for some in passed.values() for p in some]:
@@ -72,13 +88,20 @@ def rates(rewards: Rewards) -> dict[str, float]:
     return found
 
 
-def records(rollout: Rollout, rewards: Rewards) -> Iterator[dict[str, Any]]:
-    """One a verdict, or one a grade where candidates were graded. `names`: of the criteria in `checks`, in order."""
+def records(prompts: Sequence[Prompt], group_size: int, rewards: Rewards) -> Iterator[dict[str, Any]]:
+    """One a verdict, or one a grade where candidates were graded. `names`: of the criteria in `checks`, in order. `part`: of a
+    combined reward, the part that it belongs to."""
+    for name, part in rewards.judged():
+        for record in _records(prompts, group_size, part):
+            yield {**record, "part": name} if name else record
+
+
+def _records(prompts: Sequence[Prompt], group_size: int, rewards: Rewards) -> Iterator[dict[str, Any]]:
     for (a, b), verdict in zip(rewards.verdict_rows, rewards.verdicts, strict=True):
         yield {
             "kind": "verdict",
-            **_asked(rollout, rewards, a),
-            "candidates": [a % rollout.group_size, b % rollout.group_size],
+            **_asked(prompts[a // group_size], rewards.rubrics[a // group_size]),
+            "candidates": [a % group_size, b % group_size],
             "outcome": str(verdict.outcome),
             "p_a": verdict.p_a,
             "p_a_by_order": verdict.p_a_by_order,
@@ -90,8 +113,8 @@ def records(rollout: Rollout, rewards: Rewards) -> Iterator[dict[str, Any]]:
     for row, grade in enumerate(rewards.grades):
         yield {
             "kind": "grade",
-            **_asked(rollout, rewards, row),
-            "candidate": row % rollout.group_size,
+            **_asked(prompts[row // group_size], rewards.rubrics[row // group_size]),
+            "candidate": row % group_size,
             "value": grade.value,
             "checks": [[question, round(p, 4)] for _, question, p in grade.checks],
             "names": [name for name, _, _ in grade.checks],
@@ -100,7 +123,5 @@ def records(rollout: Rollout, rewards: Rewards) -> Iterator[dict[str, Any]]:
         }
 
 
-def _asked(rollout: Rollout, rewards: Rewards, row: int) -> dict[str, Any]:
-    prompt = rollout.prompt_of(row)
-    rubric = rewards.rubrics[row // rollout.group_size]
+def _asked(prompt: Prompt, rubric: Rubric | None) -> dict[str, Any]:
     return {"prompt": prompt.text, "prompt_id": prompt.id, "rubric": to_json(rubric)["criteria"] if rubric else None}

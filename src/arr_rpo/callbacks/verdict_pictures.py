@@ -42,12 +42,14 @@ class VerdictPictures(pl.Callback):
         update, _ = batch
         if update % self.every_n_updates and update + 1 < trainer.num_training_batches:
             return
-        self.write(RunRecords.of(trainer).folder, *reward.last, update)
+        self.write(RunRecords.of(trainer).folder, reward.last.shown(self.pairs), reward.last.rewards, update)
 
     def write(self, folder: RunFolder, rollout: Rollout, rewards: Rewards, update: int) -> None:
         """The sample of one update, over what an earlier try at the same update may have left."""
+        if not folder.writes:
+            return
         records = []
-        for number, judged in enumerate(islice(judged_pairs(rollout, rewards), self.pairs)):
+        for number, judged in enumerate(islice(judged_pairs(rewards, rollout.group_size), self.pairs)):
             stem, prompt = f"{by_update(update)}_{number}", rollout.prompt_of(judged.rows[0])
             images = [rollout.images[row] for row in judged.rows]
             records.append(

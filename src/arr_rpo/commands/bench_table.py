@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from arr_rpo.commands.errors import plain_errors
 from arr_rpo.evaluation.bootstrap import Figure, Resampling, share
 from arr_rpo.evaluation.records import Judged, read
+from arr_rpo.plain_files import read_json
 from arr_rpo.types import Outcome, UserError
 
 COLUMNS = ("accuracy", "accuracy_decided", "accuracy_averaged", "order_gap", "flip_rate", "tie_rate", "failure_rate", "ece")
@@ -110,7 +110,11 @@ def write_csv(benches: dict[str, Path], path: Path) -> None:
 
 
 def figures_of(folder: Path) -> dict[str, dict[str, Any]]:
-    overall: dict[str, dict[str, Any]] = json.loads((folder / "bench.json").read_text(encoding="utf-8"))["overall"]
+    """Raises a UserError where the bench's figures cannot be read."""
+    try:
+        overall: dict[str, dict[str, Any]] = read_json(folder / "bench.json")["overall"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder}/bench.json holds no figures of a bench ({error!r}): give folders of benches") from error
     return overall
 
 

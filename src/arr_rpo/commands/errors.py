@@ -10,6 +10,7 @@ from typing import Any
 from hydra.errors import InstantiationException
 from omegaconf.errors import OmegaConfBaseException
 
+from arr_rpo import ranks
 from arr_rpo.types import UserError
 
 
@@ -21,12 +22,21 @@ def plain_errors(command: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return command(*args, **kwargs)
         except Exception as error:
-            if (message := told(error)) is None:
+            if not say(error):
                 raise
-            print(f"error: {message}", file=sys.stderr)
             raise SystemExit(1) from error
 
     return run
+
+
+def say(error: Exception) -> bool:
+    """Prints what the user is told of an error, unless process 0 of the run does; returns whether there is anything to tell."""
+    if (message := told(error)) is None:
+        return False
+    known = isinstance(error, ranks.OtherProcessError) or getattr(error, "told", False)
+    if not (ranks.rank() and known):
+        print(f"{f'[process {ranks.rank()}] ' if ranks.rank() else ''}error: {message}", file=sys.stderr)
+    return True
 
 
 def told(error: Exception) -> str | None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from arr_rpo.commands.errors import plain_errors
+from arr_rpo.commands.foreign import allowed, config_of, only_files
 from arr_rpo.commands.run_folder import SERVING
+from arr_rpo.data.datamodule import PromptDataModule
 from arr_rpo.evaluation.images import measurable, measure, pictures
 from arr_rpo.evaluation.judge_bench import BenchResult, markdown
+from arr_rpo.run.layout import POLICY
 from arr_rpo.types import UserError
 from arr_rpo.whole_files import write_json
 
@@ -35,8 +39,10 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
         UserError: the folder is no run, or one that did not end; or no oracle knows its held-out prompts.
     """
     run = Path(config.run)
-    trained = finished_run(run)
-    data = instantiate(trained.data)
+    trained = finished_run(run, allowed(config))
+    data, eval_seed = instantiate(trained.data), OmegaConf.select(trained, "callbacks.summary.eval_seed")
+    if not isinstance(data, PromptDataModule) or not isinstance(eval_seed, int):
+        raise UserError(f"run={run}: its config has no prompts, or no callbacks.summary.eval_seed that they were measured with")
     splits = {name: prompts for name, prompts in (("heldout", data.heldout), ("unseen", data.unseen)) if prompts}
     known = {name: prompts for name, prompts in splits.items() if measurable(prompts)}
     if not known:
@@ -45,32 +51,33 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
             "of them before and after training, and `python evaluate.py task=judge` measures judges."
         )
     policy = instantiate(trained.policy)
-    policy.load_trained(run / "policy")
+    policy.load_trained(run / POLICY)
     result: dict[str, Any] = {}
     for name, prompts in splits.items():
         if name not in known:
             print(f"{name}: not measured, since no oracle knows these prompts")
             continue
-        images = pictures(policy, prompts, trained.callbacks.summary.eval_seed, config.batch_size)
+        images = pictures(policy, prompts, eval_seed, config.batch_size)
         result[name] = measure(prompts, images).to_dict()
         print(f"{name}: strict {result[name]['strict']:.3f}, criteria {result[name]['criteria']:.3f}, {len(prompts)} prompts")
     write_json(run / "evaluation.json", result)
     return result
 
 
-def finished_run(run: Path) -> DictConfig:
+def finished_run(run: Path, allow: Sequence[str] = ()) -> DictConfig:
     """The config of a run of train.py, whose weights are in its folder `policy`.
 
+    allow: what it may name to be called, beside this package's own.
+
     Raises:
-        UserError: the folder is no run, or one that did not end.
+        UserError: the folder is no run, or one that did not end, or its config names something else to be called.
     """
-    if not (run / "config.yaml").is_file():
-        raise UserError(f"run={run}: no config.yaml there. Give the folder of a run of train.py.")
-    if not (run / "policy").is_dir():
+    config = config_of(run, "run", allow, needs=("policy", "data"))
+    if not (run / POLICY).is_dir():
         raise UserError(f"run={run}: no folder `policy` there, so the run did not end. Go on with train.py and resume={run}.")
-    config = OmegaConf.load(run / "config.yaml")
+    only_files(run / POLICY)
     OmegaConf.resolve(config)  # its parts may become parts of another config
-    return config  # type: ignore[return-value]
+    return config
 
 
 def bench(config: DictConfig) -> BenchResult:

@@ -9,11 +9,12 @@ from typing import Any
 import hydra
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from arr_rpo.commands.errors import plain_errors
+from arr_rpo.commands.foreign import allowed, config_of, only_files
 from arr_rpo.run.folder import RunFolder
-from arr_rpo.run.layout import CONFIG, POLICY, TRAINING_STATE
+from arr_rpo.run.layout import POLICY, TRAINING_STATE
 from arr_rpo.types import UserError
 
 
@@ -32,9 +33,9 @@ def export(config: DictConfig) -> Path:
         UserError: there is no such run or checkpoint, or something is in the way.
     """
     run = RunFolder(config.run)
-    if not (run.path / CONFIG).is_file():
-        raise UserError(f"run={run.path}: no {CONFIG} there. Give the folder of a run of train.py.")
+    trained = config_of(run.path, "run", allowed(config), needs=("policy",))
     checkpoint = run.checkpoint(config.checkpoint)
+    only_files(checkpoint)
     output = Path(config.output or run.path / "exports" / checkpoint.name)
     if output.exists():
         raise UserError(f"output={output} is there already: remove it, or give another folder")
@@ -42,13 +43,13 @@ def export(config: DictConfig) -> Path:
         if (checkpoint / POLICY).is_dir():
             shutil.copytree(checkpoint / POLICY, folder, dirs_exist_ok=True)
         else:
-            save_trained(run, checkpoint, folder)
+            save_trained(trained, checkpoint, folder)
     return output
 
 
-def save_trained(run: RunFolder, checkpoint: Path, folder: Path) -> None:
+def save_trained(trained: DictConfig, checkpoint: Path, folder: Path) -> None:
     """Builds the run's policy and gives it the checkpoint's weights."""
-    policy = instantiate(OmegaConf.load(run.path / CONFIG).policy)
+    policy = instantiate(trained.policy)
     state: dict[str, Any] = torch.load(checkpoint / TRAINING_STATE, weights_only=True, map_location="cpu")
     weights = {name.removeprefix("policy.transformer."): value for name, value in state["state_dict"].items()}
     weights |= state["callbacks"].get("EMA", {}).get("average", {})

@@ -11,6 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from arr_rpo.commands.errors import plain_errors
+from arr_rpo.commands.processes import on_a_machine
 from arr_rpo.policy.plan import GIB, RESERVE, Plan, make_plan
 from arr_rpo.whole_files import write_json
 
@@ -41,7 +42,18 @@ def plan(config: DictConfig) -> Plan:
         optimizer=config.optimizer,
         encodings_gib=policy.encodings.device_gib,
         prompt_tokens=config.prompt_tokens,
+        shards=processes(config) if _sharded(config) else 1,
+        judge_gib=config.judge_gib,
     )
+
+
+def processes(config: DictConfig) -> int:
+    """Of the run."""
+    return on_a_machine(config.trainer) * int(config.trainer.num_nodes)
+
+
+def _sharded(config: DictConfig) -> bool:
+    return bool((config.trainer.get("strategy") or {}).get("shards"))
 
 
 def text(plan: Plan, config: DictConfig) -> str:
@@ -61,6 +73,8 @@ def text(plan: Plan, config: DictConfig) -> str:
         f"{'gradients':42} {_size(plan.gradients)}",
         f"{'optimizer state (' + config.optimizer + ')':42} {_size(plan.optimizer)}",
         f"{'encodings of prompts, at most':42} {_size(plan.encodings)}",
+        *([f"{'judge on the same GPU':42} {_size(plan.judge)}"] if plan.judge else []),
+        *_on_each_gpu(plan, config),
         f"{'always resident, these included':42} {_size(plan.resident)}",
         "",
         f"{'':42} {'activations':>13} {'peak':>13}",
@@ -75,7 +89,25 @@ def text(plan: Plan, config: DictConfig) -> str:
         lines.append(f"{'start, before the release':56} {_size(peaks['start'])}")
     fits = "; ".join(f"{card}: {word}" for card, word in plan.cards().items())
     lines += ["", f"fits, with {RESERVE / GIB:.1f} GiB to spare?  {fits}"]
-    return "\n".join([*lines, "A local judge comes on top (configs/judge); one on a server does not."])
+    if not plan.judge:
+        lines.append("A local judge comes on top (judge_gib=..., configs/judge); one on a server does not.")
+    return "\n".join(lines)
+
+
+def _on_each_gpu(plan: Plan, config: DictConfig) -> list[str]:
+    """What several processes change."""
+    if (several := processes(config)) == 1:
+        return []
+    if plan.shards == 1:
+        return [f"each of {several} GPUs has all of this (trainer=ddp)"]
+    transformer = next(part.bytes for part in plan.parts if part.name == "transformer")
+    whole = "weights, gradients and optimizer state" if plan.all_trained else "frozen weights"
+    return [
+        f"{f'a shard of the {whole}, of {plan.shards}'[:60]}",
+        f"{'  transformer':42} {_size(transformer // plan.shards)}",
+        *([f"{'  what is trained':42} {_size(plan.training_state)}"] if plan.all_trained else []),
+        f"{'  blocks that are whole at once':42} {_size(plan.gathered)}",
+    ]
 
 
 def _size(number: int) -> str:

@@ -125,7 +125,7 @@ def _speed(config: DictConfig, answers: str) -> None:
 
 
 def _config(config: DictConfig, answers: str) -> str:
-    kept = ("base_url", "model", "api_key_env", "parameters", "fields", "image", "thinking_tokens")
+    kept = ("base_url", "model", "api_key_env", "headers", "parameters", "fields", "image", "thinking_tokens")
     model = {key: config.judge.model[key] for key in kept if config.judge.model.get(key) is not None}
     plain = {key: dict(value) if isinstance(value, DictConfig) else value for key, value in model.items()}
     return str(yaml.safe_dump({"judge": {"model": {**plain, "answers": answers}}}, sort_keys=False))

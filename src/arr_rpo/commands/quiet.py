@@ -16,18 +16,20 @@ def quieten() -> None:
     for message in (
         r".*isinstance\(treespec, LeafSpec\).*",  # Lightning and torch 2.13
         r"Found \d+ module\(s\) in eval mode.*",  # frozen parts stay in evaluation mode: it is what replay needs
+        r".*FSDP2-wrapped module.*returned a view tensor.*",  # of blocks that return what they split: nobody adds in place
         r".*does not have many workers.*",  # prompts are text
         r".*exclude_modules.* but no modules were excluded.*",  # a pattern for models of several sizes
         r".*Mismatch dtype between input and weight.*rms_norm.*|.*Cannot dispatch to fused implementation.*",
     ):
         warnings.filterwarnings("ignore", message=message)
-    for name in ("pytorch_lightning.utilities.rank_zero", "transformers"):
+    for name in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.distributed", "transformers"):
         for handled in (logging.getLogger(name), *logging.getLogger(name).handlers):
             handled.addFilter(is_of_use)
 
 
 NOISE = (
     *("GPU available", "TPU available", "HPU available", "`Trainer.fit` stopped"),  # one epoch is over, as it always is
+    *("Initializing distributed", "-" * 100),
     "\N{ELECTRIC LIGHT BULB} Tip: For seamless cloud logging",
     "Failed to load CPU gemm_4bit_forward",  # bitsandbytes' faster kernel, from a hub
 )

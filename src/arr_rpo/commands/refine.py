@@ -20,9 +20,10 @@ from rich.table import Table
 
 from arr_rpo.commands.errors import plain_errors
 from arr_rpo.commands.evaluate import finished_run
+from arr_rpo.commands.foreign import allowed
 from arr_rpo.commands.run_folder import OtherRunError, differences
 from arr_rpo.commands.training import recorded, versions
-from arr_rpo.data.prompts import read_prompts
+from arr_rpo.data.prompts import Reading, read_prompts
 from arr_rpo.evaluation.images import spread
 from arr_rpo.judge.base import Judge
 from arr_rpo.refinement.base import Painter
@@ -37,7 +38,7 @@ from arr_rpo.types import UserError
 from arr_rpo.whole_files import write_json
 
 # What changes no picture and no grade: a stopped run may go on with other values.
-FREE = ("limit", "batch_size", "device", "progress", "sheet", "resampling")
+FREE = ("allow", "limit", "batch_size", "device", "progress", "sheet", "resampling")
 
 
 @hydra.main(version_base="1.3", config_path="pkg://arr_rpo.configs", config_name="refine")
@@ -58,7 +59,7 @@ def with_policy_of_run(config: DictConfig, overrides: Sequence[str]) -> DictConf
     for override in overrides:
         if override.lstrip("+~").split("=")[0].split("/")[0].split(".")[0] in ("policy", "sampler"):
             raise UserError(f"run={config.run} brings the run's own policy: leave {override} out")
-    trained = finished_run(Path(config.run))
+    trained = finished_run(Path(config.run), allowed(config))
     config.policy, config.sampler = trained.policy, trained.sampler
     return config
 
@@ -74,7 +75,11 @@ def refine(config: DictConfig) -> dict[str, Any]:
     folder = Path(config.run_dir)
     with occupied(folder):
         refuse_another(folder, config)
-        prompts, records, judge = read_prompts(config.prompts), Records(folder), instantiate(config.judge)
+        prompts, records, judge = (
+            read_prompts(config.prompts, Reading(**config.data)),
+            Records(folder),
+            instantiate(config.judge),
+        )
         asked = spread(range(len(prompts)), len(prompts) if config.limit is None else config.limit)
         if not asked:
             raise UserError(f"limit={config.limit}: one prompt is the least")

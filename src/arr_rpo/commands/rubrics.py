@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from arr_rpo.commands.errors import plain_errors
-from arr_rpo.data.prompts import read_prompts
+from arr_rpo.data.prompts import Reading, read_prompts
 from arr_rpo.judge.base import Judge
 from arr_rpo.judge.wording import render
 from arr_rpo.rubric.files import digest, to_yaml
@@ -40,7 +40,7 @@ def rubrics(config: DictConfig) -> list[Rubric | None]:
     """The rubric of each prompt of the config."""
     if config.rubric is None:
         raise UserError("rubric=none writes none: choose per_prompt, per_prompt_refined, global, ...")
-    prompts = read_prompts(config.prompts)
+    prompts = read_prompts(config.prompts, Reading(**config.data))
     judge, source = instantiate(config.judge), instantiate(config.rubric)
     count = len(prompts) if config.limit is None else min(config.limit, len(prompts))
     found = _in_batches(prompts, count, source, judge, config.batch_size)

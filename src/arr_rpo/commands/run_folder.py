@@ -7,21 +7,23 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
+from arr_rpo.commands.foreign import read_config
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import LOCK
 from arr_rpo.types import UserError
 
 # What does not change a run's result: where and how it is run and watched, and what is said of the study it is part of.
 NOT_COMPARED = (
-    *("run_dir", "resume", "checkpoint", "num_threads", "study", "logger"),
+    *("run_dir", "resume", "checkpoint", "allow", "num_threads", "study", "logger"),
+    *(f"trainer.{key}" for key in ("devices", "num_nodes", "strategy", "accelerator", "use_distributed_sampler")),
     *("trainer.enable_progress_bar", "callbacks.progress", "callbacks.checkpoint"),
 )
 # Of a judge's model: how it is reached and how much it is asked at once, not what it says. A server may move.
 SERVING = (
-    *("base_url", "api_key_env", "timeout", "concurrency", "retries", "first_wait", "max_wait", "breaker"),
+    *("base_url", "api_key_env", "headers", "timeout", "concurrency", "retries", "first_wait", "max_wait", "breaker"),
     *("max_reply_bytes", "key_over_http", "check_at_start"),
     *("cache_dir", "cache_mb", "record_dir", "replay_dir", "batch_size", "share_prefixes"),
 )
@@ -80,10 +82,10 @@ def differences(run_dir: Path, config: DictConfig) -> dict[str, tuple[str, str]]
     """
     path = run_dir / "config.yaml"
     try:
-        there = _leaves(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        there = _leaves(read_config(path))
+    except (OSError, ValueError, OmegaConfBaseException) as error:
         raise OtherRunError(f"{path} cannot be read ({error}): remove {run_dir}, and the run starts anew") from error
-    here = _leaves(OmegaConf.to_yaml(config, resolve=True))
+    here = _leaves(OmegaConf.create(OmegaConf.to_yaml(config, resolve=True)))
     keys = [key for key in {**there, **here} if there.get(key) != here.get(key) or (key in there) != (key in here)]
     return {key: (_shown(there, key), _shown(here, key)) for key in keys if not _of_no_result(key)}
 
@@ -100,9 +102,9 @@ def clear(run_dir: Path) -> None:
             path.unlink()
 
 
-def _leaves(text: str) -> dict[str, Any]:
-    """A YAML text's values by dotted key. Values that lie in the run's folder begin with "<run>"."""
-    found = OmegaConf.to_container(OmegaConf.create(text), resolve=True)
+def _leaves(config: DictConfig | ListConfig) -> dict[str, Any]:
+    """A config's values by dotted key. Values that lie in the run's folder begin with "<run>"."""
+    found = OmegaConf.to_container(config, resolve=True)
     if not isinstance(found, dict) or "run_dir" not in found:
         raise ValueError("it names no run_dir")
     run_dir = str(found["run_dir"])

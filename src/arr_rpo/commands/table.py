@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from scipy import stats
 
 from arr_rpo.commands.errors import plain_errors
+from arr_rpo.plain_files import read_json
 from arr_rpo.report.arms import Label, arm_names, label
 from arr_rpo.report.files import read_yaml
 from arr_rpo.types import UserError
@@ -46,7 +46,10 @@ def read_arms(folders: Sequence[Path]) -> Arms:
         raise UserError(f"no summary.json below {', '.join(map(str, folders)) or 'no folder'}: give folders of finished runs")
     arms: Arms = {}
     for path, arm in arm_names({path: label_of(path.parent) for path in paths}).items():
-        arms.setdefault(arm, []).append(json.loads(path.read_text(encoding="utf-8")))
+        try:
+            arms.setdefault(arm, []).append(dict(read_json(path)))
+        except (OSError, ValueError, TypeError) as error:
+            raise UserError(f"{path} cannot be read ({error}): give folders of finished runs") from error
     return {arm: sorted(runs, key=lambda run: int(run["seed"])) for arm, runs in arms.items()}
 
 

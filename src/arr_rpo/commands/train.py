@@ -5,18 +5,23 @@ What trains is imported when there is something to train: `--help` and a misspel
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from arr_rpo import ranks
 from arr_rpo.commands.errors import plain_errors
-from arr_rpo.commands.run_folder import objective
+from arr_rpo.commands.foreign import allowed, config_of
+from arr_rpo.commands.run_folder import Stage, objective, stage
 from arr_rpo.commands.sweep import in_sweep, run_in_sweep
 from arr_rpo.run.layout import CONFIG
 from arr_rpo.run.lock import occupied
+from arr_rpo.run.slurm import restarted, step
 from arr_rpo.types import UserError
 
 GROUPS = {"policy", "sampler", "judge", "rubric", "reward", "algorithm", "data", "trainer", "logger", "callbacks"}
@@ -25,11 +30,17 @@ FIXED = (
     *("name", "run_dir", "data.heldout", "data.unseen", "callbacks.summary.eval_seed", "callbacks.heldout_progress.eval_seed"),
     *(f"policy.{key}" for key in ("_target_", "checkpoint", "dtype", "adapter", "num_inference_steps", "call", "scheduler")),
 )
+OF_THE_COMMAND = {"experiment", "resume", "checkpoint", "allow", "trainer"}  # not of the run that goes on
 COMPARISONS = {"arm", "study", "hparams_search"}
 
 
 def _log_folder(resume: str | None, fresh: str) -> str:
-    """Where Hydra puts its log: into the folder of a run that goes on."""
+    """Where Hydra puts its log: into the folder of a run that goes on. Each process that torchrun or srun starts comes by here;
+    the first one's folder is the run's, of a step of Slurm's one that its next start finds again."""
+    if ranks.announced() > 1 and ranks.rank():
+        return str(Path(tempfile.gettempdir()) / f"arr_rpo_{os.getuid()}_process_{ranks.rank()}")
+    if (job := step()) is not None:
+        fresh = str(Path(fresh).parent / f"slurm_{job}")
     return str(resume) if resume and (Path(resume) / CONFIG).is_file() else fresh
 
 
@@ -44,10 +55,37 @@ def main(config: DictConfig) -> float | None:
     Returns:
         Held-out strict accuracy after training, what a hyper-parameter search maximises; None where it is not measured.
     """
-    if config.resume:
-        config = resumed(str(config.resume), list(HydraConfig.get().overrides.task))
-    from arr_rpo.commands.training import train
+    if ranks.announced() == 1:
+        return run(config)
+    if in_sweep() and ranks.started_by() == "torchrun":
+        raise UserError(
+            "a sweep starts the processes of each of its runs: leave torchrun out and give trainer.devices, or take "
+            "hydra/launcher=submitit_slurm with tasks_per_node (docs/scaling.md)"
+        )
+    from arr_rpo.commands.follow import among_others
 
+    return among_others(lambda train: run(config, train))
+
+
+def run(config: DictConfig, train: Callable[[DictConfig], None] | None = None) -> float | None:
+    """Trains, in a folder that nobody else is at work in. `resume=auto`, and a job that Slurm or torchrun started once more, go
+    on with what the same command left in `run_dir`.
+
+    train: None imports the one that does it in this process.
+    """
+    if config.resume == "auto" or (not config.resume and restarted()):
+        config.resume = None
+        if not in_sweep():
+            found = stage(Path(config.run_dir), config)
+            if found is Stage.FINISHED:
+                print(f"{config.run_dir} holds this run, finished")
+                return objective(Path(config.run_dir))
+            config.resume = str(config.run_dir) if found is Stage.STOPPED else None
+    elif config.resume:
+        config = resumed(str(config.resume), list(HydraConfig.get().overrides.task), config)
+    if train is None:
+        from arr_rpo.commands.training import train
+    assert train is not None
     if not config.resume and in_sweep():
         return run_in_sweep(config, train)
     run_dir = Path(config.resume or config.run_dir)
@@ -59,18 +97,21 @@ def main(config: DictConfig) -> float | None:
     return objective(run_dir)
 
 
-def resumed(folder: str, overrides: Sequence[str]) -> DictConfig:
+def resumed(folder: str, overrides: Sequence[str], composed: DictConfig | None = None) -> DictConfig:
     """The config that a run was started with, changed only by the values that the command line names. It was recorded with its
     references, so that a value reaches everything that refers to it.
 
+    composed: of this command line alone: from it come another `trainer`, as a run may go on with more or fewer processes, and
+        `allow`, what the run's config may name to be called beside this package's own.
+
     Raises:
-        UserError: there is no such run, or the command line would swap a part of it or change what cannot be.
+        UserError: there is no such run, its config names something else to be called, or the command line would swap a part
+            of it or change what cannot be.
     """
-    path = Path(folder) / "config.yaml"
-    if not path.is_file():
-        raise UserError(f"resume={folder}: there is no {path}. Give the folder of a run.")
-    config = OmegaConf.load(path)
-    values = [override for override in overrides if override.split("=")[0] not in {"experiment", "resume", "checkpoint"}]
+    config = config_of(Path(folder), "resume", allowed(composed), needs=("name",))
+    values = [o for o in overrides if o.split("=")[0] not in OF_THE_COMMAND]
+    if composed is not None and any(o.startswith("trainer=") for o in overrides):
+        config.trainer = composed.trainer
     for override in [o for o in overrides if o.startswith("experiment=") and o != f"experiment={config.name}"]:
         raise UserError(f"resume={folder} is a run of experiment={config.name}: leave {override} out, or start a new run")
     for override in values:

@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ProgressBar
 
+from arr_rpo import ranks
 from arr_rpo.callbacks.run_records import RunRecords
+from arr_rpo.commands import processes
 from arr_rpo.commands.errors import told
+from arr_rpo.commands.foreign import only_files
 from arr_rpo.commands.quiet import quieten
 from arr_rpo.commands.start_card import show
 from arr_rpo.commands.train import GROUPS
@@ -29,7 +31,7 @@ from arr_rpo.run.provenance import provenance
 from arr_rpo.run.signals import Signals
 from arr_rpo.types import UserError
 
-KEYS = GROUPS | {"name", "seed", "run_dir", "resume", "checkpoint", "num_threads", "module", "study"}
+KEYS = GROUPS | {"name", "seed", "run_dir", "resume", "checkpoint", "allow", "num_threads", "module", "study"}
 PACKAGES = ("torch", "diffusers", "transformers", "pytorch-lightning", "peft", "hydra-core")
 
 
@@ -43,33 +45,48 @@ def train(config: DictConfig) -> None:
     check_trainer(config.trainer)
     if config.resume:
         config.run_dir = str(config.resume)
-    folder = RunFolder(config.run_dir)
-    checkpoint = folder.checkpoint(config.get("checkpoint", "last")) if config.resume else None
-    if config.num_threads:
-        torch.set_num_threads(config.num_threads)
+    folder = RunFolder(config.run_dir, writes=ranks.rank() == 0)
+    checkpoint = None
+    if config.resume:
+        checkpoint = ranks.by_the_first(lambda: folder.checkpoint(config.get("checkpoint", "last")))
+        only_files(checkpoint)
+        config.checkpoint = update_of(checkpoint.name)
+    processes.check(config.trainer)
+    processes.share_cores(config)
     pl.seed_everything(config.seed, verbose=False)  # the weights that libraries initialise; all else has streams (`noise`)
     quieten()
     with Signals() as signals:
         records = RunRecords(folder, recorded(config), versions(folder), signals)
-        callbacks = [instantiate(callback) for callback in (config.callbacks or {}).values() if callback]
-        if not config.trainer.enable_progress_bar:
-            callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
-        trainer = instantiate(
-            config.trainer,
-            logger=[_logger(logger, checkpoint) for logger in (config.logger or {}).values() if logger],
-            callbacks=[records, *callbacks],
-        )
-        module, data = instantiate(config.module), instantiate(config.get("data"))  # recipes bring their own data
-        show(config, trainer, module, data, 0 if checkpoint is None else update_of(checkpoint.name) or 0)
+        with ranks.together():
+            trainer, module, data = built(config, checkpoint, records)
+        if ranks.rank() == 0:
+            show(config, trainer, module, data, 0 if checkpoint is None else update_of(checkpoint.name) or 0)
         gc.freeze()  # what libraries made lasts: to look through it for garbage takes 0.4 s a time
         try:
-            trainer.fit(module, data, ckpt_path=checkpoint and str(checkpoint / TRAINING_STATE), weights_only=True)
+            with processes.at_work(trainer, config, records):
+                trainer.fit(module, data, ckpt_path=checkpoint and str(checkpoint / TRAINING_STATE), weights_only=True)
         except BaseException as error:
             _ended(records, error)
             raise
         finally:
             gc.unfreeze()
     folder.say(State.FINISHED, records.updates)
+
+
+def built(config: DictConfig, checkpoint: Path | None, records: RunRecords) -> tuple[pl.Trainer, Any, Any]:
+    """Trainer, module and data of a config."""
+    callbacks = [instantiate(callback) for callback in (config.callbacks or {}).values() if callback]
+    if not config.trainer.enable_progress_bar:
+        callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
+    trainer = instantiate(
+        config.trainer,
+        plugins=[*instantiate(config.trainer.plugins), processes.environment()],
+        logger=[_logger(logger, checkpoint) for logger in (config.logger or {}).values() if logger],
+        callbacks=[records, *callbacks],
+    )
+    module, data = instantiate(config.module), instantiate(config.get("data"))  # recipes bring their own data
+    processes.check_share(config.trainer, module, data)
+    return trainer, module, data
 
 
 def _logger(config: DictConfig, checkpoint: Path | None) -> Any:
@@ -86,12 +103,13 @@ def _ended(records: RunRecords, error: BaseException) -> None:
         why = {} if stopped else {"error": (isinstance(error, Exception) and told(error)) or f"{type(error).__name__}: {error}"}
         with contextlib.suppress(UserError):  # the disk may be what is full
             folder.say(State.STOPPED if stopped else State.FAILED, records.updates, **why)
-    if stopped:
+    if stopped and folder.writes:
         if folder.checkpoints():
             quoted = f"\"resume='{folder.path}'\"" if "=" in str(folder.path) else f"resume={folder.path}"  # a multirun's
             print(f"stopped: go on with {quoted}", file=sys.stderr)
         else:
             print("stopped before the first checkpoint", file=sys.stderr)
+    if stopped:
         code = error.code if isinstance(error, SystemExit) else None
         raise SystemExit(code or 128 + signal.SIGTERM) from error
 

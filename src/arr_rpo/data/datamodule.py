@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from arr_rpo.data.prompts import Prompts, read_prompts
+from arr_rpo.data.prompts import Prompts, Reading, read_prompts
 from arr_rpo.noise import Purpose, draws
 from arr_rpo.types import Prompt, UserError
+
+log = logging.getLogger(__name__)
 
 
 class Updates(Dataset[tuple[int, tuple[Prompt, ...]]]):
@@ -72,6 +75,22 @@ class ResumableLoader(DataLoader[Any]):
         self._start = state["taken"]
 
 
+def _apart(heldout: Prompts, train: Prompts, shared: str) -> Prompts:
+    """The held-out prompts that are not trained on."""
+    if shared not in ("refuse", "drop"):
+        raise UserError(f"data.shared={shared}: choose refuse or drop")
+    if not (overlap := heldout.shared_with(train)):
+        return heldout
+    told = f"{len(overlap)} held-out prompts are also trained on, {overlap[0]!r} for one"
+    if shared == "refuse":
+        raise UserError(f"{told}. data.shared=drop leaves them out of the held-out ones")
+    left = heldout.without(train)
+    if not left:
+        raise UserError(f"{told}, and without them none are left")
+    log.warning("%s: %d are left", told, len(left))
+    return left
+
+
 def _as_it_is(item: Any) -> Any:
     return item
 
@@ -82,6 +101,8 @@ class PromptDataModule(pl.LightningDataModule):
     An update has `candidates_per_update` pictures, in groups of `group_size`: runs of the same number of updates draw the same
     number of pictures, whatever their algorithm.
 
+    columns, image_root, min_side, max_side: see `data.prompts.Reading`.
+    shared: what becomes of a held-out prompt that is also trained on: `refuse`, or `drop`, which leaves it out and counts it.
     choose_from: a curriculum, where it is above 1: of so many times as many prompts those take part whose candidates got
         different rewards of late. For each prompt that takes part the gradient is what it was; which prompts make up the mean
         changes, towards those that the policy neither always nor never does right.
@@ -98,24 +119,28 @@ class PromptDataModule(pl.LightningDataModule):
         choose_from: int,
         updates: int,
         seed: int,
+        columns: Mapping[str, str | None],
+        image_root: str | None,
+        min_side: int,
+        max_side: int,
+        shared: Literal["refuse", "drop"],
     ) -> None:
         super().__init__()
         if choose_from < 1:
             raise UserError(
                 f"data.choose_from={choose_from}: 1 takes all prompts that are dealt, 2 the better half of them, ..."
             )
-        prompts_per_update, left = divmod(candidates_per_update, group_size)
-        if left or not prompts_per_update:
+        self.prompts_per_update, left = divmod(candidates_per_update, group_size)
+        if left or not self.prompts_per_update:
             raise UserError(
                 f"data.candidates_per_update={candidates_per_update} does not divide into groups of "
                 f"algorithm.group_size={group_size}: take a multiple of it"
             )
-        self.train = read_prompts(train)
-        self.heldout = read_prompts(heldout)
-        self.unseen: Sequence[Prompt] = read_prompts(unseen) if unseen else ()
-        if overlap := self.heldout.shared_with(self.train):
-            raise UserError(f"{len(overlap)} held-out prompts are also trained on, {overlap[0]!r} for one")
-        self._updates = Updates(self.train, prompts_per_update, updates, seed, choose_from)
+        how = Reading(columns, image_root, min_side, max_side)
+        self.train = read_prompts(train, how, "train")
+        self.heldout = _apart(read_prompts(heldout, how, "heldout"), self.train, shared)
+        self.unseen: Sequence[Prompt] = read_prompts(unseen, how) if unseen else ()
+        self._updates = Updates(self.train, self.prompts_per_update, updates, seed, choose_from)
 
     def heard(self, prompts: Sequence[Prompt], silent: Sequence[bool | None]) -> None:
         """What an update came to: whether the candidates of each of its prompts got one and the same reward; None where fewer

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,9 +14,34 @@ from PIL import Image, ImageOps
 
 from arr_rpo.types import UserError
 
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")  # Pillow knows more, and starts programs for some
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error)  # what Pillow's decoders raise of broken files
 TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 WHITE_16_BIT = 65535
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Pixels that the sides of a picture may have."""
+
+    least: int
+    most: int
+
+    def fitted(self, image: Image.Image, what: str) -> Image.Image:
+        """The picture, scaled down until its longer side fits.
+
+        Raises:
+            UserError: its shorter side is too small, by itself or once the longer one fits.
+        """
+        width, height = image.size
+        image.thumbnail((self.most, self.most), Image.Resampling.LANCZOS)
+        if min(image.size) < self.least:
+            scaled = "" if image.size == (width, height) else f", scaled to {image.width} x {image.height} of them"
+            raise UserError(
+                f"{what} has {width} x {height} pixels{scaled}: a side must have {self.least} at least. Crop or enlarge it, or "
+                "take it out of the file"
+            )
+        return image
 
 
 def load_picture(path: str | Path) -> Image.Image:
@@ -38,13 +65,20 @@ def read_picture(file: BinaryIO, what: str) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(file)
+            image = Image.open(file, formats=_formats())
         with image:
             return _rgb(ImageOps.exif_transpose(image))
     except TOO_LARGE as error:
         raise UserError(f"{what} is too large ({error}). Scale it down.") from error
     except UNREADABLE as error:
         raise UserError(f"{what} cannot be read as an image ({error}). Fetch it again, or save it as PNG or JPEG.") from error
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """Those that this Pillow was built with."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def _rgb(image: Image.Image) -> Image.Image:

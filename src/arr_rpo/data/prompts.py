@@ -1,16 +1,13 @@
-"""Prompt files: JSON or JSONL (GenEval's `{"tag", "prompt", "include", ...}`, or instructions and pictures to edit), or text.
+"""Prompts from files as people have them (docs/prompts.md): text, JSON lines, JSON, CSV, TSV, parquet, data sets on disk.
 
-A row is an edit if it names pictures, as the files of ARR (`{"source_image", "instruction"}`), Edit-R1 (`{"prompt", "image"}`),
-Flow-Factory (`{"prompt", "image" or "images"}`) and ShareGPT-4o-Image (a JSON list of `{"input_prompt", "input_image"}`) do, or
-if a JSON object gives an instruction to each picture (Step1X-Edit). The first picture is the source, others are references.
-Paths are relative to the file, or to a folder `images` beside it. An edit of the shapes world is described and drawn
-(`shapes.edits.to_metadata`).
+A row is an edit if it names pictures. The first one is the source, others are references. Paths are relative to the file, or to
+a folder `images` beside it. An edit of the shapes world is described and drawn (`shapes.edits.to_metadata`).
 """
 
 from __future__ import annotations
 
 import functools
-import json
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,44 +15,80 @@ from typing import Any, overload
 
 from PIL.Image import Image
 
-from arr_rpo.data.pictures import load_picture
+from arr_rpo.data import arrow, tables
+from arr_rpo.data.columns import Columns
+from arr_rpo.data.images import ImageRef, Images
+from arr_rpo.data.pictures import Sides
+from arr_rpo.data.tables import Row as Cells
+from arr_rpo.data.texts import read_text
 from arr_rpo.shapes.edits import from_metadata
 from arr_rpo.shapes.scene import Scene, draw
+from arr_rpo.strict_json import short
 from arr_rpo.types import Prompt, UserError
 
 SHAPES_FOLDER = Path(__file__).parents[1] / "shapes" / "data"
-TEXT_KEYS = ("prompt", "instruction", "input_prompt")
-PICTURE_KEYS = ("source", "source_image", "image", "images", "input_image")
+SUFFIXES = (".txt", *tables.SUFFIXES)
+SPLITS = {  # what the files of a folder are called: flow_grpo and Flow-Factory have train.txt and test.txt, or .jsonl
+    "train": ("train", "train_metadata"),
+    "heldout": ("heldout", "test", "test_metadata", "validation", "val"),
+}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How prompt files are read.
+
+    columns: what the columns are that are not called as usual; see `columns.Columns`.
+    image_root: what the paths of pictures are relative to, and below which they lie; None takes the folder of the file.
+    min_side, max_side: pixels of a picture's sides. One that is smaller is refused, a larger one scaled down when it is opened.
+    """
+
+    columns: Mapping[str, str | None]
+    image_root: str | None
+    min_side: int
+    max_side: int
+
+
+AS_IT_IS = Reading(columns={}, image_root=None, min_side=1, max_side=2**15)  # for the embedded splits, and for texts alone
 
 
 @dataclass
 class Row:
-    """A prompt as its file has it. pictures: paths of the source and its references; scene: a source that is drawn."""
+    """A prompt as its file has it. pictures: the source and its references; scene: a source that is drawn."""
 
     id: str
     text: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    pictures: tuple[Path, ...] = ()
+    pictures: tuple[ImageRef, ...] = ()
     scene: Scene | None = None
+    negative: str | None = None
+    images: Images | None = None
+    where: str = ""
 
     @property
     def asked(self) -> tuple[object, ...]:
         """What makes it another prompt than others, without opening a picture."""
-        return (self.text, *(path.resolve() for path in self.pictures), self.scene)
+        return (self.text, self.negative, *map(self._identity, self.pictures), self.scene)
 
     def prompt(self) -> Prompt:
-        if self.pictures:
-            source, *references = map(load_picture, self.pictures)
-            return Prompt(self.id, self.text, self.metadata, source, tuple(references))
-        return Prompt(self.id, self.text, self.metadata, self._drawn)
+        """Raises a UserError where a picture cannot be read, or is too small."""
+        if self.images is None:
+            return Prompt(self.id, self.text, self.metadata, self._drawn, negative=self.negative)
+        source, *references = (self.images.open(picture, self.where) for picture in self.pictures)
+        return Prompt(self.id, self.text, self.metadata, source, tuple(references), self.negative)
 
     @functools.cached_property
     def _drawn(self) -> Image | None:
         return None if self.scene is None else draw(self.scene)
 
+    def _identity(self, ref: ImageRef) -> object:
+        if isinstance(ref, str) and self.images is not None and not ref.startswith("data:"):
+            return self.images.path(ref).resolve()
+        return hashlib.sha256(repr(ref).encode()).hexdigest()
+
 
 class Prompts(Sequence[Prompt]):
-    """The prompts of a file. Picture files are opened when a prompt is asked for, and not kept: a file may name many."""
+    """The prompts of a file. Pictures are opened when a prompt is asked for, and not kept: a file may name many."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self.rows = rows
@@ -77,67 +110,100 @@ class Prompts(Sequence[Prompt]):
         theirs = {row.asked for row in other.rows}
         return sorted(row.text for row in self.rows if row.asked in theirs)
 
+    def without(self, other: Prompts) -> Prompts:
+        """Those that are not in the other."""
+        theirs = {row.asked for row in other.rows}
+        return Prompts([row for row in self.rows if row.asked not in theirs])
 
-def read_prompts(source: str | Path) -> Prompts:
-    """The prompts of a file, or of an embedded split ("shapes/train", "shapes/heldout", "shapes/unseen", and of edits
-    "shapes/edit_train" ...).
+
+def read_prompts(source: str | Path, how: Reading = AS_IT_IS, split: str = "heldout") -> Prompts:
+    """The prompts of a file, of a folder with a file for each split, or of an embedded split ("shapes/train", "shapes/heldout",
+    "shapes/unseen", and of edits "shapes/edit_train" ...).
+
+    split: "train" or "heldout", which of a folder's is wanted.
 
     Raises:
-        UserError: the file is missing, empty, a line is malformed, or a picture is not there; the message names file and line.
-            A picture that cannot be read says so when its prompt is asked for.
+        UserError: the file is missing, empty, a row is malformed or could be read in two ways, or a picture is not there or
+            lies elsewhere; the message names file and row. A picture that cannot be read says so when its prompt is asked for.
     """
-    text = str(source)
-    path = SHAPES_FOLDER / f"{text.removeprefix('shapes/')}.jsonl" if text.startswith("shapes/") else Path(source)
-    if not path.is_file():
-        raise UserError(
-            f"no prompt file {path}: give a .jsonl, .json or .txt file, or one of shapes/train|heldout|unseen, "
-            "or shapes/edit_train|edit_heldout|edit_unseen"
-        )
-    rows = list(_rows(path))
+    path = _file(str(source), split)
+    rows = list(_rows(path, how))
     if not rows:
         raise UserError(f"{path} holds no prompts")
     return Prompts(rows)
 
 
-def _rows(path: Path) -> Iterator[Row]:
-    kind = path.suffix.lower()
-    if kind not in (".txt", ".jsonl", ".json"):
-        raise UserError(f"{path}: a prompt file ends in .txt (a prompt a line), .jsonl or .json (docs/prompts.md)")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no UTF-8 ({error}): save it as UTF-8") from error
-    if kind == ".json":
-        parsed = _parsed(text, str(path))
-        if isinstance(parsed, dict):
-            parsed = [{"source": picture, "instruction": told} for picture, told in parsed.items()]
-        if not isinstance(parsed, list):
-            raise UserError(f"{path}: expected a list of prompts, or an object that gives an instruction to each picture")
-        yield from (_row(row, path, number, f"{path}, row {number}") for number, row in enumerate(parsed, 1))
-        return
-    for number, line in enumerate(text.split("\n"), 1):  # not `splitlines`: a prompt may hold other breaks, such as U+2028
-        where = f"{path}, line {number}"
-        if line.strip():
-            yield _row(_parsed(line, where) if kind == ".jsonl" else {"prompt": line.strip()}, path, number, where)
+def _file(source: str, split: str) -> Path:
+    embedded = SHAPES_FOLDER / f"{source.removeprefix('shapes/')}.jsonl"
+    path = embedded if source.startswith("shapes/") else Path(source)
+    if path.is_dir() and not arrow.is_saved(path):
+        return _of_folder(path, split)
+    if not path.is_file() and not path.is_dir():
+        raise UserError(
+            f"no prompt file {path}: give a {', '.join(SUFFIXES)} file, a folder with train.txt and test.txt, or one of "
+            "shapes/train|heldout|unseen, or shapes/edit_train|edit_heldout|edit_unseen"
+        )
+    if path.is_file() and path.suffix.lower() not in SUFFIXES:
+        raise UserError(f"{path}: a prompt file ends in {', '.join(SUFFIXES)} (docs/prompts.md)")
+    return path
 
 
-def _parsed(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{where}: expected JSON ({error})") from error
+def _of_folder(folder: Path, split: str) -> Path:
+    names = SPLITS[split]
+    if (saved := arrow.saved_split(folder, names)) is not None:
+        return saved
+    found = [path for name in names for suffix in SUFFIXES if (path := folder / f"{name}{suffix}").is_file()]
+    if len(found) != 1:
+        wanted = f"one of {', '.join(f'{name}.txt' for name in names)} (or {', '.join(SUFFIXES[1:])}), or a data set on disk"
+        there = f"both {found[0].name} and {found[1].name}" if found else "none"
+        raise UserError(f"{folder}: of a folder of prompts, {wanted} is read for {split}, and there is {there}: name a file")
+    return found[0]
 
 
-def _row(row: Any, path: Path, number: int, where: str) -> Row:
-    name = f"{path.stem}/{number}"
-    if not isinstance(row, dict) or not (keys := [key for key in TEXT_KEYS if key in row]):
-        raise UserError(f'{where}: expected a JSON object with a "prompt", or of an edit an "instruction"')
-    text = row.pop(keys[0])
-    if not isinstance(text, str) or not text.strip():
-        raise UserError(f"{where}: the {keys[0]} is empty")
-    if isinstance(row.get("edit"), dict):
-        return Row(name, text, row, scene=_scene(row, where))
-    return Row(name, text, pictures=tuple(_pictures(row, path, where)), metadata=row)
+def _rows(path: Path, how: Reading) -> Iterator[Row]:
+    images = Images(how.image_root, path, option="data.", sides=Sides(how.min_side, how.max_side))
+    columns = Columns(how.columns)
+    for cells in _cells(path):
+        name = f"{path.stem}/{cells.number}"
+        if isinstance(cells.get("edit"), dict):
+            metadata = {key: value for key, value in cells.items() if key != "prompt"}
+            yield Row(name, cells.text("prompt"), metadata, scene=_scene(metadata, cells.where))
+            continue
+        parts = columns.parts(cells)
+        row = Row(name, parts.text, parts.metadata, negative=parts.negative, where=cells.where)
+        if parts.pictures:
+            row.images, row.pictures = images, tuple(_found(images, ref, cells.where) for ref in parts.pictures)
+        yield row
+
+
+def _cells(path: Path) -> Iterator[Cells]:
+    if path.suffix.lower() == ".txt":
+        for number, line in enumerate(read_text(path).split("\n"), 1):  # not `splitlines`: U+2028 may stand in a prompt
+            if line.strip():
+                yield Cells(path, number, {"prompt": line.strip()}, "line")
+    elif path.suffix.lower() == ".json":
+        for number, cells in enumerate(_listed(tables.parsed(read_text(path), str(path)), path), 1):
+            yield tables.row_of(cells, path, number)
+    else:
+        yield from tables.rows_of(path)
+
+
+def _listed(data: Any, path: Path) -> Sequence[Any]:
+    """A list of rows, alone or as the one list of an object; or an object that says of each picture how to edit it, or has a
+    row under each key."""
+    if isinstance(data, list):
+        return data
+    if isinstance(data, dict):
+        lists = [value for value in data.values() if isinstance(value, list) and all(isinstance(row, dict) for row in value)]
+        if len(lists) == 1:
+            return lists[0]
+        if all(isinstance(told, str) for told in data.values()):
+            return [{"source": picture, "instruction": told} for picture, told in data.items()]
+        if all(isinstance(row, dict) for row in data.values()):
+            return [{"key": key, **row} for key, row in data.items()]
+        if all(isinstance(told, list) and all(isinstance(one, str) for one in told) for told in data.values()):
+            return [{"source": picture, "instruction": one} for picture, told in data.items() for one in told]
+    raise UserError(f"{path}: expected a list of prompts, or an object that gives an instruction to each picture")
 
 
 def _scene(row: Mapping[str, Any], where: str) -> Scene:
@@ -149,20 +215,20 @@ def _scene(row: Mapping[str, Any], where: str) -> Scene:
         ) from error
 
 
-def _pictures(row: dict[str, Any], path: Path, where: str) -> Iterator[Path]:
-    """The paths that a row names, which are taken out of it."""
-    named = [key for key in PICTURE_KEYS if key in row]
-    if len(named) > 1:
+def _found(images: Images, ref: ImageRef, where: str) -> ImageRef:
+    """A path as it leads to a file; other references as they are."""
+    if not isinstance(ref, str) or ref[:5].lower() == "data:" or "://" in ref:
+        return ref
+    tried = (ref, f"images/{ref}")
+    try:
+        found = next((name for name in tried if images.path(name).is_file()), None)
+    except OSError as error:  # a name that no file can have
+        raise UserError(f"{where}: {short(ref)!r} names no file ({error.strerror})") from error
+    except (UserError, ValueError) as error:
+        raise UserError(f"{where}: {error}") from error
+    if found is None:
         raise UserError(
-            f"{where}: both {named[0]!r} and {named[1]!r} name pictures to edit; keep one, a path or a list of paths"
+            f"{where}: no picture {images.path(ref)}, nor {images.path(tried[1])}. Paths are relative to the prompt file, or "
+            "to data.image_root."
         )
-    for key in named:
-        value = row.pop(key)
-        for item in value if isinstance(value, list) and value else [value]:
-            if not isinstance(item, str) or not item:
-                raise UserError(f"{where}: {key!r} holds {item!r} where the path of a picture should be")
-            tried = [path.parent / item, path.parent / "images" / item]
-            found = next((candidate for candidate in tried if candidate.is_file()), None)
-            if found is None:
-                raise UserError(f"{where}: no picture {tried[0]}, nor {tried[1]}. Paths are relative to the prompt file.")
-            yield found
+    return found

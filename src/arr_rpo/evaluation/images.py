@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from PIL.Image import Image
 
+from arr_rpo import ranks
 from arr_rpo.policy.pipeline import PipelinePolicy
 from arr_rpo.shapes import oracle
 from arr_rpo.shapes.asked import of_this_world
@@ -57,6 +58,19 @@ class Accuracy:
     parts: dict[str, float]
     each: tuple[Measured, ...]
 
+    @staticmethod
+    def of(each: Sequence[Measured]) -> Accuracy:
+        by_tag: dict[str, list[bool]] = defaultdict(list)
+        for one in each:
+            by_tag[one.tag].append(one.strict)
+        return Accuracy(
+            strict=_mean([one.strict for one in each]),
+            criteria=_mean([met for one in each for _, met in one.answers]),
+            by_tag={tag: _mean(strict) for tag, strict in by_tag.items()},
+            parts=parts(each),
+            each=tuple(each),
+        )
+
     @property
     def prompts(self) -> int:
         return len(self.each)
@@ -83,17 +97,37 @@ def measure(prompts: Sequence[Prompt], images: Sequence[Image]) -> Accuracy:
             raise UserError(
                 f"prompt {prompt.id} ({prompt.text!r}) is not of the shapes world: nobody knows what is right for it"
             )
-    each = tuple(Measured(p.id, p.metadata["tag"], _answers(p, image)) for p, image in zip(prompts, images, strict=True))
-    by_tag: dict[str, list[bool]] = defaultdict(list)
-    for one in each:
-        by_tag[one.tag].append(one.strict)
-    return Accuracy(
-        strict=_mean([one.strict for one in each]),
-        criteria=_mean([met for one in each for _, met in one.answers]),
-        by_tag={tag: _mean(strict) for tag, strict in by_tag.items()},
-        parts=parts(each),
-        each=each,
-    )
+    return Accuracy.of([Measured(p.id, p.metadata["tag"], _answers(p, i)) for p, i in zip(prompts, images, strict=True)])
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was drawn for some prompts. accuracy: None where nobody knows what is right. kept: pictures of some, by id."""
+
+    accuracy: Accuracy | None
+    kept: dict[str, Image]
+
+
+def seen(policy: PipelinePolicy, prompts: Sequence[Prompt], seed: int, batch_size: int, keep: int = 0) -> Seen:
+    """One picture a prompt, as `pictures` draws it, measured where the oracle knows all of them. Each process of a run draws
+    and measures its share, a batch at a time.
+
+    keep: of how many prompts, at even distances, the picture is kept.
+    """
+    share, known = ranks.share(len(prompts)), measurable(prompts)
+    batches = [range(start, min(start + batch_size, share.stop)) for start in range(share.start, share.stop, batch_size)]
+    chosen = set(spread(range(len(prompts)), keep))
+    each: list[Measured] = []
+    kept: list[tuple[str, Image]] = []
+    for rows in batches:
+        some = [prompts[row] for row in rows]
+        images = policy.generate(some, seed)
+        each += measure(some, images).each if known else ()
+        kept += [(prompt.id, image) for row, prompt, image in zip(rows, some, images, strict=True) if row in chosen]
+    for _ in range(ranks.largest(len(batches)) - len(batches)):
+        policy.generate(prompts[:1], seed)  # in vain: sharded weights are put together for a picture by all processes at once
+    found = ranks.joined(each)
+    return Seen(Accuracy.of(found) if known else None, dict(ranks.joined(kept)))
 
 
 def parts(each: Sequence[Measured]) -> dict[str, float]:

@@ -22,6 +22,7 @@ from arr_rpo.evaluation.records import Judged
 from arr_rpo.judge.base import Judge
 from arr_rpo.judge.reasons import FIXES
 from arr_rpo.noise import Purpose, draws
+from arr_rpo.plain_files import read_json
 from arr_rpo.reward.monotony import Monotony, is_failure
 from arr_rpo.reward.protocols import PairProtocol, PointProtocol, as_verdicts
 from arr_rpo.rubric.sources import RubricSource
@@ -192,7 +193,10 @@ class JudgeBench:
     def _check_setting(self) -> None:
         path = self.folder / "setting.json"
         if path.is_file():
-            earlier = json.loads(path.read_text(encoding="utf-8"))
+            try:
+                earlier = dict(read_json(path))
+            except (OSError, ValueError, TypeError) as error:
+                raise UserError(f"{path} cannot be read ({error}): give another run_dir") from error
             ours = json.loads(json.dumps(self.setting))
             if changed := list(_differing(earlier, ours)):
                 raise UserError(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from arr_rpo.data.preferences.base import Truth
+from arr_rpo.plain_files import lines
+from arr_rpo.strict_json import decode
 from arr_rpo.types import Cost, CriterionCheck, Outcome, Preference, Reason, UserError, Verdict
 
 
@@ -102,10 +104,8 @@ def read(path: Path) -> dict[str, Judged]:
     """
     if not path.is_file():
         return {}
-    lines = path.read_bytes().splitlines(keepends=True)
-    if lines and not lines[-1].endswith(b"\n"):
-        lines.pop()
-    return {one.id: one for one in _parsed(path, lines)}
+    whole = (line for line in lines(path) if line.endswith(b"\n"))
+    return {one.id: one for one in _parsed(path, whole)}
 
 
 def cut_half_line(path: Path) -> None:
@@ -115,11 +115,11 @@ def cut_half_line(path: Path) -> None:
         os.truncate(path, content.rfind(b"\n") + 1)
 
 
-def _parsed(path: Path, lines: Sequence[bytes]) -> Iterable[Judged]:
-    for number, line in enumerate(lines, start=1):
+def _parsed(path: Path, whole: Iterable[bytes]) -> Iterable[Judged]:
+    for number, line in enumerate(whole, start=1):
         try:
-            yield from_json(json.loads(line))
-        except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+            yield from_json(decode(line))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(
                 f"{path}, line {number} is no verdict of a bench ({error!r}). Take the line out to go on."
             ) from error

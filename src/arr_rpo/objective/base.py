@@ -20,7 +20,7 @@ class Task(NamedTuple):
     units: (n, k) rows of the rollout, k of them belonging together. step: number of one of the objective's steps.
     epoch: which pass over the rollout this is. advantages: of the whole rollout. old: the weights that rolled out, for an
     objective that asks for them. noise: of the update, for an objective that draws. measure_kl: whether the log wants the
-    divergence from the reference.
+    divergence from the reference. weight: of its loss in the mean; 0 of a pass that only keeps step with other processes.
     """
 
     rollout: Rollout
@@ -31,10 +31,12 @@ class Task(NamedTuple):
     old: Mapping[str, Tensor]
     noise: Noise
     measure_kl: bool
+    weight: float
 
     def names(self, rows: Tensor) -> list[tuple[Name, Name]]:
         """(prompt, candidate) of each row: by these, and not by its place in a microbatch, its noise is drawn."""
-        return [divmod(int(row), self.rollout.group_size) for row in rows]
+        size, first = self.rollout.group_size, self.rollout.first
+        return [(first + int(row) // size, int(row) % size) for row in rows]
 
 
 class Objective(Protocol):

@@ -7,12 +7,31 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
+from arr_rpo import ranks
 from arr_rpo.types import UserError
 
 
 class NonFiniteError(UserError):
     """The message names the tensor."""
+
+
+def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """What is wrong with the first tensor that has a number that is not finite; None where all are."""
+    for name, tensor in tensors.items():
+        try:
+            check_finite(name, tensor.to_local() if isinstance(tensor, DTensor) else tensor)
+        except NonFiniteError as error:
+            return str(error)
+    return None
+
+
+def raise_together(message: str | None) -> None:
+    """Raises NonFiniteError in all processes where one has a message."""
+    for told in ranks.gathered(message):
+        if told is not None:
+            raise NonFiniteError(told)
 
 
 def check_finite(name: str, tensor: Tensor) -> None:

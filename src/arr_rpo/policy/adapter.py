@@ -16,19 +16,26 @@ from diffusers.training_utils import _collate_lora_metadata, cast_training_param
 from peft import LoraConfig, get_peft_model_state_dict
 from torch import Tensor, nn
 
+from arr_rpo import ranks
 from arr_rpo.policy.lora_linear import computed_leanly
 from arr_rpo.policy.master_weights import ComputesIn
 from arr_rpo.policy.processor import pictures_only
+from arr_rpo.policy.sharding import all_whole, assign, kept, like, shard
 from arr_rpo.types import UserError
 
 
 class Adapter(Protocol):
-    """Trains some weights of a pipeline's transformer. light: whether what `save` writes is small beside the model."""
+    """Trains some weights of a pipeline's transformer. light: whether what `save` writes is small beside the model.
+
+    shard: puts the transformer's weights into shards on all processes. `save` then is for every process to call; process 0
+    writes.
+    """
 
     light: bool
 
     def attach(self, pipe: DiffusionPipeline) -> None: ...
     def parameters(self) -> dict[str, nn.Parameter]: ...
+    def shard(self, device: str) -> None: ...
     def reference(self) -> contextlib.AbstractContextManager[None]: ...
     def save(self, folder: Path) -> None: ...
     def load(self, folder: Path) -> None: ...
@@ -37,14 +44,14 @@ class Adapter(Protocol):
 @contextlib.contextmanager
 def swapped(parameters: Mapping[str, nn.Parameter], values: Mapping[str, Tensor]) -> Iterator[None]:
     """Inside, `parameters` have `values`."""
-    now = {name: p.data for name, p in parameters.items()}
+    now = {name: kept(p) for name, p in parameters.items()}
     try:
         for name, p in parameters.items():
-            p.data = values[name].to(p.device)
+            assign(p, values[name])
         yield
     finally:
         for name, p in parameters.items():
-            p.data = now[name]
+            assign(p, now[name])
 
 
 class Lora:
@@ -88,6 +95,10 @@ class Lora:
     def parameters(self) -> dict[str, nn.Parameter]:
         return {name: p for name, p in self._pipe.transformer.named_parameters() if "lora_" in name}
 
+    def shard(self, device: str) -> None:
+        """The frozen weights; the LoRA stays whole in each process, so that it is averaged, saved and restored as ever."""
+        shard(self._pipe.transformer, device, self.parameters().values(), None)
+
     @contextlib.contextmanager
     def reference(self) -> Iterator[None]:
         """Inside, the transformer is the reference model."""
@@ -103,6 +114,8 @@ class Lora:
         A pipeline without that method gets a folder for its transformer's `load_lora_adapter`.
         """
         transformer = self._pipe.transformer
+        if ranks.rank():
+            return
         if hasattr(self._pipe, "save_lora_weights"):
             type(self._pipe).save_lora_weights(
                 folder,
@@ -159,10 +172,17 @@ class Full:
     def parameters(self) -> dict[str, nn.Parameter]:
         return dict(self._pipe.transformer.named_parameters())
 
+    def shard(self, device: str) -> None:
+        """The weights, their gradients and moments, and those of the reference."""
+        shard(self._pipe.transformer, device, (), self._computes and self._computes.compute_dtype)
+        if self._computes:
+            self._computes.casts = False  # FSDP2 does it, block by block
+        self._first = {name: like(self._first[name], p) for name, p in self.parameters().items()}
+
     @contextlib.contextmanager
     def reference(self) -> Iterator[None]:
         parameters = self.parameters()
-        self._first = {name: first.to(parameters[name].device) for name, first in self._first.items()}
+        self._first = {name: like(first, parameters[name]) for name, first in self._first.items()}
         with swapped(parameters, self._first):
             yield
 
@@ -172,12 +192,14 @@ class Full:
         ours = self._pipe.scheduler
         self._pipe.scheduler = FlowMatchEulerDiscreteScheduler.from_config(ours.config)
         try:
-            cast = self._computes.cast(self._pipe.transformer) if self._computes else contextlib.nullcontext()
-            with torch.no_grad(), cast, pictures_only():
-                self._pipe.save_pretrained(folder)
+            with torch.no_grad(), all_whole(self._pipe.transformer), pictures_only():
+                cast = self._computes.cast(self._pipe.transformer) if self._computes else contextlib.nullcontext()
+                with cast:
+                    if ranks.rank() == 0:
+                        self._pipe.save_pretrained(folder)
+                        as_readable_as_others(folder)
         finally:
             self._pipe.scheduler = ours
-        as_readable_as_others(folder)
 
     def load(self, folder: Path) -> None:
         """Loads the transformer of a folder that `save` wrote."""

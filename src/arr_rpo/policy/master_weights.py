@@ -24,6 +24,7 @@ class ComputesIn(ModelHook):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.compute_dtype: torch.dtype = model.dtype
+        self.casts = True  # False where something else does
         self.dtypes: Dtypes = {(owner, key): p.dtype for owner, key, p in _weights(model)}
         # Under this name diffusers answers `model.dtype` with `compute_dtype`: pipelines prepare their latents in it.
         HookRegistry.check_if_exists_or_initialize(model).register_hook(self, "layerwise_casting")
@@ -31,7 +32,7 @@ class ComputesIn(ModelHook):
         model.enable_gradient_checkpointing = lambda: enable(self._checkpoint)
 
     def new_forward(self, model: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        with self.cast(model):
+        with self.cast(model) if self.casts else contextlib.nullcontext():
             return self.fn_ref.original_forward(*args, **kwargs)
 
     def cast(self, module: nn.Module) -> Cast:
@@ -40,7 +41,7 @@ class ComputesIn(ModelHook):
 
     def _checkpoint(self, block: nn.Module, *args: Any) -> Any:
         """A block is run again in the backward pass, outside of the model's forward pass: its weights have to be cast again."""
-        contexts = (contextlib.nullcontext(), self.cast(block))
+        contexts = (contextlib.nullcontext(), self.cast(block) if self.casts else contextlib.nullcontext())
         return checkpoint(block.__call__, *args, use_reentrant=False, context_fn=lambda: contexts)
 
 

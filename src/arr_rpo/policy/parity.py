@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from arr_rpo import ranks
 from arr_rpo.policy.pipeline import PipelinePolicy
 from arr_rpo.types import Rollout, UserError
 
@@ -38,7 +39,7 @@ def check_parity(policy: PipelinePolicy, rollout: Rollout, clip_range: float | N
             f"sampler.eta={policy.sampler.eta:g}: no step of the rollout is stochastic, so there is nothing to learn from. "
             "Take sampler=flow_sde, or an algorithm of the forward process (diffusion_nft, flow_dpo)."
         )
-    floor = replay_floor(policy, rollout)
+    floor = float(torch.tensor(ranks.gathered(replay_floor(policy, rollout))).max())  # NaN, if any is
     limit = LIMIT[rollout.latents_BTD.dtype]
     if not floor <= limit:
         raise UserError(

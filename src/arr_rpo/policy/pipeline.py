@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from arr_rpo import ranks
 from arr_rpo.algorithm.gaussian import log_prob
 from arr_rpo.noise import Name, Noise, Purpose, generator
 from arr_rpo.policy.adapter import Adapter, Full
@@ -23,11 +24,20 @@ from arr_rpo.policy.conditioning import ImageMemo, PromptMemo
 from arr_rpo.policy.dtypes import policy_dtype
 from arr_rpo.policy.encodings import Encodings
 from arr_rpo.policy.loading import compile_blocks, flow_scheduler, load_pipeline
+from arr_rpo.policy.negatives import negative_prompts
 from arr_rpo.policy.sampler import Sampler
 from arr_rpo.policy.scheduler import Probe, Recording
 from arr_rpo.policy.short_way import Kept, ShortWay, WholeStep, learned
 from arr_rpo.policy.starting_latents import StartingLatents
 from arr_rpo.types import Prompt, Rollout, UserError
+
+
+class Calls(NamedTuple):
+    """The rows of each pipeline call, and of calls in vain: sharded weights are put together for a call by all processes at
+    once, so that all of them make as many."""
+
+    own: list[slice]
+    idle: list[slice]
 
 
 class ReplayedStep(NamedTuple):
@@ -57,6 +67,7 @@ class PipelinePolicy(nn.Module):
         batch_size: candidates in one pipeline call; 1 for pipelines that take the pictures of a call as belonging to one
             prompt. Sources of one call have one size, as pipelines scale all to the first, so other sizes take more calls.
         max_pictures: that a prompt may bring: its source, and references where the pipeline takes several pictures.
+        max_source_side: pixels of the longer side of these pictures; larger ones are scaled down, unless None.
         gradient_checkpointing: less memory for a second forward pass of each block.
         compile: the transformer's repeated blocks, by `torch.compile`, which wants a C++ compiler and time at the start. A run
             that goes on may take other kernels than an unbroken one, and so is not equal to it to the bit.
@@ -87,6 +98,7 @@ class PipelinePolicy(nn.Module):
         call: Mapping[str, Any],
         scheduler: Mapping[str, Any],
         max_pictures: int,
+        max_source_side: int | None,
     ) -> None:
         super().__init__()
         if num_inference_steps < 2:
@@ -101,7 +113,7 @@ class PipelinePolicy(nn.Module):
         for mend in after_load:
             mend(self.pipe)
         self.num_inference_steps, self.sampler, self.batch_size = num_inference_steps, sampler, batch_size
-        self.max_pictures = max_pictures
+        self.max_pictures, self.max_source_side = max_pictures, max_source_side
         self.release_text_encoders = release_text_encoders
         self._call_arguments = dict(call)
         self.scheduler = flow_scheduler(self.pipe, scheduler)
@@ -123,21 +135,30 @@ class PipelinePolicy(nn.Module):
         if hasattr(self.pipe, "_encode_vae_image"):
             self.pipe._encode_vae_image = ImageMemo(self.pipe._encode_vae_image, encodings)
         self.short_way: ShortWay | str | None = None  # None until it was looked for
+        self.sharded = False
         self._kept: Kept | None = None
         self._start = StartingLatents(getattr(self.pipe, "prepare_latents", None))
         if hasattr(self.pipe, "prepare_latents"):
             self.pipe.prepare_latents = self._start
+
+    def shard(self, device: str) -> None:
+        """Puts the transformer's weights into shards on all processes ("cuda" or "cpu"), once."""
+        if not self.sharded:
+            self.adapter.shard(device)
+            self.sharded = True
 
     def train(self, mode: bool = True) -> PipelinePolicy:
         """Stays in evaluation mode: dropout would make the replayed step another one than the recorded."""
         return super().train(False)
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> PipelinePolicy:
-        """Moves the frozen components along: they are no submodules, so that nothing trains or saves them."""
+        """Moves the frozen components along: they are no submodules, so that nothing trains or saves them. Shards stay where
+        they are."""
         for part in self.pipe.components.values():
             if isinstance(part, nn.Module) and part is not self.transformer:
                 part._apply(fn, recurse)
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if not self.sharded:
+            super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
     @torch.no_grad()
@@ -149,24 +170,30 @@ class PipelinePolicy(nn.Module):
         *,
         sampler: Sampler | None = None,
         keys: Sequence[Name] | None = None,
+        first: int = 0,
     ) -> Rollout:
         """`group_size` candidates a prompt, drawn with the sampler.
 
         Shapes as in `Rollout`; the noise's `update` places the sampler's window. A candidate's noise is that of its prompt's
-        key, the prompt's place unless `keys` has others, and its place in the group: neither the batch nor the device matters.
+        key, the prompt's place (counted from `first`) unless `keys` has others, and its place in the group: neither the batch
+        nor the device matters.
         """
         sampler = sampler or self.sampler
         candidates = [prompt for prompt in prompts for _ in range(group_size)]
-        names = [(key, candidate) for key in keys or range(len(prompts)) for candidate in range(group_size)]
+        names = [(key, candidate) for key in keys or range(first, first + len(prompts)) for candidate in range(group_size)]
         start = [noise.generator(Purpose.FIRST, key, 0 if sampler.shared_noise else candidate) for key, candidate in names]
         steps = [noise.generator(Purpose.STEP, *name) for name in names]
         draw = float(torch.rand((), generator=noise.generator(Purpose.WINDOW)))
         window = sampler.window(noise.update, self.num_inference_steps - 1, draw)
         images: list[Image.Image] = []
         calls: list[Recording] = []
-        for rows in self._calls(candidates):
+        cut = self._calls(candidates)
+        for rows in cut.own:
             calls.append(Recording(sampler.dynamics, sampler.eta, window, steps[rows]))
             images += self._run(candidates[rows], "pil", mode=calls[-1], generator=start[rows])
+        for rows in cut.idle:
+            idle = Recording(sampler.dynamics, sampler.eta, window, steps[rows])
+            self._run(candidates[rows], "latent", mode=idle, generator=start[rows])
         none = torch.empty(len(candidates), 0)
         return Rollout(
             prompts=tuple(prompts),
@@ -177,6 +204,7 @@ class PipelinePolicy(nn.Module):
             means_BTD=torch.cat([torch.stack(call.means, 1) for call in calls]) if calls[0].means else none,
             log_probs_BT=torch.cat([torch.stack(call.log_probs, 1) for call in calls]) if calls[0].log_probs else none,
             step_indices=tuple(calls[0].step_indices),
+            first=first,
         )
 
     def replay(self, rollout: Rollout, rows: Tensor, step: int, sampler: Sampler | None = None) -> ReplayedStep:
@@ -193,12 +221,17 @@ class PipelinePolicy(nn.Module):
         (b, ...) at step `index` of the schedule, with gradients."""
         candidates = [rollout.prompt_of(int(row)) for row in rows]
         latents = latents.to(rollout.clean_BD.dtype)
-        return torch.cat([self._velocity(candidates[some], latents[some], index).float() for some in self._calls(candidates)])
+        cut = self._calls(candidates)
+        parts = [self._velocity(candidates[rows], latents[rows], index).float() for rows in (*cut.own, *cut.idle)]
+        own = torch.cat(parts[: len(cut.own)])
+        return sum((0 * part.sum() for part in parts[len(cut.own) :]), start=own)
 
     def _velocity(self, candidates: Sequence[Prompt], latents: Tensor, index: int) -> Tensor:
         """Of one pipeline call."""
         latents = latents.contiguous()  # strided ones round differently
-        if self._kept is None or not isinstance(self.short_way, ShortWay):
+        # Guidance by a negative prompt may take a second call of the transformer, which the short way knows nothing of.
+        guided = any(prompt.negative is not None for prompt in candidates)
+        if self._kept is None or guided or not isinstance(self.short_way, ShortWay):
             return self._whole_step(candidates, latents, index).velocity
         if (given := self._kept.get(candidates)) is not None:
             return self.short_way.velocity(self.transformer, given, latents, index)
@@ -232,13 +265,15 @@ class PipelinePolicy(nn.Module):
     def find_short_way(self, rollout: Rollout) -> None:
         """Sets `short_way`, or to the reason why there is none, by two candidates of a rollout."""
         rows = list(range(len(rollout.images)))[:2]
-        some = next(self._calls([rollout.prompt_of(row) for row in rows]))
+        some = self._calls([rollout.prompt_of(row) for row in rows]).own[0]
         candidates, clean = [rollout.prompt_of(row) for row in rows[some]], rollout.clean_BD[: len(rows[some])]
         steps = [
             self._whole_step(candidates, (clean * (1 + index / 8)).contiguous(), index)
             for index in range(self.num_inference_steps)
         ]
-        self.short_way = learned(self.transformer, steps)
+        way = learned(self.transformer, steps)
+        reasons = [reason for reason in ranks.gathered(way if isinstance(way, str) else None) if reason]
+        self.short_way = reasons[0] if reasons else way  # all processes go the same way
 
     def sigma(self, index: int) -> float:
         """Noise level of step `index`, as of the last call."""
@@ -256,8 +291,11 @@ class PipelinePolicy(nn.Module):
         keys = keys or [(prompt.id,) for prompt in prompts]
         start = [generator(Purpose.HELDOUT, seed, *key) for key in keys]
         images: list[Image.Image] = []
-        for rows in self._calls(prompts):
+        cut = self._calls(prompts)
+        for rows in cut.own:
             images += self._run(prompts[rows], "pil", generator=start[rows])
+        for rows in cut.idle:
+            self._run(prompts[rows], "latent", generator=start[rows])
         return images
 
     def cache_prompts(self, prompts: Iterable[Prompt]) -> None:
@@ -267,6 +305,10 @@ class PipelinePolicy(nn.Module):
         seen = list(prompts)
         if any(prompt.source is not None for prompt in seen):
             raise UserError("policy.release_text_encoders: encoders that may read the source image must stay; set it to false")
+        if any(prompt.negative is not None for prompt in seen):
+            raise UserError(
+                "policy.release_text_encoders: encoders that read a negative prompt of each must stay; set it to false"
+            )
         self.generate(seen[:1], seed=0)  # shows how this pipeline calls its encoders
         self.prompts.fill([prompt.text for prompt in seen])
         for name in [name for name in self.pipe.components if name.startswith("text_encoder")]:
@@ -277,14 +319,15 @@ class PipelinePolicy(nn.Module):
         self.adapter.load(folder)
         self.transformer.eval()
 
-    def _calls(self, candidates: Sequence[Prompt]) -> Iterator[slice]:
-        """The rows of each pipeline call: neighbours, whose sources have one size; a prompt with references is alone."""
-        first = 0
+    def _calls(self, candidates: Sequence[Prompt]) -> Calls:
+        """Neighbours whose sources have one size go together; a prompt with references is alone."""
+        own, first = [], 0
         for row in range(1, len(candidates) + 1):
             if row - first < self.batch_size and row < len(candidates) and _joins(candidates[first], candidates[row]):
                 continue
-            yield slice(first, row)
+            own.append(slice(first, row))
             first = row
+        return Calls(own, own[:1] * (ranks.largest(len(own)) - len(own)) if self.sharded else [])
 
     def _run(
         self,
@@ -295,8 +338,7 @@ class PipelinePolicy(nn.Module):
         **more: Any,
     ) -> Any:
         arguments = dict(self._call_arguments)
-        if isinstance(arguments.get("negative_prompt"), str):  # some pipelines do not repeat it for a batch
-            arguments["negative_prompt"] = [arguments["negative_prompt"]] * len(candidates)
+        arguments |= negative_prompts(self.pipe, candidates, arguments)
         if pictures := [picture for prompt in candidates for picture in self._pictures(prompt)]:
             arguments["image"] = pictures if len(pictures) > 1 else pictures[0]
         self.scheduler.mode = mode
@@ -322,10 +364,19 @@ class PipelinePolicy(nn.Module):
                 f"prompt {prompt.id!r} brings {len(pictures)} pictures, and the policy takes policy.max_pictures="
                 f"{self.max_pictures}: leave references out, or take a pipeline of several pictures (docs/models.md)"
             )
-        return pictures
+        return [_within(picture, self.max_source_side) for picture in pictures]
+
+
+def _within(picture: Image.Image, side: int | None) -> Image.Image:
+    if side is None or max(picture.size) <= side:
+        return picture
+    smaller = picture.copy()
+    smaller.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return smaller
 
 
 def _joins(one: Prompt, other: Prompt) -> bool:
     """Whether two candidates may share a pipeline call."""
     sizes = [prompt.source and prompt.source.size for prompt in (one, other)]
-    return sizes[0] == sizes[1] and not (one.references or other.references)
+    guided = (one.negative is None) == (other.negative is None)  # without one, some pipelines do without guidance
+    return guided and sizes[0] == sizes[1] and not (one.references or other.references)

@@ -20,6 +20,7 @@ from arr_rpo.policy.adapter import Adapter
 from arr_rpo.policy.dtypes import policy_dtype
 from arr_rpo.policy.live_bytes import LiveBytes, gpu_kernels
 from arr_rpo.policy.scheduler import Probe
+from arr_rpo.policy.sharding import blocks
 from arr_rpo.policy.skeleton import call_arguments, read_architecture, skeleton
 from arr_rpo.types import UserError
 
@@ -48,6 +49,9 @@ class Plan:
     encodings: of prompts and source pictures that are kept on the GPU, at most.
     working_*: what a backward pass over a minibatch (without and with gradient checkpointing), an update of the weights and a
         rollout need for themselves, at most.
+    shards: processes among which the transformer's weights are shared out (FSDP2; 1: each GPU has all of them), and in full
+        training what belongs to them. gathered: what of it is whole on a GPU at once beside its shard.
+    judge: a local judge on the same GPU.
     """
 
     source: str
@@ -63,17 +67,34 @@ class Plan:
     working_checkpointed: int
     working_update: int
     working_rollout: int
+    shards: int
+    gathered: int
+    judge: int
 
     @property
     def resident(self) -> int:
-        """What lies on the GPU all the time, gradients, the optimizer's state and encodings included."""
-        parts = sum(part.bytes for part in self.parts if part.resident)
-        return parts + self.adapter + self.gradients + self.optimizer + self.encodings
+        """What lies on a GPU all the time, gradients, the optimizer's state, encodings and judge included."""
+        parts = sum(self._share(part) for part in self.parts if part.resident)
+        return parts + self.training_state + self.encodings + self.gathered + self.judge
+
+    @property
+    def training_state(self) -> int:
+        """What is trained, its gradients and the optimizer's state: of a LoRA whole on each GPU, of all weights in shards."""
+        state = self.adapter + self.gradients + self.optimizer
+        return state // self.shards if self.all_trained else state
+
+    @property
+    def all_trained(self) -> bool:
+        """Whether all weights of the transformer are trained, and no LoRA."""
+        return any(part.name == "transformer" and part.parameters == self.trainable for part in self.parts)
+
+    def _share(self, part: Part) -> int:
+        return part.bytes // self.shards if part.name == "transformer" else part.bytes
 
     def peaks(self) -> dict[str, int]:
         """Of the start, with all components; of a training step without and with gradient checkpointing; of a rollout."""
         return {
-            "start": sum(part.bytes for part in self.parts) + self.adapter + self.encodings,
+            "start": sum(map(self._share, self.parts)) + self.adapter + self.encodings + self.gathered + self.judge,
             "training": self.resident + max(self.working_training, self.working_update),
             "training_checkpointed": self.resident + max(self.working_checkpointed, self.working_update),
             "rollout": self.resident + self.working_rollout,
@@ -104,12 +125,14 @@ def make_plan(
     optimizer: str,
     encodings_gib: float,
     prompt_tokens: int | None,
+    shards: int,
+    judge_gib: float,
 ) -> Plan:
     """The plan of a policy whose arguments are these (as in `PipelinePolicy`).
 
     minibatch_size: candidates in one backward pass. rollout_batch_size: candidates in one pipeline call (`policy.batch_size`).
     optimizer: "adamw" or "adamw8bit". encodings_gib: GiB that `policy.encodings` keeps on the GPU at most. prompt_tokens:
-    length of the prompts; None takes the longest that the call allows.
+    length of the prompts; None takes the longest that the call allows. shards: as in `Plan`. judge_gib: GiB of a local judge.
 
     Raises:
         UserError: the architecture is not known, or the arguments do not fit it.
@@ -125,6 +148,9 @@ def make_plan(
         component(name, module, bits[name], double, resident=not (release_text_encoders and name.startswith("text_encoder")))
         for name, module in sorted(modules.items())
     )
+    if shards > 1 and any(bits.values()):
+        raise UserError("trainer=fsdp2: quantized weights cannot be sharded; take trainer=ddp or policy/load=plain")
+    gathered = whole_at_once(pipe.transformer) if shards > 1 else 0
     added = LiveBytes(modules.values())
     with added:
         adapter.attach(pipe)
@@ -152,7 +178,17 @@ def make_plan(
         working_checkpointed=working_checkpointed,
         working_update=_bytes(trained) if optimizer == "adamw" else 0,  # torch takes the root of all second moments at once
         working_rollout=working_bytes(pipe, lambda: _probe(pipe, pipe, "pt", arguments(rollout_batch_size))),
+        shards=shards,
+        gathered=gathered,
+        judge=int(judge_gib * GIB),
     )
+
+
+def whole_at_once(transformer: Any) -> int:
+    """Bytes of a sharded model's weights that are whole on a GPU at once: those outside the blocks, and of the blocks the one
+    that computes and the next one, which is already put together (twice the largest)."""
+    each = [_bytes(block.parameters()) for block in blocks(transformer)]
+    return _bytes(transformer.parameters()) - sum(each) + 2 * max(each, default=0)
 
 
 def component(name: str, module: nn.Module, bits: int | None, double: bool = False, resident: bool = True) -> Part:

@@ -72,11 +72,9 @@ def learned(transformer: nn.Module, steps: Sequence[WholeStep]) -> ShortWay | st
         return "an argument of the transformer depends on the step, and is not one number"
     way = ShortWay(names[0], tuple(values))
     with torch.no_grad():
-        for index, step in enumerate(steps):
-            short = way.velocity(transformer, calls[0], step.latents, index)
-            if short.shape != step.velocity.shape or not torch.equal(short, step.velocity):
-                return "the transformer's output is not what the scheduler steps with"
-    return way
+        short = [way.velocity(transformer, calls[0], step.latents, index) for index, step in enumerate(steps)]
+    same = [a.shape == step.velocity.shape and torch.equal(a, step.velocity) for a, step in zip(short, steps, strict=True)]
+    return way if all(same) else "the transformer's output is not what the scheduler steps with"
 
 
 class Kept:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from arr_rpo.evaluation.images import Measured, measurable, measure
+from arr_rpo.plain_files import lines
 from arr_rpo.refinement.base import Attempt, Trail, best
+from arr_rpo.strict_json import decode
 from arr_rpo.types import Prompt, UserError
 from arr_rpo.whole_files import write_text
 
@@ -26,10 +28,10 @@ class Records:
     def __init__(self, folder: Path) -> None:
         self.folder, self.path = folder, folder / "refinement.jsonl"
         self.rows: dict[str, Row] = {}
-        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.is_file() else []
-        for number, text in enumerate(lines, start=1):
+        written = lines(self.path) if self.path.is_file() else ()
+        for number, text in enumerate(written, start=1):
             try:
-                row = json.loads(text)
+                row = decode(text, [])
                 self.rows[row["prompt_id"]] = row
             except (ValueError, KeyError, TypeError) as error:
                 raise UserError(f"{self.path}, line {number} is no record of a prompt ({error!r}): take it out") from error

@@ -8,6 +8,7 @@ those of a study of a hundred. A damaged record is one that protobuf cannot pars
 from __future__ import annotations
 
 import csv
+import io
 import re
 import struct
 from collections.abc import Iterator
@@ -16,6 +17,9 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 from tensorboard.compat.proto.event_pb2 import Event
+
+from arr_rpo.plain_files import read_bytes
+from arr_rpo.report.files import inside
 
 Scalars = dict[str, dict[int, float]]
 LENGTH, CHECKSUM = 8, 4  # bytes
@@ -50,11 +54,11 @@ def scalar(value: Any) -> float | None:
 
 def _events(path: Path, missing: list[str]) -> Iterator[Event]:
     try:
-        for record in _records(path.read_bytes()):
+        for record in _records(read_bytes(inside(path.parent, path))):
             yield Event.FromString(record)
     except EOFError:
         missing.append(f"the last record of {path.name} is cut off")
-    except (OSError, DecodeError, struct.error) as error:
+    except (OSError, ValueError, DecodeError, struct.error) as error:
         missing.append(f"{path.name} is damaged, and read to the damage only ({error})")
 
 
@@ -76,12 +80,12 @@ def read_metrics(paths: list[Path], missing: list[str]) -> Scalars:
     found: Scalars = {}
     for path in sorted(paths, key=_natural):
         try:
-            with path.open(encoding="utf-8", newline="") as file:
-                for row in csv.DictReader(file):
-                    step = int(row["step"])
-                    for tag, text in row.items():
-                        if text and tag not in ("step", None):
-                            found.setdefault(tag, {})[step] = float(text)
+            text = read_bytes(inside(path.parent, path)).decode("utf-8")
+            for row in csv.DictReader(io.StringIO(text, newline="")):
+                step = int(row["step"])
+                for tag, cell in row.items():
+                    if cell and tag not in ("step", None):
+                        found.setdefault(tag, {})[step] = float(cell)
         except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
             missing.append(f"{path.name} is read in part only ({error!r})")
     return found

@@ -3,32 +3,37 @@ sentence, and the rest is read."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is some twenty times faster, where PyYAML has it
+from arr_rpo.plain_files import decode_yaml, lines, open_plain, read_bytes
+from arr_rpo.strict_json import decode
 
 
 def read_yaml(path: Path, missing: list[str]) -> dict[str, Any]:
     """A mapping; empty, with a sentence added to `missing`, where there is none."""
-    return _mapping(path, lambda text: yaml.load(text, Loader), missing)
+    return _mapping(path, decode_yaml, missing)
 
 
 def read_json(path: Path, missing: list[str]) -> dict[str, Any]:
     """See `read_yaml`. What is NaN or infinite is None, and counted in `missing`: no such number can be compared or drawn."""
     odd: list[str] = []
-    found = _mapping(path, lambda text: _parsed(text, odd), missing)
+    found = _mapping(path, lambda text: decode(text, odd), missing)
     _say_odd(path, odd, missing)
     return found
 
 
-def _parsed(text: str | bytes, odd: list[str]) -> Any:
-    return json.loads(text, parse_constant=odd.append)  # `append` returns None, which is then the value
+def inside(folder: Path, path: Path) -> Path:
+    """The path, if it leads to a place below `folder`: what another's file names, or links to, may be anything on this disk.
+
+    Raises:
+        ValueError: it leads out of the folder.
+    """
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):  # `resolve` raises where links go round
+        raise ValueError("it lies outside of the run's folder")
+    return path
 
 
 def _say_odd(path: Path, odd: list[str], missing: list[str]) -> None:
@@ -39,11 +44,11 @@ def _say_odd(path: Path, odd: list[str], missing: list[str]) -> None:
 
 def _mapping(path: Path, parse: Callable[[str], Any], missing: list[str]) -> dict[str, Any]:
     try:
-        found = parse(path.read_text(encoding="utf-8"))
+        found = parse(read_bytes(inside(path.parent, path)).decode("utf-8"))
     except FileNotFoundError:
         missing.append(f"no {path.name}")
         return {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError) as error:
         missing.append(f"{path.name} cannot be read ({_first_line(error)})")
         return {}
     if not isinstance(found, dict):
@@ -52,23 +57,24 @@ def _mapping(path: Path, parse: Callable[[str], Any], missing: list[str]) -> dic
     return found
 
 
+def picture(folder: Path, name: object) -> Path | None:
+    """The file of a picture that a run names; None where there is none, or where it lies outside of the run's folder."""
+    try:
+        path = inside(folder, folder / str(name))
+        return path if path.is_file() else None
+    except (OSError, ValueError):  # also a name that no file can have
+        return None
+
+
 def read_rows(path: Path, missing: list[str]) -> Iterator[dict[str, Any]]:
     """The objects of a JSONL file, one after the other. A last line that was cut off is left out and named, as are other lines
     that cannot be read, by their number. Numbers that are not finite: see `read_json`."""
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
-        missing.append(f"no {path.name}")
-        return
-    except OSError as error:
-        missing.append(f"{path.name} cannot be read ({_first_line(error)})")
-        return
     bad: list[int] = []
     odd: list[str] = []
-    with file:
-        for number, line in enumerate(file, 1):
+    try:
+        for number, line in enumerate(lines(inside(path.parent, path)), 1):
             try:
-                row = _parsed(line, odd)
+                row = decode(line, odd)
             except ValueError:
                 if line.endswith(b"\n"):
                     bad.append(number)
@@ -79,14 +85,18 @@ def read_rows(path: Path, missing: list[str]) -> Iterator[dict[str, Any]]:
                 yield row
             else:
                 bad.append(number)
+    except FileNotFoundError:
+        missing.append(f"no {path.name}")
+    except (OSError, ValueError) as error:
+        missing.append(f"{path.name} cannot be read ({_first_line(error)})")
     _say_odd(path, odd, missing)
     if bad:
         missing.append(f"{path.name}: {len(bad)} lines cannot be read, line {bad[0]} for one")
 
 
 def is_cut_off(path: Path) -> bool:
-    """Whether the last line has no end."""
-    with path.open("rb") as file:
+    """Whether the last line has no end; raises OSError where it is no file."""
+    with open_plain(path) as file:
         if file.seek(0, os.SEEK_END) == 0:
             return False
         file.seek(-1, os.SEEK_END)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from arr_rpo.plain_files import read_bytes
+
+MOST_BYTES = 64 * 2**20  # of a picture's file
 PIXEL_ART = 96  # pixels: up to this side a picture is kept exactly, if all fit
 SMALLER = (1.0, 0.75, 0.5, 0.375, 0.25)  # of the largest side
 SAMPLE = 40  # pictures by which the size of all is estimated
@@ -28,12 +32,12 @@ class Album:
     def add(self, path: Path) -> int | None:
         """The picture's number in this page; None of a file that is no whole picture."""
         try:
-            content = path.read_bytes()
+            content = read_bytes(path, MOST_BYTES)
             name = hashlib.sha256(content).hexdigest()
             if name not in self._known:
                 self._images.append(self._opened(content))
                 self._known[name] = len(self._images) - 1
-        except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
+        except (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError):
             return None
         return self._known[name]
 
@@ -46,7 +50,7 @@ class Album:
         return [encode(image, *form) for image in self._images]
 
     def _opened(self, content: bytes) -> Image.Image:
-        with Image.open(io.BytesIO(content)) as opened:
+        with Image.open(io.BytesIO(content), formats=("PNG",)) as opened:  # what runs write; others start programs, or worse
             image = opened.convert("RGB")
         image.thumbnail((self.side, self.side), Image.Resampling.LANCZOS)
         return image

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from arr_rpo.report.files import read_json
+from arr_rpo.report.files import picture, read_json
 from arr_rpo.report.page_pictures import Album
 from arr_rpo.report.records import Run, Study
 from arr_rpo.report.tables import NOTHING, Cell, Table
@@ -37,7 +37,13 @@ def sample(study: Study, album: Album, limit: int, missing: list[str]) -> tuple[
     for run in with_pairs[:limit]:
         found = by_run[run.name]
         picked = np.unique(np.linspace(0, len(found) - 1, min(each, len(found))).round().astype(int))
-        chosen += [shown for i in picked if (shown := _shown(found[i], run, study, album))]
+        for pair in (found[i] for i in picked):
+            try:
+                shown = _shown(pair, run, study, album)
+            except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:  # of another version, or worse
+                missing.append(f"{run.name}: a judged pair of update {pair['update']} is in no form that is known ({error})")
+                continue
+            chosen += [shown] if shown else []
     return chosen, sum(map(len, by_run.values()))
 
 
@@ -46,7 +52,9 @@ def read(run: Run, missing: list[str]) -> list[dict[str, Any]]:
     pairs: list[dict[str, Any]] = []
     for path in run.verdict_pictures:
         content = read_json(path, missing)
-        some = [{**pair, "update": content.get("update"), "folder": path.parent} for pair in content.get("pairs", ())]
+        named = content.get("pairs")
+        named = [pair for pair in named if isinstance(pair, dict)] if isinstance(named, list) else []
+        some = [{**pair, "update": content.get("update"), "folder": path.parent} for pair in named]
         whole = [pair for pair in some if pair["update"] is not None and set(pair) >= SHOWN]
         if len(whole) < len(some):
             missing.append(f"{run.name}: {len(some) - len(whole)} pairs of {path.name} lack what a verdict is shown with")
@@ -56,8 +64,9 @@ def read(run: Run, missing: list[str]) -> list[dict[str, Any]]:
 
 def _shown(pair: dict[str, Any], run: Run, study: Study, album: Album) -> dict[str, Any] | None:
     """None where a picture is missing: a verdict without what it is about shows nothing."""
-    pictures = [album.add(pair["folder"] / name) for name in pair["pictures"]]
-    source = album.add(pair["folder"] / pair["source"]) if pair["source"] else None
+    named = [picture(run.folder, pair["folder"] / str(name)) for name in pair["pictures"]]
+    pictures = [path and album.add(path) for path in named]
+    source = picture(run.folder, pair["folder"] / str(pair["source"])) if pair["source"] else None
     if None in pictures:
         return None
     return {
@@ -74,7 +83,7 @@ def _shown(pair: dict[str, Any], run: Run, study: Study, album: Album) -> dict[s
         "rubric": pair["rubric"],
         "reason": pair["reason"],
         "pictures": pictures,
-        "source": source,
+        "source": source and album.add(source),
         "oracle": _oracle(pair["oracle"]),
         "relation": relation(pair["outcome"], pair["oracle"]),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ import numpy as np
 
 from arr_rpo.report.arms import seed_of
 from arr_rpo.report.event_files import Scalars, read_events, read_metrics
-from arr_rpo.report.files import is_cut_off, read_json, read_rows, read_yaml
+from arr_rpo.report.files import is_cut_off, picture, read_json, read_rows, read_yaml
 from arr_rpo.report.records import Curve, HeldoutPrompt, ProgressPoint, Run, Score, number_at
 from arr_rpo.run import layout
 
 EVENTS, METRICS, VERDICTS = "events.out.tfevents", "metrics.csv", "verdicts.jsonl"
 NO_CURVES = ("epoch", "step")
+LARGEST = 1e15  # no run draws as many pictures, or takes as many seconds
 MEASURED = "heldout/"  # tags of what `progress.jsonl` has, too
 
 
@@ -36,14 +38,17 @@ def read_run(folder: Path, study: Path) -> Run:
     heldout = tuple(_heldout(folder, missing))
     versions = read_json(folder / "versions.json", missing)
     curves = _curves(folder, config, summary, progress, missing)
-    state = read_json(folder / layout.STATE, [])
+    state = read_json(folder / layout.STATE, missing) if os.path.lexists(folder / layout.STATE) else {}  # older runs have none
     if state.get("state") == layout.State.FAILED:
         missing.append(f"it failed: {(str(state.get('error', '')).splitlines() or ['nobody knows why'])[-1]}")
     verdicts = folder / VERDICTS
-    if not verdicts.is_file():
+    try:
+        if is_cut_off(verdicts):
+            missing.append(f"the last line of {VERDICTS} is cut off")
+    except FileNotFoundError:
         missing.append(f"no {VERDICTS}")
-    elif is_cut_off(verdicts):
-        missing.append(f"the last line of {VERDICTS} is cut off")
+    except OSError as error:
+        missing.append(f"{VERDICTS} cannot be read ({error})")
     return Run(
         folder=folder,
         name=folder.relative_to(study).as_posix() if folder != study else folder.resolve().name,
@@ -71,7 +76,7 @@ def _heldout(folder: Path, missing: list[str]) -> Iterator[HeldoutPrompt]:
     bad = 0
     for row in read_rows(folder / "heldout.jsonl", missing):
         try:
-            paths = {name: folder / path for name, path in row.get("pictures", {}).items()}
+            pictures = {str(name): picture(folder, path) for name, path in row.get("pictures", {}).items()}
             yield HeldoutPrompt(
                 prompt_id=str(row["prompt_id"]),
                 split=str(row["split"]),
@@ -79,16 +84,19 @@ def _heldout(folder: Path, missing: list[str]) -> Iterator[HeldoutPrompt]:
                 text=str(row["prompt"]),
                 before=_score(row["before"]),
                 after=_score(row["after"]),
-                pictures={name: path for name, path in paths.items() if path.is_file()},
+                pictures={name: path for name, path in pictures.items() if path is not None},
             )
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             bad += 1
     if bad:
         missing.append(f"heldout.jsonl: {bad} rows are in no form that is known")
 
 
 def _score(row: Mapping[str, Any] | None) -> Score | None:
-    return None if row is None else Score(bool(row["strict"]), float(row["criteria"]), dict(row.get("parts", {})))
+    if row is None:
+        return None
+    parts = {str(name): _number(part, 1.0) for name, part in row.get("parts", {}).items()}
+    return Score(bool(row["strict"]), _number(row["criteria"], 1.0), parts)
 
 
 def _progress(folder: Path, missing: list[str]) -> list[ProgressPoint]:
@@ -97,20 +105,27 @@ def _progress(folder: Path, missing: list[str]) -> list[ProgressPoint]:
         try:
             points[int(row["update"])] = ProgressPoint(
                 update=int(row["update"]),
-                images=int(row["images"]),
-                judge_calls=None if row.get("judge_calls") is None else int(row["judge_calls"]),
-                seconds=None if row.get("seconds") is None else float(row["seconds"]),
-                strict=float(row["strict"]),
-                criteria=float(row["criteria"]),
-                kl=None if row.get("kl") is None else float(row["kl"]),
-                parts={name: float(part) for name, part in row.get("parts", {}).items() if part is not None},
+                images=int(_number(row["images"])),
+                judge_calls=None if row.get("judge_calls") is None else int(_number(row["judge_calls"])),
+                seconds=None if row.get("seconds") is None else _number(row["seconds"]),
+                strict=_number(row["strict"], 1.0),
+                criteria=_number(row["criteria"], 1.0),
+                kl=None if row.get("kl") is None else _number(row["kl"]),
+                parts={name: _number(part, 1.0) for name, part in row.get("parts", {}).items() if part is not None},
                 strict_by_prompt={str(key): bool(value) for key, value in row.get("strict_by_prompt", {}).items()},
             )
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             bad += 1
     if bad:
         missing.append(f"progress.jsonl: {bad} rows are in no form that is known")
     return [points[update] for update in sorted(points)]
+
+
+def _number(value: Any, most: float = LARGEST) -> float:
+    """Raises ValueError beyond what can be meant: sums and differences of such numbers are infinite."""
+    if not -most <= (number := float(value)) <= most:
+        raise ValueError(f"{number} is beyond {most}")
+    return number
 
 
 def _curves(
@@ -118,11 +133,14 @@ def _curves(
 ) -> dict[str, Curve]:
     """From the run's own rows; of older runs from the event files, or else from the CSV. All count updates from 0."""
     scalars: Scalars = {}
-    if (folder / layout.Rows.METRICS).is_file():
+    if os.path.lexists(folder / layout.Rows.METRICS):
         for row in read_rows(folder / layout.Rows.METRICS, missing):
+            if not isinstance(update := row.get("update"), int) or not 0 <= update < LARGEST:
+                missing.append(f"{layout.Rows.METRICS}: a row without the number of its update is left out")
+                continue
             for tag, value in row.items():
                 if tag != "update" and isinstance(value, int | float):
-                    scalars.setdefault(tag, {})[int(row["update"])] = float(value)
+                    scalars.setdefault(tag, {})[update] = float(value)
     elif events := list(folder.rglob(f"{EVENTS}*")):
         scalars = read_events(events, missing)
     elif tables := list(folder.rglob(METRICS)):

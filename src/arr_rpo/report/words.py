@@ -121,7 +121,8 @@ def versions(study: Study) -> list[str]:
 
 def commands(study: Study) -> list[str]:
     """The commands that the runs recorded, each once, in order."""
-    return list(dict.fromkeys(_command(command) for run in study.runs for command in run.versions.get("commands", ())))
+    found = (run.versions.get("commands") for run in study.runs)
+    return list(dict.fromkeys(_command(command) for some in found if isinstance(some, list) for command in some))
 
 
 def _command(found: Any) -> str:

@@ -63,6 +63,8 @@ class Pairwise:
                     scores[row // rollout.group_size][row % rollout.group_size] += points
             rows += met
             verdicts += answers
+        order = sorted(range(len(rows)), key=lambda number: rows[number][0] // rollout.group_size)  # group by group
+        rows, verdicts = [rows[number] for number in order], [verdicts[number] for number in order]
         values, valid = self._values(rows, verdicts, len(rollout.images))
         cost = sum((verdict.cost for verdict in verdicts), Cost())
         return Rewards(values, valid, tuple(verdicts), tuple(rows), rubrics=tuple(rubrics), cost=cost)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from arr_rpo.data.prompts import read_prompts
+from arr_rpo.data.prompts import AS_IT_IS, read_prompts
 from arr_rpo.judge.base import Judge
 from arr_rpo.noise import Purpose, draws
 from arr_rpo.rubric.refined import Pairs, PairsOfPrompts
@@ -42,11 +42,21 @@ class Shuffled(Wrapper):
 
     Args:
         prompts: file or embedded split that the other prompts are taken from.
+        columns, image_root: how it is read, see `data.prompts.Reading`; None reads it as usual.
     """
 
-    def __init__(self, *, source: RubricSource, prompts: str, seed: int) -> None:
+    def __init__(
+        self,
+        *,
+        source: RubricSource,
+        prompts: str,
+        columns: Mapping[str, str | None] | None,
+        image_root: str | None,
+        seed: int,
+    ) -> None:
         super().__init__(source)
-        self._name, self._pool, self._seed = prompts, read_prompts(prompts), seed
+        how = replace(AS_IT_IS, columns=columns or {}, image_root=image_root)
+        self._name, self._pool, self._seed = prompts, read_prompts(prompts, how, "train"), seed
 
     def rubrics(self, prompts: Sequence[Prompt], judge: Judge) -> list[Rubric | None]:
         """See `RubricSource`. A prompt whose own rubric fails has none here either.

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from arr_rpo.plain_files import lines, read_json
 from arr_rpo.run import layout
 from arr_rpo.run.layout import Rows, State, by_update, update_of
+from arr_rpo.strict_json import decode
 from arr_rpo.types import UserError
 from arr_rpo.whole_files import flush, write_json, write_text
 
@@ -79,9 +81,9 @@ class RunFolder:
 
     def _cut_rows(self, path: Path, update: int) -> None:
         if path.is_file():
-            kept = [line for line in path.read_bytes().split(b"\n") if (row := _row(line)) and row.get("update", 0) < update]
+            kept = [line for line in lines(path) if (row := _row(line)) and _of_before(row, update)]
             with self._full_disk(path):
-                write_text(path, "".join(line.decode() + "\n" for line in kept))
+                write_text(path, "".join(line.decode().rstrip("\n") + "\n" for line in kept))
 
     # -- files -------------------------------------------------------------------------------------------------------------
 
@@ -112,8 +114,7 @@ class RunFolder:
     def rows(self, kind: Rows) -> list[dict[str, Any]]:
         """Those that are whole."""
         path = self.path / kind
-        lines = path.read_bytes().split(b"\n") if path.is_file() else []
-        return [row for line in lines if (row := _row(line)) is not None]
+        return [row for line in lines(path) if (row := _row(line)) is not None] if path.is_file() else []
 
     def picture(self, name: str, image: Image.Image, max_side: int | None = None) -> str:
         """Saves a PNG under `name`, a path in the folder, which it returns; scaled down where a side is above `max_side`."""
@@ -138,8 +139,12 @@ class RunFolder:
 
     @contextlib.contextmanager
     def whole(self, name: str) -> Iterator[Path]:
-        """A folder to save into, which takes the place of the folder `name` when the block ends well."""
+        """A folder to save into, which takes the place of the folder `name` when the block ends well; a process that does not
+        write leaves it alone."""
         target = self.path / name
+        if not self.writes:
+            yield target
+            return
         beside = target.with_name(f".{target.name}{PART}")
         self._remove(beside)
         beside.mkdir(parents=True)
@@ -175,16 +180,18 @@ class RunFolder:
     def best(self) -> int | None:
         """Updates done at the best checkpoint."""
         found = self._json(f"{layout.CHECKPOINTS}/{layout.BEST}")
-        return None if found is None else int(found["update"])
+        update = (found or {}).get("update")
+        return update if isinstance(update, int) else None
 
-    def save_checkpoint(self, update: int, write: Callable[[Path], None], keep_every: int | None) -> None:
-        """Makes the checkpoint after `update` updates, whole, by `write(folder)`; then removes those that need not stay: all
-        but the last, the best, and each `keep_every`-th.
+    def save_checkpoint(self, update: int, write: Callable[[Path], None] | None, keep_every: int | None) -> None:
+        """Makes the checkpoint after `update` updates, whole, by `write(folder)`, unless that is None since it is there; then
+        removes those that need not stay: all but the last, the best, and each `keep_every`-th. All processes take part in
+        `write`.
 
         Raises:
             UserError: it could not be written; the ones before are untouched.
         """
-        if self.writes and update not in self.checkpoints():
+        if write is not None:
             with self.whole(f"{layout.CHECKPOINTS}/{by_update(update)}") as folder:
                 write(folder)
         if self.writes:
@@ -204,7 +211,7 @@ class RunFolder:
 
     def _json(self, name: str) -> dict[str, Any] | None:
         try:
-            found = json.loads((self.path / name).read_text(encoding="utf-8"))
+            found = read_json(self.path / name)
         except (OSError, ValueError):
             return None
         return found if isinstance(found, dict) else None
@@ -231,10 +238,15 @@ class RunFolder:
 def _row(line: bytes) -> dict[str, Any] | None:
     """A line that is whole; None of one that a kill cut off."""
     try:
-        row = json.loads(line)
+        row = decode(line, [])
     except ValueError:
         return None
     return row if isinstance(row, dict) else None
+
+
+def _of_before(row: Mapping[str, Any], update: int) -> bool:
+    written = row.get("update", 0)
+    return isinstance(written, int) and written < update
 
 
 def _flush_all(folder: Path) -> None:

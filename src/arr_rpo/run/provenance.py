@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from arr_rpo.plain_files import read_json
 
 SOURCE = Path(__file__)
 
@@ -37,6 +38,8 @@ def git(*arguments: str) -> str | None:
 
 def commands(path: Path) -> list[str]:
     try:
-        return list(json.loads(path.read_text(encoding="utf-8")).get("commands", []))
+        found = read_json(path)
     except (OSError, ValueError):
         return []
+    said = found.get("commands") if isinstance(found, dict) else None
+    return said if isinstance(said, list) else []

@@ -7,7 +7,10 @@ import threading
 from types import FrameType
 from typing import Any
 
+from arr_rpo import ranks
+
 ASKED = (signal.SIGTERM, signal.SIGUSR1)
+URGENCY = (signal.SIGUSR1, signal.SIGTERM)
 
 
 class Signals:
@@ -19,17 +22,28 @@ class Signals:
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():
-            self._former = {number: signal.signal(number, self._note) for number in ASKED}
+            self._former = {number: signal.getsignal(number) for number in ASKED}
+            self.listen()
         return self
+
+    def listen(self) -> None:
+        """Takes the signals again: Lightning's handler, put before this one, would call the other processes in mid-step."""
+        if self._former:
+            for number in ASKED:
+                signal.signal(number, self._note)
 
     def __exit__(self, *error: object) -> None:
         for number, handler in self._former.items():
             signal.signal(number, handler)
 
     def take(self) -> signal.Signals | None:
-        """The signal that came since the last call, if any."""
-        asked, self.asked = self.asked, None
-        return asked
+        """The signal that came to any of the run's processes since the last call, if one did. All of them ask at once."""
+        mine = self.asked
+        urgency = 0 if mine is None else URGENCY.index(mine) + 1
+        asked = ranks.largest(urgency)
+        if asked == urgency and self.asked is mine:  # another one may have come meanwhile
+            self.asked = None
+        return URGENCY[asked - 1] if asked else None
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.asked is not signal.SIGTERM:  # a later SIGUSR1 does not take the end back

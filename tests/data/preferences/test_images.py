@@ -9,28 +9,55 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from arr_rpo.data.preferences.images import ImageError, Images
+from arr_rpo.data.images import ImageError, Images
 from tests.data.preferences.files import BLUE, GREEN, RED, color_of, encoded, save
 
 
 @pytest.fixture
 def images(tmp_path: Path) -> Images:
     save(tmp_path / "some" / "red.png", RED)
-    return Images(tmp_path, strip_prefix=None)
+    return Images(None, tmp_path / "pairs.json")
 
 
 def test_relative_and_absolute_paths(images: Images, tmp_path: Path) -> None:
     assert color_of(images.open("some/red.png", "row 1")) == RED
-    elsewhere = save(tmp_path / "elsewhere" / "blue.png", BLUE)
-    assert color_of(Images(tmp_path / "nowhere", None).open(elsewhere, "row 1")) == BLUE
+    assert color_of(images.open(str(tmp_path / "some/red.png"), "row 1")) == RED
+    assert color_of(images.open("some/../some/red.png", "row 1")) == RED
+
+
+@pytest.mark.parametrize("ref", ["{0}/elsewhere/blue.png", "../elsewhere/blue.png", "link.png", "folder/blue.png"])
+def test_a_picture_outside_of_the_root_is_refused(tmp_path: Path, ref: str) -> None:
+    blue, here = save(tmp_path / "elsewhere" / "blue.png", BLUE), tmp_path / "here"
+    here.mkdir()
+    (here / "link.png").symlink_to(blue)
+    (here / "folder").symlink_to(tmp_path / "elsewhere")
+    ref = ref.format(tmp_path)
+    with pytest.raises(ImageError, match=r"row 1: .*leads out of .*/here, to .*elsewhere/blue\.png.*preferences\.image_root"):
+        Images(None, here / "pairs.json").open(ref, "row 1")
+    with pytest.raises(ImageError, match="leads out of"):
+        Images(str(here), tmp_path / "here/pairs.json").open({"bytes": None, "path": ref}, "row 1")
+    root = Images(str(tmp_path), here / "pairs.json")
+    assert color_of(root.open(ref.replace("../", "") if ref.startswith("../") else str(blue), "row 1")) == BLUE
+
+
+def test_the_hubs_cache_links_files_to_where_it_keeps_them(tmp_path: Path) -> None:
+    (tmp_path / "blobs").mkdir()
+    kept = tmp_path / "blobs/8f14"
+    kept.write_bytes(encoded(BLUE))
+    (tmp_path / "blobs/45fc").write_text("[]", encoding="utf-8")
+    snapshot = tmp_path / "snapshots/main"
+    snapshot.mkdir(parents=True)
+    (snapshot / "test.json").symlink_to(tmp_path / "blobs/45fc")
+    (snapshot / "a.png").symlink_to(kept)
+    assert color_of(Images(None, snapshot / "test.json").open("a.png", "row 1")) == BLUE
 
 
 def test_absolute_paths_of_another_machine(tmp_path: Path) -> None:
     save(tmp_path / "some" / "red.png", RED)
-    moved = Images(tmp_path, strip_prefix="/mnt/theirs/")
+    moved = Images(None, tmp_path / "pairs.json", strip_prefix="/mnt/theirs/")
     assert color_of(moved.open("/mnt/theirs/some/red.png", "row 1")) == RED
     with pytest.raises(ImageError, match="strip_prefix"):
-        Images(tmp_path, None).open("/mnt/theirs/some/red.png", "row 1")
+        Images(None, tmp_path / "pairs.json").open("/mnt/theirs/some/red.png", "row 1")
 
 
 @pytest.mark.parametrize("ref", [encoded(GREEN), {"bytes": encoded(GREEN), "path": None}])

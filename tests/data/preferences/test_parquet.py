@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from arr_rpo.data.preferences import tables
+from arr_rpo.data import arrow
 from arr_rpo.data.preferences.mmrb2 import mmrb2
 from arr_rpo.data.preferences.votes import editscore_bench, genai_bench, pickapic
 from arr_rpo.types import Outcome, UserError
@@ -37,8 +37,8 @@ def test_pickapic_bytes_labels_and_ties(tmp_path: Path) -> None:
 def test_pictures_are_read_only_when_a_pair_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [{"prompt": "p", "left_image": IMAGE[RED], "right_image": IMAGE[BLUE], "vote_type": "leftvote"}] * 5
     read: list[tuple[str, int]] = []
-    column = tables._column
-    monkeypatch.setattr(tables, "_column", lambda path, name, group: read.append((name, group)) or column(path, name, group))
+    column = arrow._column
+    monkeypatch.setattr(arrow, "_column", lambda path, name, group: read.append((name, group)) or column(path, name, group))
     pairs = genai_bench(path=write(tmp_path / "g.parquet", rows), task="generation", **READING)
     assert (len(pairs), read) == (5, [])
     assert color_of(pairs[4].a) == RED

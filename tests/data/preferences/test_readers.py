@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from arr_rpo.data.images import ImageError
 from arr_rpo.data.preferences.base import ReadPairs, rank_pairs
 from arr_rpo.data.preferences.hpd import editreward_validation, hpdv2, hpdv3
-from arr_rpo.data.preferences.images import ImageError
 from arr_rpo.data.preferences.mmrb2 import mmrb2
 from arr_rpo.data.preferences.own import jsonl
 from arr_rpo.data.preferences.rankings import arr, imagereward
@@ -262,7 +262,37 @@ def test_our_own_format(folder: Path) -> None:
     assert second.prompt.source is not None
     for change, message in (({"bettr": "A"}, "unknown key 'bettr'"), ({"better": "a"}, "better is 'a'")):
         path.write_text(json.dumps({**rows[0], **change}) + "\n", encoding="utf-8")
-        with pytest.raises(UserError, match=f"pairs.jsonl, row 1: {message}"):
+        with pytest.raises(UserError, match=f"pairs.jsonl, line 1: {message}"):
+            jsonl(path=str(path), **READING)
+
+
+@pytest.mark.parametrize(
+    ("reader", "row", "more"),
+    [
+        (hpdv3, {"prompt": "p", "path1": "a", "path2": "b", "confidence": "high"}, {"min_confidence": 0.5}),
+        (hpdv2, {"prompt": "p", "file_path": ["a", "b"], "human_preference": ["x", None]}, {}),
+        (imagereward, {"id": "1", "prompt": "p", "generations": ["a", "b"], "ranking": [1, {}]}, {}),
+        (pickapic, {"caption": "c", "jpg_0": "a", "jpg_1": "b", "label_0": None, "label_1": 1, "has_label": True}, {}),
+        (genai_bench, {"prompt": "c", "left_image": "a", "right_image": "b", "vote_type": []}, {"task": "generation"}),
+        (mmrb2, {"id": "1", "prompt_content": [], "response_a": None, "response_b": {}, "chosen": "A"}, {}),
+    ],
+)
+def test_rows_of_other_types_are_named(folder: Path, reader: Any, row: dict[str, Any], more: dict[str, Any]) -> None:
+    (folder / "p.json").write_text(json.dumps([row]), encoding="utf-8")
+    with pytest.raises(UserError, match=r"p\.json, row 1 is no row of this format \(\w+: .*Is this the right file"):
+        reader(path=str(folder / "p.json"), **more, **READING)
+
+
+def test_subsets_of_any_type_are_names(folder: Path) -> None:
+    """All pairs were judged, and then their subsets could not be sorted."""
+    row = {"prompt": "p", "a": save(folder / "a.png", RED), "b": save(folder / "b.png", BLUE), "better": "A"}
+    path = folder / "pairs.jsonl"
+    given = [1, "1", None, 2.5, "x", True]
+    path.write_text("".join(json.dumps({**row, "subset": subset}) + "\n" for subset in given), encoding="utf-8")
+    assert sorted({pair.subset for pair in jsonl(path=str(path), **READING)}) == ["", "1", "2.5", "True", "x"]
+    for more in ({"subset": ["x"]}, {"subset": {"a": 1}}, {"metadata": "x"}, {"metadata": []}):
+        path.write_text(json.dumps({**row, **more}) + "\n", encoding="utf-8")
+        with pytest.raises(UserError, match="line 1: a subset is a name and metadata are an object"):
             jsonl(path=str(path), **READING)
 
 
@@ -308,7 +338,7 @@ def test_pairs_of_one_prompt_for_a_writer(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "is no JSON"),
+        ("{", "expected JSON"),
         ("[]", "the files are empty"),
         ("[1]", "not an object"),
         ('{"x": 1}', "expected a list of rows"),

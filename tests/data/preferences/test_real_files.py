@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from arr_rpo.data.images import ImageError
 from arr_rpo.data.preferences.hpd import editreward_validation
-from arr_rpo.data.preferences.images import ImageError
 from arr_rpo.data.preferences.rankings import arr, imagereward
 from arr_rpo.types import Outcome
 from tests.data.preferences.files import BLUE, GREEN, READING, RED, color_of, save

@@ -9,13 +9,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import Any, Literal, Protocol, TypedDict, overload
 
 from PIL.Image import Image
 
-from arr_rpo.data.preferences.images import ImageError, ImageRef, Images
-from arr_rpo.data.preferences.tables import Row, files, read_rows
+from arr_rpo.data.images import ImageError, ImageRef, Images
+from arr_rpo.data.tables import Row, files, read_rows
 from arr_rpo.types import Outcome, Preference, Prompt, UserError
 
 log = logging.getLogger(__name__)
@@ -46,7 +45,7 @@ class LabelledPairs(Protocol):
 class Reading(TypedDict):
     """How every reader reads.
 
-    image_root: what image paths are relative to; None takes the folder of the file.
+    image_root: what image paths are relative to, and below which they must lie; None takes the folder of the file.
     strip_prefix: taken off the beginning of paths first.
     swap_seed: of the coin, one an id, that decides which image is A; None keeps the file's order. Where the preferred image
         always comes first, a judge that always says A would else be perfect.
@@ -101,11 +100,11 @@ class ReadPairs(Sequence[Preference]):
         for name, value, allowed in (("ties", ties, ("keep", "drop")), ("on_missing", on_missing, ("error", "skip"))):
             if value not in allowed:
                 raise UserError(f"preferences.{name}={value}: choose {' or '.join(allowed)}")
-        self._images = Images(files(path)[0].parent if image_root is None else Path(image_root), strip_prefix)
+        self._images = Images(image_root, files(path)[0], strip_prefix)
         self._swap_seed, self._on_missing = swap_seed, on_missing
         self.left_out: Counter[str] = Counter()
         self._pairs: list[Labelled] = []
-        for pair in (pair for row in read_rows(path) for pair in of_row(row)):
+        for pair in (pair for row in read_rows(path) for pair in _pairs(row, of_row)):
             if isinstance(pair, str):
                 self.left_out[pair] += 1
             elif pair.better is Outcome.TIE and ties == "drop":
@@ -195,6 +194,16 @@ class ReadPairs(Sequence[Preference]):
         if source is None and not pair.metadata:
             return self._prompts(prompt_id, pair.text)
         return Prompt(prompt_id, pair.text, pair.metadata, source)
+
+
+def _pairs(row: Row, of_row: Callable[[Row], Iterable[Labelled | str]]) -> list[Labelled | str]:
+    """Whatever a reader stumbles over is a fault of the row."""
+    try:
+        return list(of_row(row))
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+        raise UserError(
+            f"{row.where} is no row of this format ({type(error).__name__}: {error}). Is this the right file and format?"
+        ) from error
 
 
 def rank_pairs(ranks: Sequence[float]) -> list[tuple[int, int, Outcome]]:

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Unpack
 
+from arr_rpo.data.arrow import elements
+from arr_rpo.data.images import ImageRef
 from arr_rpo.data.preferences.base import Labelled, Reading, ReadPairs
-from arr_rpo.data.preferences.images import ImageRef
-from arr_rpo.data.preferences.tables import Row, elements
+from arr_rpo.data.tables import Row
 from arr_rpo.types import Outcome, UserError, Verdict
 
 PLACE = re.compile(r"\s*<image_\d+>\s*")

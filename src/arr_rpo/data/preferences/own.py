@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Unpack
 
 from arr_rpo.data.preferences.base import Labelled, Reading, ReadPairs
-from arr_rpo.data.preferences.tables import Row
+from arr_rpo.data.tables import Row
 from arr_rpo.types import Outcome, UserError
 
 KEYS = ("prompt", "a", "b", "better", "id", "subset", "source", "metadata")
@@ -25,7 +25,12 @@ def jsonl(*, path: str, **reading: Unpack[Reading]) -> ReadPairs:
         if row["better"] not in ("A", "B", "tie"):
             raise UserError(f"{row.where}: better is {row['better']!r}; it may be A, B or tie")
         name, label = str(row.get("id", row.id)), Outcome(row["better"])
-        more = {"subset": row.get("subset", ""), "source": row.get("source"), "metadata": row.get("metadata", {})}
+        subset, metadata = row.get("subset"), row.get("metadata")
+        if not isinstance(subset, str | int | float | None) or not isinstance(metadata, Mapping | None):
+            raise UserError(
+                f"{row.where}: a subset is a name and metadata are an object, not {subset!r:.40} and {metadata!r:.40}"
+            )
+        more = {"subset": "" if subset is None else str(subset), "source": row.get("source"), "metadata": metadata or {}}
         yield Labelled(row.where, name, row.text("prompt"), row["a"], row["b"], label, **more)
 
     return ReadPairs(path, of_row, **reading)

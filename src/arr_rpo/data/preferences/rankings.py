@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Unpack
 
 from arr_rpo.data.preferences.base import Labelled, Reading, ReadPairs, rank_pairs
-from arr_rpo.data.preferences.tables import Row
+from arr_rpo.data.tables import Row
 
 
 def imagereward(*, path: str, **reading: Unpack[Reading]) -> ReadPairs:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, Unpack
 
+from arr_rpo.data.arrow import Element, TableCell
 from arr_rpo.data.preferences.base import Labelled, Reading, ReadPairs, better
-from arr_rpo.data.preferences.tables import Element, ParquetCell, Row
+from arr_rpo.data.tables import Row
 from arr_rpo.types import Outcome, UserError
 
 GENAI_VOTES = {"leftvote": Outcome.A, "rightvote": Outcome.B, "tievote": Outcome.TIE, "bothbad_vote": Outcome.TIE}
@@ -77,7 +78,7 @@ def editscore_bench(*, path: str, **reading: Unpack[Reading]) -> ReadPairs:
     def of_row(row: Row) -> Iterator[Labelled]:
         outputs = row["output_images"]
         a, b = (
-            [Element(outputs, 0), Element(outputs, 1)] if isinstance(outputs, ParquetCell) else row.sequence("output_images", 2)
+            [Element(outputs, 0), Element(outputs, 1)] if isinstance(outputs, TableCell) else row.sequence("output_images", 2)
         )
         subset = f"{row['task_type']}/{row['dimension']}"
         key = "/".join(map(str, row.sequence("key", 2)))  # of two images, which are judged in several dimensions

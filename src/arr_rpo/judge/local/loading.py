@@ -9,7 +9,9 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig
+from transformers.utils import cached_file
 
+from arr_rpo import ranks
 from arr_rpo.judge.local.processor import PROCESSORS
 from arr_rpo.types import UserError
 
@@ -21,12 +23,15 @@ LOADS = ("none", "int8", "nf4")
 def load_model(checkpoint: str, dtype: str, device: str, load: str) -> tuple[Any, Any]:
     """The frozen model, in evaluation mode on `device`, and its processor.
 
+    device: as torch names it; `auto` is this process's GPU, or the CPU where there is none.
     load: `none`; `int8` (arXiv 2208.07339) or `nf4` (arXiv 2305.14314) for the weights of linear layers.
 
     Raises:
         UserError: there is no such model, or it cannot be loaded like this.
     """
     source = str(EMBEDDED.get(checkpoint, checkpoint))
+    if device == "auto":
+        device = f"cuda:{ranks.local_rank()}" if torch.cuda.is_available() else "cpu"
     how = {} if load == "none" else {"quantization_config": _quantized(load, dtype), "device_map": {"": device}}
     try:
         model = AutoModelForImageTextToText.from_pretrained(source, dtype=getattr(torch, dtype), local_files_only=True, **how)
@@ -41,6 +46,12 @@ def load_model(checkpoint: str, dtype: str, device: str, load: str) -> tuple[Any
         ) from error
     processor.tokenizer.padding_side = "left"
     return model.requires_grad_(False).eval(), processor
+
+
+def weights_folder(name: str) -> Path:
+    """Where the weights of a model folder or of a hub id in the local cache lie."""
+    path = Path(name)
+    return path if path.is_dir() else Path(cached_file(name, "config.json", local_files_only=True)).parent
 
 
 def _quantized(load: str, dtype: str) -> BitsAndBytesConfig:

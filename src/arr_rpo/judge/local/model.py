@@ -15,8 +15,9 @@ from PIL.Image import Image
 from arr_rpo.judge.asking import Conversation
 from arr_rpo.judge.forms import Form, Menu, NoAnswer, Slots, menus, outline, pieces
 from arr_rpo.judge.generated import fill_by_generation
+from arr_rpo.judge.hashed_once import hashed_once
 from arr_rpo.judge.local.held import Grammars
-from arr_rpo.judge.local.loading import load_model
+from arr_rpo.judge.local.loading import load_model, weights_folder
 from arr_rpo.judge.local.prefill import Context, Prefill, SharedPrefill
 from arr_rpo.judge.pictures import Pictures
 from arr_rpo.judge.replies import THOUGHTS, words
@@ -77,7 +78,11 @@ class LocalModel:
     def revision(self) -> str:
         """A hash of the weights: a rubric's provenance must change when its writer does."""
         config = {key: value for key, value in self.model.config.to_dict().items() if key != "_name_or_path"}
-        digest = hashlib.blake2b(json.dumps(config, sort_keys=True, default=str).encode())
+        written = json.dumps(config, sort_keys=True, default=str)
+        return hashed_once(weights_folder(self.model.config._name_or_path), written, lambda: self._hash(written))
+
+    def _hash(self, config: str) -> str:
+        digest = hashlib.blake2b(config.encode())
         for name, weight in sorted(self.model.state_dict().items()):
             digest.update(f"{name}{tuple(weight.shape)}".encode())
             digest.update(weight.cpu().contiguous().flatten().view(torch.uint8).numpy())

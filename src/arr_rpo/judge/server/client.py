@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import tenacity
 
+from arr_rpo import ranks
 from arr_rpo.judge.forms import NoAnswer
 from arr_rpo.judge.reasons import OF_THE_REQUEST, OF_THE_SERVER
 from arr_rpo.judge.server.answers import Answered
@@ -34,8 +35,9 @@ T = TypeVar("T")
 class Patience:
     """How much trouble is borne.
 
-    concurrency: conversations under way at once. retries: attempts beyond the first. first_wait: seconds before the first
-    retry, doubled for each further one, up to `max_wait`; a server that asks for a longer wait is given up on.
+    concurrency: conversations under way at once, of all processes of a run together (and one at least of each). retries:
+    attempts beyond the first. first_wait: seconds before the first retry, doubled for each further one, up to `max_wait`; a
+    server that asks for a longer wait is given up on.
     breaker: conversations in a row that fail by the server's fault, in spite of retries, before the run is stopped.
     """
 
@@ -143,7 +145,7 @@ class Client:
             ) from None
 
     async def _gather(self, jobs: Sequence[Callable[[], Coroutine[Any, Any, T]]]) -> list[T]:
-        free, stopped = asyncio.Semaphore(self.patience.concurrency), asyncio.Event()
+        free, stopped = asyncio.Semaphore(max(1, self.patience.concurrency // ranks.at_work())), asyncio.Event()
 
         async def one(job: Callable[[], Coroutine[Any, Any, T]]) -> T:
             async with free:

@@ -19,6 +19,7 @@ from arr_rpo.judge.asking import Conversation, user
 from arr_rpo.judge.forms import YES_NO, Form, NoAnswer, Slots, example, schema
 from arr_rpo.judge.pictures import Pictures
 from arr_rpo.judge.replies import one_object
+from arr_rpo.judge.secrets import headers_of, refuse
 from arr_rpo.judge.server.answers import Answered, in_words, whole, written
 from arr_rpo.judge.server.cache import ReplyCache
 from arr_rpo.judge.server.chat import DataUrls, Request, chat_request, models_request
@@ -47,6 +48,7 @@ class ServerModel:
         revision: what changes when the model does: part of the cache's keys. None asks the server, which tells the name, where
             it was loaded from, and who answers: name a revision yourself where the weights behind a name may change.
         api_key_env: the *name* of the environment variable that holds the key; None where none is wanted.
+        headers: further headers of every request -> the *name* of the environment variable that holds the value.
         answers: how forms are filled. `generated`: as free text. `schema`: the same, the server held to the form's JSON schema
             (`response_format`; a bare menu, which is no object, is read as it is). `logprobs`: as `schema`, with the
             probability of each choice from the log-probabilities of the tokens in its place.
@@ -76,6 +78,7 @@ class ServerModel:
         model: str,
         revision: str | None,
         api_key_env: str | None,
+        headers: Mapping[str, str] | None,
         answers: str,
         parameters: Mapping[str, Any],
         fields: Mapping[str, str | None],
@@ -100,6 +103,7 @@ class ServerModel:
         record_dir: str | None,
         replay_dir: str | None,
     ) -> None:
+        refuse({"base_url": base_url, "parameters": parameters}, "judge.model")
         self.name, self.answers, self.votes = model, answers, votes
         self._parameters, self._fields = dict(parameters), dict(fields)
         self._urls = DataUrls(image, KEPT_PICTURES)
@@ -107,7 +111,14 @@ class ServerModel:
         self._min_mass, self._max_open, self._timeout = min_choice_mass, max_open, timeout
         self._check_settings()
         self._client = Client(
-            Live(base_url, api_key(api_key_env), timeout, max_reply_bytes=max_reply_bytes, key_over_http=key_over_http)
+            Live(
+                base_url,
+                api_key(api_key_env),
+                timeout,
+                headers=headers_of(headers or {}),
+                max_reply_bytes=max_reply_bytes,
+                key_over_http=key_over_http,
+            )
             if replay_dir is None
             else Replay(replay_dir),
             Patience(concurrency, retries, first_wait, max_wait, breaker),

@@ -7,8 +7,6 @@ import enum
 import json
 import logging
 import math
-import os
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from typing import Protocol
 
 import httpx2
 
+from arr_rpo.judge.secrets import in_environment
 from arr_rpo.judge.server import address
 from arr_rpo.judge.server.chat import Request
 from arr_rpo.types import UserError
@@ -63,7 +62,7 @@ class Transport(Protocol):
 
 class Live:
     """An OpenAI-compatible server. The key is in the header of requests and nowhere else: where a server repeats it, it is
-    struck out before anybody sees the text.
+    struck out before anybody sees the text. So are the values of `headers`.
 
     Proxies are those of the environment (HTTPS_PROXY, NO_PROXY), and none for a server on this machine.
 
@@ -76,21 +75,29 @@ class Live:
     live = True
 
     def __init__(
-        self, base_url: str, api_key: str | None, timeout: float, *, max_reply_bytes: int, key_over_http: bool
+        self,
+        base_url: str,
+        api_key: str | None,
+        timeout: float,
+        *,
+        headers: Mapping[str, str],
+        max_reply_bytes: int,
+        key_over_http: bool,
     ) -> None:
         self._base = address.parsed(base_url)
-        self.where, self._key, self._timeout, self._most = str(self._base), api_key, timeout, max_reply_bytes
+        self.where, self._timeout, self._most = str(self._base), timeout, max_reply_bytes
+        self._secrets = [api_key or "", *headers.values()]
         here = address.is_here(self._base)
-        if api_key and self._base.scheme == "http" and not here and not key_over_http:
+        if any(self._secrets) and self._base.scheme == "http" and not here and not key_over_http:
             raise UserError(
                 f"judge.model.base_url={self.where}: the API key would travel unencrypted to another machine. Use https, or "
                 "allow it with judge.model.key_over_http=true"
             )
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        sent = {**({"Authorization": f"Bearer {api_key}"} if api_key else {}), **headers}
         logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line a request, thousands of them
         try:
             self._client = httpx2.AsyncClient(
-                headers=headers, timeout=timeout, trust_env=not here, limits=httpx2.Limits(max_connections=None)
+                headers=sent, timeout=timeout, trust_env=not here, limits=httpx2.Limits(max_connections=None)
             )
         except (
             ImportError,
@@ -141,7 +148,9 @@ class Live:
         await self._client.aclose()
 
     def _struck_out(self, text: str) -> str:
-        return text.replace(self._key, "[API key]") if self._key else text
+        for secret in filter(None, self._secrets):
+            text = text.replace(secret, "[API key]")
+        return text
 
 
 def _encoded(request: Request) -> bytes:
@@ -155,20 +164,7 @@ def api_key(variable: str | None) -> str | None:
     Raises:
         UserError: it is not set, or no header can carry it. The message names the variable, not its value.
     """
-    if variable is None:
-        return None
-    key = os.environ.get(variable, "").strip()
-    if not key and variable not in os.environ and not re.fullmatch("[A-Z][A-Z0-9]*(_[A-Z0-9]+)+", variable):
-        raise UserError(
-            "judge.model.api_key_env names an environment variable, such as OPENAI_API_KEY; there is none of that name. It "
-            "is not repeated here, as it may be the key itself: then export that under a name, and take it out of the config "
-            "and of the run's config.yaml and versions.json"
-        )
-    if not key:
-        raise UserError(f"judge.model.api_key_env={variable}: no such environment variable. Export it, or name none (null)")
-    if not (key.isascii() and key.isprintable() and " " not in key):
-        raise UserError(f"judge.model.api_key_env={variable}: its value has characters that no key has (spaces, lines ...)")
-    return key
+    return None if variable is None else in_environment(variable, "judge.model.api_key_env")
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

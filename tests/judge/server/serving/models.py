@@ -42,6 +42,7 @@ def make_model(base_url: str, **changes: Any) -> ServerModel:
         "model": "m",
         "revision": "r1",
         "api_key_env": None,
+        "headers": {},
         "answers": "generated",
         "parameters": {"temperature": 0.0},
         "fields": {},

@@ -1,0 +1,58 @@
+"""A judge that is asked the same thing once, by whichever of several rewards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from PIL.Image import Image
+
+from arr_rpo.judge.base import Judge, Pair
+from arr_rpo.types import Answer, Cost, Prompt, Rubric, Score, Verdict
+
+T = TypeVar("T", bound="Answer | Score | Verdict")
+
+
+class AskedOnce:
+    """See `Judge`. Remembers answers for as long as it lives, of the same objects: not of pictures that look alike. A
+    remembered answer costs nothing."""
+
+    def __init__(self, judge: Judge) -> None:
+        self._judge = judge
+        self._known: dict[tuple[Any, ...], Any] = {}
+        self._kept: list[Any] = []  # so that no other object gets the id of one that is remembered
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._judge, name)
+
+    def compare(self, prompts: Sequence[Prompt], pairs: Sequence[Pair], rubrics: Sequence[Rubric | None]) -> list[Verdict]:
+        return self._answers("compare", self._judge.compare, prompts, pairs, rubrics)
+
+    def score(self, prompts: Sequence[Prompt], images: Sequence[Image]) -> list[Score]:
+        return self._answers("score", self._judge.score, prompts, images)
+
+    def check(self, prompts: Sequence[Prompt], images: Sequence[Image], questions: Sequence[str]) -> list[Answer]:
+        return self._answers("check", self._judge.check, prompts, images, questions)
+
+    def _answers(self, kind: str, ask: Callable[..., list[T]], *asked: Sequence[Any]) -> list[T]:
+        rows: list[tuple[Any, ...]] = list(zip(*asked, strict=True))
+        keys = [_key(kind, row) for row in rows]
+        new = {key: row for key, row in zip(keys, rows, strict=True) if key not in self._known}
+        self._kept += new.values()
+        if new:
+            self._known.update(zip(new, ask(*zip(*new.values(), strict=True)), strict=True))
+        unpaid, answers = set(new), []
+        for key in keys:
+            answer: T = self._known[key]
+            answers.append(answer if key in unpaid else replace(answer, cost=Cost()))
+            unpaid.discard(key)
+        return answers
+
+
+def _key(kind: str, row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Questions by their words, all else by identity."""
+    return (
+        kind,
+        *(part if isinstance(part, str) else tuple(map(id, part if isinstance(part, tuple) else [part])) for part in row),
+    )

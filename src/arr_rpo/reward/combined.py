@@ -1,0 +1,118 @@
+"""Several rewards as one: each with its weight, normalised within the group or not, or as a gate for the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from arr_rpo.algorithm.advantages import group_normalised
+from arr_rpo.judge.asked_once import AskedOnce
+from arr_rpo.judge.base import Judge
+from arr_rpo.types import Cost, Grade, Rewards, Rollout, Rubric, UserError
+
+
+class Reward(Protocol):
+    """What makes rewards of a rollout: by a judge's verdicts or grades, or by a scorer's numbers."""
+
+    uses_rubric: bool
+
+    def check_group_size(self, group_size: int) -> None: ...
+    def __call__(self, judge: Judge, rollout: Rollout, rubrics: Sequence[Rubric | None]) -> Rewards: ...
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of the rewards. weight: of its values in the sum. gate: a value that a candidate must reach before the other parts
+    count for it; None is no gate."""
+
+    reward: Reward
+    weight: float
+    gate: float | None
+
+
+class Combined:
+    """The weighted sum of its parts.
+
+    A candidate that does not pass a gate gets from each other part the least that any of its group got from it: nothing is to
+    be gained there before the gate is passed, on whatever scale it is.
+
+    Args:
+        parts: name -> {"reward", "weight", "gate"}.
+        normalise: whether each part's values are made to mean 0 and deviation 1 within a group before they are weighed (GDPO,
+            arXiv 2601.05242), so that weights compare parts whatever their scales are.
+        missing: what becomes of a candidate that lacks a part's value. `mask`: it has no reward. `share`: the other parts'
+            weights share the missing one's; one that lacks all has no reward.
+    """
+
+    def __init__(self, *, parts: Mapping[str, Mapping[str, Any]], normalise: bool, missing: Literal["mask", "share"]) -> None:
+        if missing not in ("mask", "share"):
+            raise UserError(f"reward.missing={missing!r} is none of mask, share")
+        if not parts:
+            raise UserError("reward=combined has no parts: give reward.parts.<name>={reward, weight, gate} (docs/rewards.md)")
+        self.parts = {name: _part(name, given) for name, given in parts.items()}
+        self.normalise, self.missing = normalise, missing
+
+    @property
+    def uses_rubric(self) -> bool:
+        return any(part.reward.uses_rubric for part in self.parts.values())
+
+    def check_group_size(self, group_size: int) -> None:
+        for part in self.parts.values():
+            part.reward.check_group_size(group_size)
+
+    def __call__(self, judge: Judge, rollout: Rollout, rubrics: Sequence[Rubric | None]) -> Rewards:
+        once = AskedOnce(judge)  # parts that ask the same are answered once
+        made = {name: part.reward(once, rollout, rubrics) for name, part in self.parts.items()}
+        values_NB = torch.stack([made[name].values_B.float() for name in self.parts])
+        valid_NB = torch.stack([made[name].valid_B for name in self.parts])
+        values_B, valid_B = self.total(values_NB, valid_NB, rollout.group_size)
+        grades = tuple(
+            Grade(float(value)) if valid else Grade(None, reason=self._why(made, row))
+            for row, (value, valid) in enumerate(zip(values_B.tolist(), valid_B.tolist(), strict=True))
+        )
+        cost = sum((part.cost for part in made.values()), Cost())
+        return Rewards(values_B, valid_B, grades=grades, rubrics=tuple(rubrics), cost=cost, parts=made)
+
+    def total(self, values_NB: Tensor, valid_NB: Tensor, group_size: int) -> tuple[Tensor, Tensor]:
+        """(B,) sum of N parts' values, and which of them count."""
+        for name, gate in ((name, part.gate) for name, part in self.parts.items()):
+            if gate is not None:
+                values_NB = _behind(list(self.parts).index(name), gate, values_NB, valid_NB, group_size)
+        if self.normalise:
+            groups = (len(self.parts) * values_NB.shape[1] // group_size, group_size)
+            values_NB = group_normalised(values_NB.reshape(groups), valid_NB.reshape(groups)).view_as(values_NB)
+        weights_N = torch.tensor([part.weight for part in self.parts.values()])
+        there_NB = valid_NB * weights_N.abs()[:, None]
+        total_B = (values_NB.where(valid_NB, 0.0) * weights_N[:, None]).sum(0)
+        if self.missing == "mask":
+            valid_B = valid_NB.all(0)
+        else:
+            valid_B = there_NB.sum(0) > 0
+            total_B = total_B * weights_N.abs().sum() / there_NB.sum(0).clamp(min=1e-12)
+        return total_B.where(valid_B, 0.0), valid_B
+
+    def _why(self, made: Mapping[str, Rewards], row: int) -> str:
+        lacking = [name for name, part in made.items() if not part.valid_B[row]]
+        grades = [made[name].grades[row].reason for name in lacking if made[name].grades]
+        return f"no value of {', '.join(lacking)}{': ' if any(grades) else ''}{'; '.join(filter(None, grades))}"
+
+
+def _part(name: str, given: Mapping[str, Any]) -> Part:
+    if unknown := sorted(set(given) - {"reward", "weight", "gate"}):
+        raise UserError(f"reward.parts.{name} has no setting {unknown[0]!r}: known are reward, weight and gate")
+    if not callable(given.get("reward")):
+        raise UserError(f"reward.parts.{name}.reward is no reward: name one, as in configs/reward/rubric_and_score.yaml")
+    return Part(given["reward"], float(given.get("weight", 1.0)), given.get("gate"))
+
+
+def _behind(gate: int, least: float, values_NB: Tensor, valid_NB: Tensor, group_size: int) -> Tensor:
+    """The values of the parts, those of candidates that do not pass the gate as low as the lowest of their group."""
+    shut_B = valid_NB[gate] & (values_NB[gate] < least)
+    groups = values_NB.where(valid_NB, torch.inf).view(len(values_NB), -1, group_size)
+    lowest = groups.min(2, keepdim=True).values.expand_as(groups).reshape_as(values_NB)
+    others = torch.arange(len(values_NB))[:, None] != gate
+    return torch.where(others & shut_B & valid_NB, lowest, values_NB)

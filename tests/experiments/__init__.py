@@ -1,0 +1,1 @@
+"""Experiments whose code computes something."""

@@ -1,0 +1,1 @@
+"""Runs of several processes, on this machine's CPU."""
