@@ -15,6 +15,10 @@ MOST_DIGITS = 300  # of a whole number, so that it fits a float
 HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")  # or one of a whole pair
 
 
+class RepeatedKeyError(ValueError):
+    """A key stands twice in one object."""
+
+
 def decode(text: str | bytes, odd: list[str] | None = None) -> Any:
     """What a JSON text says.
 
@@ -22,7 +26,8 @@ def decode(text: str | bytes, odd: list[str] | None = None) -> Any:
         names are added here. Without it they are an error.
 
     Raises:
-        ValueError: it is no such text; `json.JSONDecodeError`, with the line, where the syntax is at fault.
+        ValueError: it is no such text; `json.JSONDecodeError`, with the line, where the syntax is at fault, and
+            `RepeatedKeyError` where two values could be meant.
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8")
@@ -52,7 +57,7 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     data = dict(pairs)
     if len(data) < len(pairs):
         repeated, _ = Counter(key for key, _ in pairs).most_common(1)[0]
-        raise ValueError(f"the key {short(repeated)!r} stands twice in one object")
+        raise RepeatedKeyError(f"the key {short(repeated)!r} stands twice in one object")
     return data
 
 

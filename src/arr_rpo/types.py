@@ -112,15 +112,52 @@ class Outcome(enum.StrEnum):
     FAILED = "failed"
 
 
+class Reason(enum.StrEnum):
+    """Why there is no answer. `judge.reasons` says whose fault each is, and what mends it."""
+
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "timeout"
+    BUSY = "busy"
+    SERVER_ERROR = "server_error"
+    BROKEN_RESPONSE = "broken_response"
+    CONTENT_FILTER = "content_filter"
+    REFUSAL = "refusal"
+    TOO_LONG = "too_long"
+    REJECTED = "rejected"
+    EMPTY = "empty"
+    CUT_OFF = "cut_off"
+    ONLY_THOUGHT = "only_thought"
+    NOT_JSON = "not_json"
+    AMBIGUOUS = "ambiguous"
+    OTHER_FORM = "other_form"
+    NO_CHOICE = "no_choice"
+    OFF_MENU = "off_menu"
+    OPEN = "open"
+    NO_RUBRIC = "no_rubric"
+    UNKNOWN_QUESTION = "unknown_question"
+    NOT_APPLICABLE = "not_applicable"
+
+
 @dataclass(frozen=True)
 class Cost:
-    """What an answer took: model calls (one sequence each) and tokens read or written."""
+    """What an answer took: model calls (one sequence each) and tokens read or written.
+
+    thought: of the tokens, those that were thought before the answer, where a server counts them. dressed: of the calls, those
+    whose reply stood in a dressing that means nothing (a fence, prose around the one object) and was read without it.
+    """
 
     calls: int = 0
     tokens: int = 0
+    thought: int = 0
+    dressed: int = 0
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(self.calls + other.calls, self.tokens + other.tokens)
+        return Cost(
+            self.calls + other.calls,
+            self.tokens + other.tokens,
+            self.thought + other.thought,
+            self.dressed + other.dressed,
+        )
 
 
 @dataclass(frozen=True)
@@ -139,6 +176,7 @@ class Verdict:
 
     p_a: probability that A is better, averaged over both orders; None when `outcome` is FAILED.
     p_a_by_order: the two numbers behind the average: (A shown first, A shown second).
+    failure: why it is FAILED, as a kind; `reason` has it in words.
     """
 
     outcome: Outcome
@@ -147,6 +185,7 @@ class Verdict:
     checks: tuple[CriterionCheck, ...] = ()
     cost: Cost = Cost()
     reason: str = ""
+    failure: Reason | None = None
 
 
 @dataclass(frozen=True)
@@ -154,13 +193,14 @@ class Grade:
     """One image's pointwise grade: 0 (worst) to 1, of a scorer or a sum of rewards in its own unit; None when there is none.
 
     checks: (name, question, p) of each criterion or dimension behind it: the probability of yes, or a grade scaled to [0, 1].
-    reason: why the judge failed, or what it said before it graded.
+    reason: why the judge failed, or what it said before it graded. failure: the former as a kind.
     """
 
     value: float | None
     checks: tuple[tuple[str, str, float], ...] = ()
     cost: Cost = Cost()
     reason: str = ""
+    failure: Reason | None = None
 
 
 @dataclass(frozen=True)
@@ -170,6 +210,7 @@ class Answer:
     p_yes: float | None
     cost: Cost = Cost()
     reason: str = ""
+    failure: Reason | None = None
 
 
 @dataclass(frozen=True)
@@ -184,6 +225,7 @@ class Critique:
     value: float | None
     cost: Cost = Cost()
     reason: str = ""
+    failure: Reason | None = None
 
 
 @dataclass(frozen=True)
@@ -208,6 +250,7 @@ class Score:
     value: float | None
     cost: Cost = Cost()
     reason: str = ""
+    failure: Reason | None = None
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from arr_rpo.callbacks.rubric_reward import RubricReward
+from arr_rpo.reward.monotony import Monotony
 from arr_rpo.run.folder import RunFolder
-from arr_rpo.types import Cost, Grade, Prompt, Rewards, Rubric, UserError
+from arr_rpo.types import Cost, Grade, Outcome, Prompt, Rewards, Rubric, UserError, Verdict
 from tests.callbacks.test_verdict_log import GRADED, PAIRED, RUBRIC, rollout
 
 JUDGE = SimpleNamespace(name="double")
@@ -43,6 +44,7 @@ def seat(folder: Path, reward: Reward, rubric: Any = None) -> RubricReward:
     callback = RubricReward(
         judge=JUDGE,  # type: ignore[arg-type]
         reward=reward, rubric=rubric, max_failure_rate=0.5, failure_window=2, max_curves=2,
+        monotony=Monotony(after=64),
     )  # fmt: skip
     logged: dict[str, float] = {}
     callback._module = SimpleNamespace(note=logged.update, logged=logged)  # type: ignore[assignment]
@@ -125,6 +127,36 @@ def test_too_many_failed_grades_stop_the_run(tmp_path: Path) -> None:
     judged(callback, rollout(2, 2))  # three in four, but the window holds two rollouts
     with pytest.raises(UserError, match=r"75%.*silence"):
         judged(callback, rollout(2, 2))
+
+
+def test_a_judge_that_always_prefers_the_first_picture_stops_the_run(tmp_path: Path) -> None:
+    flips = Rewards(
+        torch.zeros(8),
+        torch.zeros(8, dtype=torch.bool),
+        verdicts=(Verdict(Outcome.INCONSISTENT, 0.5, (0.9, 0.1)),) * 4,
+        verdict_rows=((0, 1), (2, 3), (4, 5), (6, 7)),
+        rubrics=(None,) * 4,
+    )
+    callback = seat(tmp_path, Reward(flips))
+    callback.monotony = Monotony(after=6)
+    judged(callback, rollout(4, 2))
+    with pytest.raises(UserError, match=r"nothing can be learned.*first 6 answers: the image that is shown first"):
+        judged(callback, rollout(4, 2))
+
+
+def test_equal_grades_are_named_and_left_to_the_guard(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    callback = seat(tmp_path, Reward(graded(0.5, 0.5, 0.5, 0.5)))
+    callback.monotony = Monotony(after=4)
+    judged(callback, rollout(2, 2))
+    assert "first 4 answers: the grade 0.500" in caplog.text
+
+
+def test_failures_are_counted_by_reason(tmp_path: Path) -> None:
+    callback = seat(tmp_path, Reward(PAIRED))
+    judged(callback, rollout(4, 2))
+    restored = seat(tmp_path, Reward(PAIRED))
+    restored.load_state_dict(callback.state_dict())
+    assert restored.reasons == {"empty": 1}
 
 
 def test_failures_at_the_limit_do_not_stop_it(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from arr_rpo.callbacks.verdict_log import failure_rate, failures, rates, reasons, records
-from arr_rpo.types import Criterion, CriterionCheck, Grade, Outcome, Prompt, Rewards, Rollout, Rubric, Verdict
+from arr_rpo.types import Cost, Criterion, CriterionCheck, Grade, Outcome, Prompt, Reason, Rewards, Rollout, Rubric, Verdict
 
 RUBRIC = Rubric((Criterion("color", "is it red?"),))
 
@@ -25,19 +25,20 @@ PAIRED = Rewards(
         Verdict(Outcome.A, 0.9, (1.0, 0.8), (CriterionCheck("color", "is it red?", 0.75, 0.25),)),
         Verdict(Outcome.TIE, 0.5, (0.5, 0.5), (CriterionCheck("shape", "is it round?", 1.0, 0.8),)),
         Verdict(Outcome.INCONSISTENT, 0.5, (0.9, 0.1)),
-        Verdict(Outcome.FAILED, None, reason="no answer"),
+        Verdict(Outcome.FAILED, None, cost=Cost(4, 40, 8, 1), reason="no answer", failure=Reason.EMPTY),
     ),
     verdict_rows=((0, 1), (2, 3), (4, 5), (6, 7)),
     rubrics=(RUBRIC, None, None, None),
+    cost=Cost(4, 40, 8, 1),
 )
 GRADED = Rewards(
     torch.tensor([0.5, 0.0, 1.0, 0.0]),
     torch.tensor([True, False, True, False]),
     grades=(
         Grade(0.5, (("color", "is it red?", 0.25), ("shape", "is it round?", 0.75))),
-        Grade(None, reason="mumbled"),
+        Grade(None, reason="mumbled", failure=Reason.NO_CHOICE),
         Grade(1.0, (("color", "is it red?", 0.75),), reason="it is well drawn"),
-        Grade(None, reason="cut off"),
+        Grade(None, reason="cut off", failure=Reason.CUT_OFF),
     ),
     rubrics=(None, RUBRIC),
 )
@@ -53,6 +54,9 @@ def test_rates_of_verdicts() -> None:
         "judge/tie_rate": 0.25,
         "judge/flip_rate": 0.25,
         "judge/failure_rate": 0.25,
+        "judge/failed/empty": 0.25,
+        "judge/dressed": 0.25,  # of the four calls
+        "judge/thought_tokens": 8.0,
         "criterion/color": pytest.approx(0.5),
         "criterion/shape": pytest.approx(0.9),
         "criterion/mean": pytest.approx(0.7),
@@ -64,6 +68,8 @@ def test_rates_of_grades() -> None:
         "judge/valid": 0.5,
         "reward/mean": 0.75,
         "judge/failure_rate": 0.5,
+        "judge/failed/no_choice": 0.25,
+        "judge/failed/cut_off": 0.25,
         "criterion/color": 0.5,
         "criterion/shape": 0.75,
         "criterion/mean": pytest.approx((0.25 + 0.75 + 0.75) / 3),
@@ -104,6 +110,7 @@ def test_a_record_a_verdict() -> None:
         "checks": [["is it red?", 0.75, 0.25]],
         "names": ["color"],
         "reason": "",
+        "failure": None,
     }
     assert (last["prompt"], last["outcome"], last["p_a"], last["reason"]) == ("p3", "failed", None, "no answer")
 
@@ -119,3 +126,4 @@ def test_a_record_a_grade_where_there_is_no_verdict() -> None:
     assert got[0]["rubric"] is None
     assert got[3]["rubric"]
     assert [r["reason"] for r in got] == ["", "mumbled", "it is well drawn", "cut off"]
+    assert [r["failure"] for r in got] == [None, "no_choice", None, "cut_off"]

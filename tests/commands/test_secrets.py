@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from arr_rpo.commands.secrets import found
 from tests.integration.small import SMALL
-from tests.judge.serving.wire import Response, completion, error, serving
+from tests.judge.server.serving.wire import Response, completion, error, serving
 
 ROOT = Path(__file__).parents[2]
 SECRET = "planted-horse-battery-4711"

@@ -8,7 +8,7 @@ from PIL import Image
 
 from arr_rpo.evaluation.bootstrap import Resampling
 from arr_rpo.judge.base import Pair, settle
-from arr_rpo.types import Cost, CriterionCheck, Outcome, Preference, Prompt, Rubric, Verdict
+from arr_rpo.types import Cost, CriterionCheck, Outcome, Preference, Prompt, Reason, Rubric, Verdict
 
 QUICK = Resampling(draws=50, confidence=0.95, unit="pair", seed=0)
 A, B, TIE = Outcome.A, Outcome.B, Outcome.TIE
@@ -66,10 +66,13 @@ class ScriptedJudge:
         self.asked += [p.id for p in prompts]
         return [self._verdict(self.script[p.id][1], rubric) for p, rubric in zip(prompts, rubrics, strict=True)]
 
+    def account(self) -> dict[str, object]:
+        return {"requests": len(self.asked)}
+
     @staticmethod
     def _verdict(answer: tuple[float, float] | None, rubric: Rubric | None) -> Verdict:
         cost = Cost(2, 10)
         if answer is None:
-            return Verdict(Outcome.FAILED, None, cost=cost, reason="no reply")
+            return Verdict(Outcome.FAILED, None, cost=cost, reason="no | reply", failure=Reason.NOT_JSON)
         checks = tuple(CriterionCheck(c.name, c.question, 0.9, 0.2) for c in (rubric.criteria if rubric else ()))
         return settle(*answer, 0.1, checks, cost)

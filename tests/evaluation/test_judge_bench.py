@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from arr_rpo.evaluation.judge_bench import JudgeBench, markdown
+from arr_rpo.evaluation.judge_bench import Failures, JudgeBench, markdown
+from arr_rpo.judge.reasons import FIXES
+from arr_rpo.reward.monotony import Monotony
 from arr_rpo.reward.pair_protocols import Compare
-from arr_rpo.types import Cost, Criterion, Preference, Prompt, Rubric, UserError
+from arr_rpo.types import Cost, Criterion, Outcome, Preference, Prompt, Reason, Rubric, UserError
 from tests.evaluation.doubles import QUICK, SCRIPT, Pairs, ScriptedJudge
 
 SETTING = {"judge": "scripted"}
@@ -30,6 +32,7 @@ def make(folder: Path, judge: ScriptedJudge, **changes: Any) -> JudgeBench:
         "resampling": QUICK,
         "calibration_bins": 10,
         "progress": False,
+        "monotony": Monotony(after=24),
     }
     return JudgeBench(**{**arguments, **changes})
 
@@ -47,7 +50,7 @@ def test_what_a_run_writes(tmp_path: Path) -> None:
     assert result.pairs == 9
     assert dict(result.labels) == {"A": 4, "B": 3, "tie": 2}
     assert dict(result.outcomes) == {"A": 4, "B": 1, "inconsistent": 1, "tie": 2, "failed": 1}
-    assert dict(result.failures) == {"no reply": 1}
+    assert result.failures["not_json"] == Failures(1, "no | reply", FIXES[Reason.NOT_JSON])
     written = json.loads((tmp_path / "bench.json").read_text(encoding="utf-8"))
     assert written["overall"]["accuracy"]["value"] == pytest.approx(3 / 7)
     assert written["setting"] == {
@@ -63,7 +66,7 @@ def test_what_a_run_writes(tmp_path: Path) -> None:
     text = (tmp_path / "bench.md").read_text(encoding="utf-8")
     assert text == markdown(result)
     assert "| accuracy | 0.429 |" in text
-    assert "failures: no reply 1" in text
+    assert f"| not_json | 1 | no / reply | {FIXES[Reason.NOT_JSON]} |" in text
 
 
 def test_mmrb2_predictions(tmp_path: Path) -> None:
@@ -165,7 +168,7 @@ def test_with_rubrics(tmp_path: Path) -> None:
     result = bench.run(SETTING)
     assert result.writing == Cost(5 * 3, 5 * 30)  # nine pairs in batches of two
     assert result.outcomes["failed"] == 2  # "right 1" has no rubric
-    assert any("rubric" in reason for reason in result.failures)
+    assert Reason.NO_RUBRIC in result.failures
     # seven verdicts with checks: 0.9 for A is right, 0.2 for B is wrong
     assert result.by_criterion["red"]["accuracy"].value == pytest.approx(0.5)
     assert result.by_criterion["red"]["accuracy"].of == 7
@@ -193,3 +196,21 @@ def test_skipped_pairs_are_counted(tmp_path: Path) -> None:
     assert "skipped for their images: 2" in markdown(result)
     with pytest.raises(UserError, match="no pair could be judged"):
         make(tmp_path / "none", ScriptedJudge(SCRIPT), pairs=SomeMissing(set(SCRIPT))).run(SETTING)
+
+
+def test_a_judge_that_fails_on_everything_ends_the_bench(tmp_path: Path) -> None:
+    """After so many failures, before all are paid for; and at the end of a bench of fewer pairs."""
+    silent = {f"pair {i}": (Outcome.A, None) for i in range(10)}
+    judge = ScriptedJudge(silent)
+    with pytest.raises(UserError, match=r"cannot be measured.*first 4 answers.*not_json.*answers=schema"):
+        make(tmp_path / "many", judge, pairs=Pairs(silent), monotony=Monotony(after=4)).run(SETTING)
+    assert len(judge.asked) == 4
+    with pytest.raises(UserError, match="first 10 answers"):
+        make(tmp_path / "few", ScriptedJudge(silent), pairs=Pairs(silent)).run(SETTING)
+    assert (tmp_path / "few" / "bench.json").is_file()
+
+
+def test_a_judge_that_always_says_the_same_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first = {f"pair {i}": (Outcome.A, (0.9, 0.2)) for i in range(6)}  # the image that is shown first, whichever that is
+    make(tmp_path, ScriptedJudge(first), pairs=Pairs(first), monotony=Monotony(after=4)).run(SETTING)
+    assert "first 4 answers: the image that is shown first is the better one" in caplog.text

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from arr_rpo.judge.loading import EMBEDDED
-from tests.judge.serving.launch import served
+from arr_rpo.judge.local.loading import EMBEDDED
+from tests.judge.server.serving.launch import served
 
 
 @pytest.fixture(scope="session")

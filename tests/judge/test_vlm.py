@@ -11,7 +11,7 @@ import torch
 from hydra.errors import InstantiationException
 
 from arr_rpo.judge.forms import NoAnswer
-from arr_rpo.judge.loading import EMBEDDED
+from arr_rpo.judge.local.loading import EMBEDDED
 from arr_rpo.judge.vlm import VLMJudge
 from arr_rpo.rubric.parse import RubricError, parse_rubric
 from arr_rpo.shapes import general, oracle

@@ -18,6 +18,7 @@ from arr_rpo.judge.asking import Conversation
 from arr_rpo.judge.forms import DIMENSION_GRADES, Form, NoAnswer, Slots, example, grades, menus, verdict
 from arr_rpo.judge.vlm import VLMJudge
 from arr_rpo.judge.wording import CORE, EDITED, EDITING, FOLDER, REFERENCE, ROLES, Wording, render
+from arr_rpo.judge.written import Written
 from arr_rpo.rubric.sources import content
 from arr_rpo.types import Cost, Criterion, Outcome, Preference, Prompt, Rubric, UserError, Verdict
 
@@ -131,6 +132,14 @@ class Listener:
         self.asked += conversations
         return ["noted"] * len(conversations), Cost()
 
+    def write(
+        self, conversations: Sequence[Conversation], forms: Sequence[Written], max_new_tokens: int
+    ) -> tuple[list[str | NoAnswer], Cost]:
+        return self.generate(conversations, max_new_tokens)
+
+    def account(self) -> dict[str, Any]:
+        return {}
+
     def fill(self, conversations: Sequence[Conversation], forms: Sequence[Form]) -> tuple[list[Slots | NoAnswer], list[Cost]]:
         self.asked += conversations
         slots: list[Slots | NoAnswer] = [[dict.fromkeys(m, 1 / len(m)) for m in menus(form)] for form in forms]
@@ -140,7 +149,8 @@ class Listener:
 def judge_of(style: str = "default", *, describe: bool = False) -> tuple[VLMJudge, Listener]:
     model = Listener()
     lengths = {"max_description_tokens": 8, "max_critique_tokens": 8, "max_rubric_tokens": 8}
-    return VLMJudge(model=model, wording=style, describe=describe, tie_margin=0.1, **lengths), model
+    more: Any = {"keys": "questions", "exemplars": None}
+    return VLMJudge(model=model, wording=style, describe=describe, tie_margin=0.1, **lengths, **more), model
 
 
 def grey(value: int) -> Image.Image:

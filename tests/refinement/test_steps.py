@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -11,9 +12,10 @@ from PIL import Image
 from arr_rpo.judge.asking import Conversation
 from arr_rpo.judge.forms import NoAnswer
 from arr_rpo.judge.vlm import VLMJudge
+from arr_rpo.judge.written import prompt_in as read_prompt
 from arr_rpo.refinement.base import Attempt
 from arr_rpo.refinement.loop import RefinementLoop
-from arr_rpo.refinement.steps import Redraw, Rewrite, read_prompt
+from arr_rpo.refinement.steps import Redraw, Rewrite
 from arr_rpo.rubric.parse import RubricError
 from arr_rpo.shapes.oracle_judge import OracleJudge
 from arr_rpo.types import Cost, Grade, Prompt, UserError
@@ -112,7 +114,8 @@ class Author(Listener):
 def test_a_vision_language_model_criticises_and_rewrites() -> None:
     model, painter = Author(), Painter()
     lengths = {"max_description_tokens": 8, "max_critique_tokens": 8, "max_rubric_tokens": 8}
-    judge = VLMJudge(model=model, wording="default", describe=False, tie_margin=0.1, **lengths)
+    more: Any = {"keys": "questions", "exemplars": None}
+    judge = VLMJudge(model=model, wording="default", describe=False, tie_margin=0.1, **lengths, **more)
     loop = RefinementLoop(
         policy=painter,
         judge=judge,

@@ -123,6 +123,14 @@ def test_criteria_that_most_runs_have_come_first_and_no_more_than_asked_for(tmp_
     assert [key for key in keys if key.startswith("criterion/")] == ["criterion/color", "criterion/position"]
 
 
+def test_each_reason_for_which_a_judge_failed_has_a_curve(tmp_path: Path) -> None:
+    study = made.study(tmp_path)
+    failing = {**study.runs[0].curves, "judge/failed/refusal": study.runs[0].curves["criterion/color"]}
+    study = replace(study, runs=(replace(study.runs[0], curves=failing), *study.runs[1:]))
+    labels = {metric["key"]: metric["label"] for metric in curves(study, 20, 2)["metrics"]}
+    assert labels["judge/failed/refusal"] == "judge failures: refusal"
+
+
 def test_of_two_runs_of_an_arm_and_a_seed_a_grid_shows_the_one_that_ended(tmp_path: Path) -> None:
     study = made.study(tmp_path, arms=("rubric",), seeds=(1, 2))
     ended, killed = study.runs

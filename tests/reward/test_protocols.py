@@ -10,6 +10,7 @@ from PIL import Image
 
 from arr_rpo import types
 from arr_rpo.judge.forms import NoAnswer
+from arr_rpo.reward.gaps import Gaps
 from arr_rpo.reward.pair_protocols import Compare, Criteria, DeltaRubric
 from arr_rpo.reward.point_protocols import Checklist, Rational, Score
 from arr_rpo.reward.protocols import as_verdicts
@@ -22,9 +23,12 @@ from arr_rpo.types import (
     Grade,
     Outcome,
     Prompt,
+    Reason,
     Rubric,
     Verdict,
 )
+
+STRICT = Gaps(ask_again=0, min_answered=1.0)
 
 PROMPT = Prompt("p", "a red circle")
 RED, ROUND = Criterion("color", "is it red?", 3.0), Criterion("shape", "is it round?", 1.0)
@@ -102,7 +106,7 @@ def test_with_rubric_a_prompt_without_one_fails_and_the_others_keep_their_places
 
 def criteria(red: Verdict, round_: Verdict, aggregate: str = "mean") -> tuple[Verdict, Scripted]:
     judge = Scripted({("is it red?",): red, ("is it round?",): round_})
-    protocol = Criteria(aggregate=aggregate, tie_margin=0.1)  # type: ignore[arg-type]
+    protocol = Criteria(aggregate=aggregate, tie_margin=0.1, gaps=STRICT)  # type: ignore[arg-type]
     return protocol.verdicts(judge, [PROMPT], [(A, B)], [BOTH])[0], judge
 
 
@@ -144,7 +148,7 @@ def test_a_criterion_without_answer_fails_its_pair_at_what_it_cost() -> None:
 
 def test_criteria_of_several_pairs_do_not_mix() -> None:
     judge = Scripted({("is it red?",): said(0.9, 0.9), ("is it round?",): said(0.1, 0.1)})
-    protocol = Criteria(aggregate="mean", tie_margin=0.1)
+    protocol = Criteria(aggregate="mean", tie_margin=0.1, gaps=STRICT)
     got = protocol.verdicts(judge, [PROMPT] * 3, [(A, B), (B, C), (A, C)], [Rubric((ROUND,)), None, BOTH])
     assert [v.outcome for v in got] == [Outcome.B, Outcome.FAILED, Outcome.A]
     assert judge.pairs == [(A, B), (A, C), (A, C)]
@@ -159,7 +163,9 @@ def test_a_plan_becomes_the_rubric_of_both_orders() -> None:
     assert rubric.provenance == {"writer": "scripted", "writer_revision": "7", "role": "plan", "prompt": "a red circle"}
 
 
-@pytest.mark.parametrize("text", ["", "Here is a checklist", PLAN[:-1], '{"criteria": []}', NoAnswer("the server is away")])
+@pytest.mark.parametrize(
+    "text", ["", "Here is a checklist", PLAN[:-1], '{"criteria": []}', NoAnswer(Reason.UNREACHABLE, "the server is away")]
+)
 def test_a_plan_that_is_none_fails_its_pair_only(text: str | NoAnswer) -> None:
     judge = Scripted({("is it large?",): said(0.8, 0.8)}, plans=[text, PLAN])
     got = DeltaRubric().verdicts(judge, [PROMPT] * 2, [(A, B), (A, C)], [None, None])
@@ -184,7 +190,7 @@ ANSWERS = {(1, "is it red?"): 0.8, (1, "is it round?"): 0.4, (2, "is it red?"): 
 @pytest.mark.parametrize(("gate", "value"), [("mean", (3 * 0.8 + 0.4) / 4), ("all", 0.8 * 0.4)])
 def test_a_checklist_is_averaged_or_gated(gate: str, value: float) -> None:
     judge = Scripted(answers=ANSWERS)
-    protocol = Checklist(gate=gate, fixed=None, tie_margin=0.05)  # type: ignore[arg-type]
+    protocol = Checklist(gate=gate, fixed=None, tie_margin=0.05, gaps=STRICT)  # type: ignore[arg-type]
     assert protocol.uses_rubric
     got = protocol.grades(judge, [PROMPT] * 3, [A, B, C], [BOTH, BOTH, None])
     assert got[0].value == pytest.approx(value)
@@ -208,7 +214,7 @@ class Fixed:
 
 def test_fixed_criteria_need_no_rubric() -> None:
     judge = Scripted(answers={(1, "is it sharp?"): 0.25, (2, "is it sharp?"): 1.0})
-    protocol = Checklist(gate="mean", fixed=Fixed(Rubric((Criterion("sharp", "is it sharp?"),))), tie_margin=0.05)
+    protocol = Checklist(gate="mean", fixed=Fixed(Rubric((Criterion("sharp", "is it sharp?"),))), tie_margin=0.05, gaps=STRICT)
     assert not protocol.uses_rubric
     got = protocol.grades(judge, [PROMPT] * 2, [A, B], [None, BOTH])
     assert [grade.value for grade in got] == [0.25, 1.0]

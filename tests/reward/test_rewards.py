@@ -10,6 +10,7 @@ from PIL import Image
 
 from arr_rpo import types
 from arr_rpo.judge.base import settle
+from arr_rpo.reward.gaps import Gaps
 from arr_rpo.reward.pair_protocols import Compare
 from arr_rpo.reward.pairings import Pairing, anchor, disjoint, round_robin, swiss
 from arr_rpo.reward.pairwise import Pairwise
@@ -18,6 +19,7 @@ from arr_rpo.reward.pointwise import Pointwise
 from arr_rpo.types import Answer, Cost, Criterion, Outcome, Prompt, Rollout, Rubric, UserError, Verdict
 
 RUBRIC = Rubric((Criterion("a", "is it?"),))
+STRICT = Gaps(ask_again=0, min_answered=1.0)
 
 
 def rollout(prompts: int, group_size: int) -> Rollout:
@@ -161,7 +163,7 @@ class Brightness:
 
 def test_each_candidate_is_graded_by_the_rubric_of_its_prompt() -> None:
     judge = Brightness()
-    reward = Pointwise(protocol=Checklist(gate="mean", fixed=None, tie_margin=0.0))
+    reward = Pointwise(protocol=Checklist(gate="mean", fixed=None, tie_margin=0.0, gaps=STRICT))
     assert reward.uses_rubric
     got = reward(judge, rollout(2, 2), [None, RUBRIC])
     assert judge.asked == [("1", 2, "is it?"), ("1", 3, "is it?")]
@@ -172,7 +174,7 @@ def test_each_candidate_is_graded_by_the_rubric_of_its_prompt() -> None:
 
 def test_grades_can_decide_pairs_and_each_image_is_graded_once() -> None:
     judge = Brightness()
-    protocol = Checklist(gate="mean", fixed=None, tie_margin=0.15)
+    protocol = Checklist(gate="mean", fixed=None, tie_margin=0.15, gaps=STRICT)
     got = Pairwise(protocol=protocol, win=1.0, lose=-1.0, pairing=round_robin)(judge, rollout(1, 3), [RUBRIC])
     assert len(judge.asked) == 3
     assert [v.outcome for v in got.verdicts] == [Outcome.TIE, Outcome.B, Outcome.TIE]  # 0 : 0.1, 0 : 0.2, 0.1 : 0.2

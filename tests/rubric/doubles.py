@@ -9,14 +9,16 @@ import numpy as np
 from PIL.Image import Image
 
 from arr_rpo.judge.base import Pair, settle
+from arr_rpo.judge.forms import NoAnswer
 from arr_rpo.rubric.pipeline import Settings
 from arr_rpo.rubric.verify import Rule
 from arr_rpo.shapes.oracle_judge import OracleJudge
 from arr_rpo.shapes.scene import draw, place
-from arr_rpo.types import Cost, Criterion, Outcome, Preference, Prompt, Rubric, Verdict
+from arr_rpo.types import Cost, Criterion, Outcome, Preference, Prompt, Reason, Rubric, Verdict
 
 Opinion = Callable[[Rubric, Image, Image], float]  # probability that the image shown first is better
 ORACLE = OracleJudge()
+GONE = NoAnswer(Reason.UNREACHABLE, "the server is away")
 STRICT = Rule(both_orders=True, min_heldout=1.0)
 
 
@@ -25,26 +27,26 @@ class ScriptedWriter:
 
     name, revision = "scripted", "1"
 
-    def __init__(self, **replies: Sequence[str]) -> None:
+    def __init__(self, **replies: Sequence[str | NoAnswer]) -> None:
         self._replies = {role: list(texts) for role, texts in replies.items()}
         self.asked: list[tuple[str, Any]] = []
 
-    def _next(self, role: str, items: Sequence[Any]) -> tuple[list[str], Cost]:
+    def _next(self, role: str, items: Sequence[Any]) -> tuple[list[str | NoAnswer], Cost]:
         self.asked += [(role, item) for item in items]
         return [self._replies[role].pop(0) for _ in items], Cost(len(items), 10 * len(items))
 
-    def write(self, prompts: Sequence[Prompt]) -> tuple[list[str], Cost]:
+    def write(self, prompts: Sequence[Prompt]) -> tuple[list[str | NoAnswer], Cost]:
         return self._next("write", prompts)
 
-    def write_from_pairs(self, pairs: Sequence[Preference], *, general: bool) -> tuple[list[str], Cost]:
+    def write_from_pairs(self, pairs: Sequence[Preference], *, general: bool) -> tuple[list[str | NoAnswer], Cost]:
         return self._next("write_general" if general else "write_pair", pairs)
 
     def refine(
         self, pairs: Sequence[Preference], rubrics: Sequence[Rubric], verdicts: Sequence[Verdict]
-    ) -> tuple[list[str], Cost]:
+    ) -> tuple[list[str | NoAnswer], Cost]:
         return self._next("refine", list(zip(pairs, rubrics, verdicts, strict=True)))
 
-    def structure(self, criteria: Sequence[Sequence[Criterion]]) -> tuple[list[str], Cost]:
+    def structure(self, criteria: Sequence[Sequence[Criterion]]) -> tuple[list[str | NoAnswer], Cost]:
         return self._next("structure", criteria)
 
     def template(self, role: str) -> str:

@@ -15,7 +15,7 @@ from arr_rpo.rubric.report import Report
 from arr_rpo.rubric.store import RubricStore
 from arr_rpo.rubric.verify import Rule
 from arr_rpo.types import Cost, Criterion, Preference, Prompt, Rubric, UserError
-from tests.rubric.doubles import STRICT, ScriptedJudge, ScriptedWriter, picture, preference, reply, settings
+from tests.rubric.doubles import GONE, STRICT, ScriptedJudge, ScriptedWriter, picture, preference, reply, settings
 
 PROMPT = Prompt("p", "a photo of a circle")
 RED, BLUE = picture("red circle"), picture("blue star")
@@ -115,7 +115,7 @@ def test_a_malformed_reply_ends_a_draft_and_is_counted() -> None:
     assert (report.drafts, report.written, report.malformed, report.discarded) == (2, 1, 2, 2)
     assert len([1 for role, _ in writer.asked if role == "refine"]) == 1
     assert "not JSON" in made[0].history[0]["steps"][0]["malformed"]
-    assert "cannot see" in made[1].history[0]["steps"][-1]["reply"]
+    assert "cannot see" in made[1].history[0]["steps"][-1]["malformed"]
     assert all(m.unread and not m.unanswered for m in made)
 
 
@@ -173,10 +173,10 @@ def test_a_judge_that_is_not_heard_is_no_verdict() -> None:
 
 def test_a_reply_that_does_not_come_is_no_malformed_one() -> None:
     """A server that is away must not have a prompt discarded for good."""
-    made, report, _, _ = run([task(OWN), task(OTHER)], settings(2), write_pair=["", reply("bad?")], refine=[""])
+    made, report, _, _ = run([task(OWN), task(OTHER)], settings(2), write_pair=[GONE, reply("bad?")], refine=[GONE])
     assert [(m.rubric, m.unanswered) for m in made] == [(None, True), (None, True)]
     assert (report.unanswered, report.malformed, report.discarded, report.written) == (2, 0, 0, 1)
-    [made_one], report, _, _ = run([task(OWN)], settings(0, structure=True), write_pair=[reply("good?")], structure=[""])
+    [made_one], report, _, _ = run([task(OWN)], settings(0, structure=True), write_pair=[reply("good?")], structure=[GONE])
     assert made_one.rubric.criteria == (Criterion("n", "good?"),)
     assert made_one.unanswered
     assert (report.unstructured, report.malformed) == (1, 0)

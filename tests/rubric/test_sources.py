@@ -19,7 +19,7 @@ from arr_rpo.rubric.verify import Rule
 from arr_rpo.shapes.general import GENERAL
 from arr_rpo.types import Prompt, Rubric, UserError
 from tests.conftest import configure
-from tests.rubric.doubles import ORACLE, ScriptedJudge, ScriptedWriter, indifferent, picture, questions, reply, rubric_of
+from tests.rubric.doubles import GONE, ORACLE, ScriptedJudge, ScriptedWriter, indifferent, picture, questions, reply, rubric_of
 
 HELDOUT = read_prompts("shapes/heldout")
 
@@ -40,7 +40,7 @@ def test_each_prompt_is_written_for_once(tmp_path: Path) -> None:
 
 def test_a_writer_that_does_not_answer_is_asked_again(tmp_path: Path) -> None:
     """A server that is away is no malformed reply, and leaves nothing in the store."""
-    judge: Any = ScriptedJudge(indifferent, ScriptedWriter(write=["", reply("p?")]))
+    judge: Any = ScriptedJudge(indifferent, ScriptedWriter(write=[GONE, reply("p?")]))
     source = PerPrompt(store=str(tmp_path))
     assert source.rubrics([Prompt("1", "p")], judge) == [None]
     assert (source.failures, source.report.unanswered, source.report.malformed) == (1, 1, 0)

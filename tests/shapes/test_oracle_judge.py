@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from arr_rpo.judge.forms import NoAnswer
 from arr_rpo.rubric.parse import RubricError, parse_rubric
 from arr_rpo.shapes.general import DIMENSIONS, GENERAL, critique_text
 from arr_rpo.shapes.oracle import detect
@@ -16,7 +17,7 @@ from arr_rpo.shapes.prompts import describe, mistaken, random_metadata, scene_of
 from arr_rpo.shapes.questions import questions_of
 from arr_rpo.shapes.scene import Scene, Thing, draw
 from arr_rpo.shapes.vocabulary import TAGS
-from arr_rpo.types import Cost, Criterion, Outcome, Preference, Prompt, Rubric, UserError
+from arr_rpo.types import Cost, Criterion, Outcome, Preference, Prompt, Reason, Rubric, UserError
 
 JUDGE = OracleJudge()
 METADATA: dict[str, Any] = {
@@ -157,10 +158,12 @@ def test_refining_keeps_what_is_right_drops_what_is_wrong_and_adds_what_explains
 def test_structure_groups_by_theme() -> None:
     criteria = [Criterion("c", question) for question in (TWO, SQUARE, LEFT, GENERAL["numbers"])]
     replies, _ = JUDGE.writer.structure([criteria, [Criterion("c", "is it art?")]])
-    assert replies == [
-        '{"themes":[{"theme":"numbers","criteria":[1,4]},{"theme":"content","criteria":[2]},{"theme":"positions","criteria":[3]}]}',
-        "",
-    ]
+    structured, unknown = replies
+    assert structured == (
+        '{"themes":[{"theme":"numbers","criteria":[1,4]},{"theme":"content","criteria":[2]},{"theme":"positions","criteria":[3]}]}'
+    )
+    assert isinstance(unknown, NoAnswer)
+    assert unknown.reason is Reason.UNKNOWN_QUESTION
 
 
 @pytest.mark.parametrize("tag", TAGS)

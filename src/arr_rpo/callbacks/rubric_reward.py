@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,15 +15,17 @@ from PIL import Image
 from arr_rpo import ranks
 from arr_rpo.callbacks.judged_pairs import judged_pairs
 from arr_rpo.callbacks.run_records import RunRecords
-from arr_rpo.callbacks.verdict_log import failure_rate, outcomes, rates, reasons, records
+from arr_rpo.callbacks.verdict_log import failure_rate, failures_by_reason, outcomes, rates, reasons, records
 from arr_rpo.judge.base import Judge
 from arr_rpo.module import RPOModule
 from arr_rpo.reward.joining import together
+from arr_rpo.reward.monotony import Monotony, is_failure
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import Rows
-from arr_rpo.types import Cost, Prompt, Rewards, Rollout, Rubric, UserError
+from arr_rpo.types import Cost, Grade, Outcome, Prompt, Rewards, Rollout, Rubric, UserError, Verdict
 
 CRITERION = "criterion/"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class Counts:
     outcomes: Counter[str]
     rubric_failures: int
     failure_rate: float
+    reasons: Counter[str]
 
 
 class RubricReward(pl.Callback):
@@ -75,6 +79,7 @@ class RubricReward(pl.Callback):
         rubric: where a prompt's rubric comes from; None asks for none.
         reward: how answers become numbers.
         max_curves: criteria that have a curve of their own: those that came first, of an update the most frequent.
+        monotony: watches for a judge that says the same of everything.
         max_failure_rate: share of failed verdicts or grades, over the last `failure_window` rollouts, at which the run stops.
     """
 
@@ -87,14 +92,16 @@ class RubricReward(pl.Callback):
         max_failure_rate: float,
         failure_window: int,
         max_curves: int,
+        monotony: Monotony,
     ) -> None:
         self.judge, self.reward, self.rubric = judge, reward, rubric
         if reward.uses_rubric and rubric is None:
             raise UserError("this reward reads a rubric and rubric=none: choose rubric=per_prompt, or reward=pairwise")
-        self.max_curves, self.curves = max_curves, list[str]()
+        self.max_curves, self.curves, self.monotony = max_curves, list[str](), monotony
         self.max_failure_rate, self.failure_window = max_failure_rate, failure_window
         self.cost, self.writing = Cost(), Cost()  # of judging; of writing rubrics, which are free where a store has them
         self.outcomes, self.images, self.rubric_failures = Counter[str](), 0, 0
+        self.reasons = Counter[str]()  # of what failed
         self.last: JudgedUpdate | None = None
         self._recent: list[float] = []
         self._update = 0  # that the next rollout belongs to
@@ -121,6 +128,7 @@ class RubricReward(pl.Callback):
             self.writing += judged.writing
             self.images += judged.images
             self.outcomes.update(judged.outcomes)
+            self.reasons.update(judged.reasons)
             self.rubric_failures += judged.rubric_failures
             self._recent = [*self._recent, judged.failure_rate][-self.failure_window :]
 
@@ -142,11 +150,13 @@ class RubricReward(pl.Callback):
             outcomes=outcomes(rewards),
             rubric_failures=written.failures,
             failure_rate=failure_rate(rewards),
+            reasons=failures_by_reason(rewards),
         )
         self.last = JudgedUpdate(prompts, rollout.pictures_alone(), rewards)
         self._log(rewards, self._judged)
         assert self._folder is not None
         self._folder.add(Rows.VERDICTS, self._update, records(prompts, rollout.group_size, rewards))
+        self._stop_if_monotonous(rewards)
         self._stop_if_failing(rewards, self._judged)
         return rewards
 
@@ -168,6 +178,26 @@ class RubricReward(pl.Callback):
                 del found[name]  # it is in verdicts.jsonl: judges name criteria freely
         self._module.note({**found, "judge/images": judged.images, "judge/calls": judged.cost.calls})
 
+    def _stop_if_monotonous(self, rewards: Rewards) -> None:
+        """Where the answers say that nothing can be learned. Of ties and equal grades that is not yet sure: the pictures may be
+        alike, and `Guard.max_silent` ends a run that goes on like this."""
+        answers: list[Verdict | Grade] = []
+        for _, part in rewards.judged():
+            answers += [*part.verdicts, *part.grades]
+        if (said := self.monotony.heard(answers)) is None:
+            return
+        flips = isinstance(answers[0], Verdict) and answers[0].outcome is Outcome.INCONSISTENT
+        if is_failure(said) or flips:
+            raise UserError(
+                f"nothing can be learned from this judge, {said}. `python evaluate.py task=judge` measures it on labelled "
+                "pairs, and `python probe.py` asks a server what it can do"
+            )
+        _log.warning("judge: %s", said)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if said := self.monotony.so_far:
+            _log.warning("judge: %s", said)
+
     def _stop_if_failing(self, rewards: Rewards, judged: Counts) -> None:
         recent = [*self._recent, judged.failure_rate][-self.failure_window :]
         rate = sum(recent) / len(recent)
@@ -187,6 +217,7 @@ class RubricReward(pl.Callback):
             "writing_calls": self.writing.calls,
             "writing_tokens": self.writing.tokens,
             "outcomes": dict(self.outcomes),
+            "reasons": dict(self.reasons),
             "images": self.images,
             "recent": self._recent,
             "curves": self.curves,
@@ -197,6 +228,7 @@ class RubricReward(pl.Callback):
         self.cost = Cost(state_dict["calls"], state_dict["tokens"])
         self.writing = Cost(state_dict["writing_calls"], state_dict["writing_tokens"])
         self.outcomes = Counter(state_dict["outcomes"])
+        self.reasons = Counter(state_dict.get("reasons", {}))  # not in an older checkpoint
         self.images, self._recent = state_dict["images"], list(state_dict["recent"])
         self.curves = list(state_dict["curves"])
         self.rubric_failures = state_dict["rubric_failures"]

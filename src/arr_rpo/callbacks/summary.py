@@ -154,7 +154,9 @@ def _judge(reward: RubricReward | None) -> dict[str, Any] | None:
         "ties": reward.outcomes[str(Outcome.TIE)],
         "flips": reward.outcomes[str(Outcome.INCONSISTENT)],
         "failures": reward.outcomes[str(Outcome.FAILED)],
+        "failures_by_reason": dict(reward.reasons),
         "rubric_failures": reward.rubric_failures,
+        "account": dict(reward.judge.account()),
     }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from arr_rpo.rubric.parse import to_json
-from arr_rpo.types import Outcome, Prompt, Rewards, Rubric
+from arr_rpo.types import Grade, Outcome, Prompt, Rewards, Rubric, Verdict
 
 
 def failure_rate(rewards: Rewards) -> float:
@@ -35,9 +35,17 @@ def outcomes(rewards: Rewards) -> Counter[str]:
 
 def reasons(rewards: Rewards) -> list[str]:
     """Why verdicts or grades failed, each reason once."""
-    failed = [v.reason for _, part in rewards.judged() for v in part.verdicts if v.outcome is Outcome.FAILED]
-    failed += [grade.reason for _, part in rewards.judged() for grade in part.grades if grade.value is None]
-    return sorted({reason for reason in failed if reason})
+    return sorted({failed.reason for failed in _failed(rewards) if failed.reason})
+
+
+def failures_by_reason(rewards: Rewards) -> Counter[str]:
+    """How many verdicts or grades failed for each kind of reason."""
+    return Counter(str(failed.failure or "unnamed") for failed in _failed(rewards))
+
+
+def _failed(rewards: Rewards) -> list[Verdict | Grade]:
+    verdicts = [v for _, part in rewards.judged() for v in part.verdicts if v.outcome is Outcome.FAILED]
+    return [*verdicts, *(grade for _, part in rewards.judged() for grade in part.grades if grade.value is None)]
 
 
 def rates(rewards: Rewards) -> dict[str, float]:
@@ -63,6 +71,12 @@ def rates(rewards: Rewards) -> dict[str, float]:
         }
     if verdicts or grades:
         found["judge/failure_rate"] = failure_rate(rewards)
+        asked = len(verdicts) + len(grades)
+        found |= {f"judge/failed/{reason}": n / asked for reason, n in failures_by_reason(rewards).items()}
+    if rewards.cost.dressed:
+        found["judge/dressed"] = rewards.cost.dressed / rewards.cost.calls
+    if rewards.cost.thought:
+        found["judge/thought_tokens"] = float(rewards.cost.thought)
     passed: dict[str, list[float]] = defaultdict(list)
     for check in [check for verdict in verdicts for check in verdict.checks]:
         passed[check.name] += [check.a, check.b]
@@ -94,6 +108,7 @@ def _records(prompts: Sequence[Prompt], group_size: int, rewards: Rewards) -> It
             "checks": [[c.question, round(c.a, 4), round(c.b, 4)] for c in verdict.checks],
             "names": [c.name for c in verdict.checks],
             "reason": verdict.reason,
+            "failure": verdict.failure,
         }
     for row, grade in enumerate(rewards.grades):
         yield {
@@ -104,6 +119,7 @@ def _records(prompts: Sequence[Prompt], group_size: int, rewards: Rewards) -> It
             "checks": [[question, round(p, 4)] for _, question, p in grade.checks],
             "names": [name for name, _, _ in grade.checks],
             "reason": grade.reason,
+            "failure": grade.failure,
         }
 
 

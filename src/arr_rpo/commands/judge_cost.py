@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from arr_rpo.commands.entry import entry
-from arr_rpo.judge.local_model import LocalModel
+from arr_rpo.judge.local.model import LocalModel
 from arr_rpo.noise import Purpose, draws
 from arr_rpo.shapes.prompts import describe, mistaken, scene_of
 from arr_rpo.shapes.questions import Question, questions_of

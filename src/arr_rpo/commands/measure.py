@@ -185,7 +185,9 @@ def _mistaken_rubric(pair: Preference, rng: np.random.Generator) -> Rubric:
     return Rubric(tuple(Criterion("", text) for text in (*kept, wrong)))
 
 
-def _themes(reply: str, criteria: Sequence[Criterion]) -> dict[str, str]:
+def _themes(reply: str | NoAnswer, criteria: Sequence[Criterion]) -> dict[str, str]:
+    if isinstance(reply, NoAnswer):
+        return {}
     try:
         return {c.question: c.theme for c in parse_structure(reply, criteria)}
     except RubricError:

@@ -24,9 +24,11 @@ NOT_COMPARED = (
 # Of a judge's model: how it is reached and how much it is asked at once, not what it says. A server may move.
 SERVING = (
     *("base_url", "api_key_env", "headers", "timeout", "concurrency", "retries", "first_wait", "max_wait", "breaker"),
-    *("cache_dir", "record_dir", "replay_dir", "batch_size", "share_prefixes"),
+    *("max_reply_bytes", "key_over_http", "check_at_start"),
+    *("cache_dir", "cache_mb", "record_dir", "replay_dir", "batch_size", "share_prefixes"),
 )
 JUDGE_MODEL = "judge.model."
+REPLIES = "judge_replies"  # configs/judge/server.yaml
 
 
 class Stage(StrEnum):
@@ -89,8 +91,11 @@ def differences(run_dir: Path, config: DictConfig) -> dict[str, tuple[str, str]]
 
 
 def clear(run_dir: Path) -> None:
-    """Removes what a start that came to no checkpoint left, so that the run does not write the same updates twice."""
+    """Removes what a start that came to no checkpoint left, so that the run does not write the same updates twice. What a
+    server judge replied stays: it was paid for, and it is known by what was asked."""
     for path in run_dir.iterdir():
+        if path.name == REPLIES:
+            continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         elif path.name != LOCK and path.suffix != ".log":  # Hydra has the log open

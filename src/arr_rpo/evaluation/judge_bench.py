@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,29 +20,42 @@ from arr_rpo.evaluation.bootstrap import Figure, Resampling
 from arr_rpo.evaluation.measures import criterion_figures, figures
 from arr_rpo.evaluation.records import Judged
 from arr_rpo.judge.base import Judge
+from arr_rpo.judge.reasons import FIXES
 from arr_rpo.noise import Purpose, draws
 from arr_rpo.plain_files import read_json
+from arr_rpo.reward.monotony import Monotony, is_failure
 from arr_rpo.reward.protocols import PairProtocol, PointProtocol, as_verdicts
 from arr_rpo.rubric.sources import RubricSource
 from arr_rpo.run.lock import occupied
-from arr_rpo.types import Cost, Outcome, Preference, Rubric, UserError
+from arr_rpo.types import Cost, Outcome, Preference, Reason, Rubric, UserError, Verdict
 from arr_rpo.whole_files import write_json, write_text
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Failures:
+    """Verdicts that failed for one kind of reason: how many, what was said of one of them, and what mends it."""
+
+    count: int
+    instance: str
+    fix: str
 
 
 @dataclass(frozen=True)
 class BenchResult:
     """setting: what was measured: judge, its revision, protocol, rubrics, pairs.
 
-    pairs: judged; outcomes and labels: how many of each; failures: the commonest reasons. left_out: rows of the data that are
-    no pair, by reason; skipped: pairs whose images could not be opened. writing: what the rubrics took. by_subset is empty
-    where there is one subset only.
+    pairs: judged; outcomes and labels: how many of each; failures: by kind of reason, the commonest first. left_out: rows of
+    the data that are no pair, by reason; skipped: pairs whose images could not be opened. writing: what the rubrics took.
+    by_subset is empty where there is one subset only. account: of the way to the judge, in this call.
     """
 
     setting: Mapping[str, Any]
     pairs: int
     labels: Mapping[str, int]
     outcomes: Mapping[str, int]
-    failures: Mapping[str, int]
+    failures: Mapping[str, Failures]
     left_out: Mapping[str, int]
     skipped: int
     writing: Cost
@@ -49,6 +63,7 @@ class BenchResult:
     overall: Mapping[str, Figure]
     by_subset: Mapping[str, Mapping[str, Figure]]
     by_criterion: Mapping[str, Mapping[str, Figure]]
+    account: Mapping[str, Any]
 
 
 class JudgeBench:
@@ -76,13 +91,14 @@ class JudgeBench:
         seed: int,
         resampling: Resampling,
         calibration_bins: int,
+        monotony: Monotony,
         progress: bool,
     ) -> None:
         if protocol.uses_rubric and rubric is None:
             raise UserError("this protocol reads a rubric and there is none: choose rubric=per_prompt, or reward=pairwise")
         self.folder, self.judge, self.protocol, self.rubric = Path(folder), judge, protocol, rubric
         self.pairs, self.batch_size = pairs, batch_size
-        self.resampling, self.bins, self.progress = resampling, calibration_bins, progress
+        self.resampling, self.bins, self.progress, self.monotony = resampling, calibration_bins, progress, monotony
         self.setting: dict[str, Any] = {
             "limit": limit,
             "seed": seed,
@@ -119,9 +135,20 @@ class JudgeBench:
                 records.append(self.path, batch)
                 done.update({one.id: one for one in batch})
                 progress.advance(bar, len(indices))
-        result = self.measure([done[name] for i in self.chosen if (name := self.pairs.ids[i]) in done])
+                self._say(self.monotony.heard([one.verdict for one in batch]), batch)
+        judged = [done[name] for i in self.chosen if (name := self.pairs.ids[i]) in done]
+        result = self.measure(judged)
         self._write(result, done)
+        self._say(Monotony(after=len(judged)).heard([one.verdict for one in judged]), judged)
         return result
+
+    def _say(self, said: str | None, judged: Sequence[Judged]) -> None:
+        """What a judge does that says the same of everything. One that fails on everything cannot be measured."""
+        if said and is_failure(said):
+            why = judged[-1].verdict.reason
+            raise UserError(f"this judge cannot be measured, {said}. The last one: {why}. All are in {self.path}")
+        if said:
+            _log.warning("judge: %s", said)
 
     def measure(self, judged: Sequence[Judged]) -> BenchResult:
         if not judged:
@@ -132,7 +159,7 @@ class JudgeBench:
             pairs=len(judged),
             labels=dict(Counter(str(j.better) for j in judged)),
             outcomes=dict(Counter(str(j.verdict.outcome) for j in judged)),
-            failures=dict(Counter(j.verdict.reason for j in judged if j.verdict.outcome is Outcome.FAILED).most_common(5)),
+            failures=_failures([j.verdict for j in judged if j.verdict.outcome is Outcome.FAILED]),
             left_out=dict(self.pairs.left_out),
             skipped=len(self.chosen) - len(judged),
             writing=sum((j.writing for j in judged), Cost()),
@@ -143,6 +170,7 @@ class JudgeBench:
                 for subset in (subsets if len(subsets) > 1 else ())
             },
             by_criterion=criterion_figures(judged, self.resampling),
+            account=dict(self.judge.account()),
         )
 
     def _judged(self, batch: Sequence[Preference]) -> Iterator[Judged]:
@@ -202,7 +230,22 @@ def markdown(result: BenchResult) -> str:
         for criterion, some in result.by_criterion.items():
             cells = [cell for f in some.values() for cell in (_value(f), _interval(f), str(f.of))]
             lines.append(f"| {criterion} | {' | '.join(cells)} |")
+    if result.failures:
+        lines += ["", "| why verdicts failed | pairs | for instance | what mends it |", "|---|---|---|---|"]
+        lines += [f"| {why} | {f.count} | {_cell(f.instance)} | {_cell(f.fix)} |" for why, f in result.failures.items()]
     return "\n".join([*lines, "", _counts(result), ""])
+
+
+def _failures(failed: Sequence[Verdict]) -> dict[str, Failures]:
+    by_reason: dict[Reason | None, list[str]] = defaultdict(list)
+    for verdict in failed:
+        by_reason[verdict.failure].append(verdict.reason)
+    ranked = sorted(by_reason.items(), key=lambda item: -len(item[1]))
+    return {str(reason or "unnamed"): Failures(len(said), said[0], FIXES[reason] if reason else "") for reason, said in ranked}
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "/").split())
 
 
 def _counts(result: BenchResult) -> str:
@@ -210,7 +253,6 @@ def _counts(result: BenchResult) -> str:
         f"{result.pairs} pairs judged",
         "labels: " + ", ".join(f"{name} {n}" for name, n in sorted(result.labels.items())),
         "verdicts: " + ", ".join(f"{name} {n}" for name, n in sorted(result.outcomes.items())),
-        "failures: " + ", ".join(f"{why} {n}" for why, n in result.failures.items()) if result.failures else "",
         f"rubrics: {result.writing.calls} calls, {result.writing.tokens} tokens" if result.writing.calls else "",
         "rows left out: " + ", ".join(f"{why} {n}" for why, n in result.left_out.items()) if result.left_out else "",
         f"skipped for their images: {result.skipped}" if result.skipped else "",

@@ -13,7 +13,7 @@ from typing import Any
 from arr_rpo.data.preferences.base import Truth
 from arr_rpo.plain_files import lines
 from arr_rpo.strict_json import decode
-from arr_rpo.types import Cost, CriterionCheck, Outcome, Preference, UserError, Verdict
+from arr_rpo.types import Cost, CriterionCheck, Outcome, Preference, Reason, UserError, Verdict
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ def to_json(judged: Judged) -> dict[str, Any]:
         "writing_calls": judged.writing.calls,
         "writing_tokens": judged.writing.tokens,
         "reason": verdict.reason,
+        "failure": verdict.failure,
     }
 
 
@@ -83,6 +84,7 @@ def from_json(row: dict[str, Any]) -> Judged:
         tuple(c.check for c in checks),
         Cost(row["calls"], row["tokens"]),
         row["reason"],
+        Reason(row["failure"]) if row.get("failure") else None,  # no bench of before named it
     )
     label, writing = Outcome(row["better"]), Cost(row["writing_calls"], row["writing_tokens"])
     return Judged(row["id"], row["prompt_id"], row["subset"], label, verdict, checks, row["seconds"], writing)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from PIL.Image import Image
 
 from arr_rpo.judge.forms import Form, NoAnswer, Slots
 from arr_rpo.judge.wording import REFERENCE, Wording
+from arr_rpo.judge.written import Written
 from arr_rpo.types import Cost, Prompt
 
 Conversation = list[dict[str, Any]]  # chat messages: role, and content as text or as parts of type text and image
@@ -30,6 +31,14 @@ class Model(Protocol):
 
     def fill(self, conversations: Sequence[Conversation], forms: Sequence[Form]) -> tuple[list[Slots | NoAnswer], list[Cost]]:
         """A filled form for each conversation."""
+
+    def write(
+        self, conversations: Sequence[Conversation], forms: Sequence[Written], max_new_tokens: int
+    ) -> tuple[list[str | NoAnswer], Cost]:
+        """The JSON object that the model writes in reply to each conversation; it has passed the form's check."""
+
+    def account(self) -> Mapping[str, Any]:
+        """What happened on the way to the answers so far; empty where there is no way."""
 
 
 class Asker:
@@ -82,7 +91,7 @@ class Asker:
         for label, image in shown:
             text = self._seen[digest(image)]
             if isinstance(text, NoAnswer):
-                return NoAnswer(f"the image could not be described: {text}")
+                return text.about("the image could not be described: ")
             turns += [user(before, label, image, self.wording.say("describe")), assistant(text)]
             before = ""
         return [*turns, user(before, after)]
@@ -91,7 +100,7 @@ class Asker:
         self, conversations: Sequence[Conversation | NoAnswer], forms: Sequence[Form]
     ) -> tuple[list[Slots | NoAnswer], list[Cost]]:
         """`Model.fill` of those conversations that could be had."""
-        answers: list[Slots | NoAnswer] = [c if isinstance(c, NoAnswer) else NoAnswer("not asked") for c in conversations]
+        answers: list[Slots | NoAnswer] = [c if isinstance(c, NoAnswer) else [] for c in conversations]
         costs = [Cost()] * len(forms)
         rows = [i for i, c in enumerate(conversations) if not isinstance(c, NoAnswer)]
         filled = self.model.fill([conversations[i] for i in rows], [forms[i] for i in rows])  # type: ignore[misc]
@@ -107,6 +116,18 @@ class Asker:
         rows = [i for i, c in enumerate(conversations) if not isinstance(c, NoAnswer)]
         possible: list[Conversation] = [conversations[i] for i in rows]  # type: ignore[misc]
         texts, cost = self.model.generate(possible, max_new_tokens, more_follows=more_follows)
+        for i, text in zip(rows, texts, strict=True):
+            replies[i] = text
+        return replies, cost
+
+    def write(
+        self, conversations: Sequence[Conversation | NoAnswer], forms: Sequence[Written], max_new_tokens: int
+    ) -> tuple[list[str | NoAnswer], Cost]:
+        """`Model.write` of those conversations that could be had."""
+        replies: list[str | NoAnswer] = [c if isinstance(c, NoAnswer) else "" for c in conversations]
+        rows = [i for i, c in enumerate(conversations) if not isinstance(c, NoAnswer)]
+        possible: list[Conversation] = [conversations[i] for i in rows]  # type: ignore[misc]
+        texts, cost = self.model.write(possible, [forms[i] for i in rows], max_new_tokens)
         for i, text in zip(rows, texts, strict=True):
             replies[i] = text
         return replies, cost

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from PIL.Image import Image
 
@@ -43,25 +43,28 @@ class Judge(Protocol):
         """A neutral checklist of what the images of each pair disagree on, as the text that came back, or why none did
         (DeltaRubric)."""
 
+    def account(self) -> Mapping[str, Any]:
+        """What happened on the way to its answers so far, for the record of a run; empty where nothing can happen."""
+
 
 class Writer(Protocol):
-    """Who writes rubrics. Replies are the texts that came back; `rubric.parse` reads them."""
+    """Who writes rubrics. A reply is the text of a JSON object, which `rubric.parse` reads, or why there is none."""
 
     name: str
     revision: str
 
-    def write(self, prompts: Sequence[Prompt]) -> tuple[list[str], Cost]:
+    def write(self, prompts: Sequence[Prompt]) -> tuple[Sequence[str | NoAnswer], Cost]:
         """A rubric for each prompt, from the prompt alone."""
 
-    def write_from_pairs(self, pairs: Sequence[Preference], *, general: bool) -> tuple[list[str], Cost]:
+    def write_from_pairs(self, pairs: Sequence[Preference], *, general: bool) -> tuple[Sequence[str | NoAnswer], Cost]:
         """The criteria that explain each preference: for its prompt, or `general`, for any prompt."""
 
     def refine(
         self, pairs: Sequence[Preference], rubrics: Sequence[Rubric], verdicts: Sequence[Verdict]
-    ) -> tuple[list[str], Cost]:
+    ) -> tuple[Sequence[str | NoAnswer], Cost]:
         """A better rubric for each, given the pair on which `verdicts` by it missed the preference."""
 
-    def structure(self, criteria: Sequence[Sequence[Criterion]]) -> tuple[list[str], Cost]:
+    def structure(self, criteria: Sequence[Sequence[Criterion]]) -> tuple[Sequence[str | NoAnswer], Cost]:
         """Each list of criteria under themes, without what is redundant."""
 
     def template(self, role: str) -> str:
@@ -79,7 +82,7 @@ class PromptWriter(Writer, Protocol):
         images: Sequence[Image],
         critiques: Sequence[str],
         max_characters: int,
-    ) -> tuple[list[str], Cost]:
+    ) -> tuple[Sequence[str | NoAnswer], Cost]:
         """For each prompt a text that a better picture is to come from than the image, which was drawn from text i and then
         criticised, as the reply that came back."""
 

@@ -10,7 +10,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from arr_rpo.strict_json import decode, short
+from arr_rpo.strict_json import RepeatedKeyError, decode, short
+from arr_rpo.types import Reason
 
 Menu: TypeAlias = tuple[str, ...]
 Piece: TypeAlias = "str | Menu"
@@ -26,11 +27,22 @@ MOST_COUNTED = 9  # more would not be one token
 
 
 class NoAnswer(Exception):  # noqa: N818 - what a judge may say, not what a program did wrong
-    """The judge gave no usable answer, and why: missing data, never a number."""
+    """The judge gave no usable answer, and why, as a kind and in words: missing data, never a number."""
+
+    def __init__(self, reason: Reason, words: str) -> None:
+        super().__init__(words)
+        self.reason = reason
+
+    def about(self, what: str) -> NoAnswer:
+        """The same with something said before its words."""
+        return NoAnswer(self.reason, f"{what}{self}")
 
 
 def verdict(questions: Sequence[str]) -> Form:
-    """Each criterion with whether image A and image B meet it, how many each meets, and which image is better."""
+    """Each criterion with whether image A and image B meet it, how many each meets, and which image is better.
+
+    questions: the keys of the criteria, the questions themselves or their numbers.
+    """
     checked = {question: {"A": YES_NO, "B": YES_NO} for question in questions}
     tally: Menu = tuple(str(n) for n in range(len(questions) + 1))
     met = {"met": {"A": tally, "B": tally}} if len(questions) <= MOST_COUNTED else {}
@@ -102,7 +114,8 @@ def read(form: Form, reply: str) -> Slots:
     try:
         data = decode(reply)
     except ValueError as error:
-        raise NoAnswer(f"not JSON ({error}): {short(reply)}") from error
+        reason = Reason.AMBIGUOUS if isinstance(error, RepeatedKeyError) else Reason.NOT_JSON
+        raise NoAnswer(reason, f"not JSON ({error}): {short(reply)}") from error
     return list(_read(form, data, reply))
 
 
@@ -111,11 +124,12 @@ def _read(form: Form, data: Any, reply: str) -> Iterator[dict[str, float]]:
         yield _chosen(form, data, reply)
         return
     if not isinstance(data, dict):
-        raise NoAnswer(f"{type(data).__name__} where an object with {', '.join(form)} is wanted: {short(reply)}")
+        wanted = f"an object with {', '.join(form)} is wanted"
+        raise NoAnswer(Reason.OTHER_FORM, f"{type(data).__name__} where {wanted}: {short(reply)}")
     if missing := [key for key in form if key not in data]:
-        raise NoAnswer(f"{missing[0]!r} is missing: {short(reply)}")
+        raise NoAnswer(Reason.OTHER_FORM, f"{missing[0]!r} is missing: {short(reply)}")
     if unknown := [key for key in data if key not in form]:
-        raise NoAnswer(f"{short(unknown[0])!r} was not asked for: {short(reply)}")
+        raise NoAnswer(Reason.OTHER_FORM, f"{short(unknown[0])!r} was not asked for: {short(reply)}")
     for key, value in form.items():
         yield from _read(value, data[key], reply)
 
@@ -124,5 +138,5 @@ def _chosen(menu: Menu, choice: Any, reply: str) -> dict[str, float]:
     if choice not in menu:
         # Nested lists can be too deep to be printed.
         said = repr(short(choice)) if isinstance(choice, str) else type(choice).__name__
-        raise NoAnswer(f"{said} is none of {'/'.join(menu)}: {short(reply)}")
+        raise NoAnswer(Reason.NO_CHOICE, f"{said} is none of {'/'.join(menu)}: {short(reply)}")
     return {option: float(option == choice) for option in menu}

@@ -1,4 +1,4 @@
-"""Forms filled by generating text and reading it strictly: for models that give no probabilities of tokens."""
+"""Forms filled by generating text and reading it: for models that give no probabilities of tokens."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from arr_rpo.judge.asking import Conversation
 from arr_rpo.judge.forms import Form, NoAnswer, Slots, read
+from arr_rpo.judge.replies import choice, one_object
 from arr_rpo.types import Cost
 
 Generate: TypeAlias = Callable[[Sequence[Conversation], int], tuple[Sequence[str | NoAnswer], Cost]]
@@ -22,14 +23,16 @@ def fill_by_generation(
     """
     replies, cost = generate(conversations, max_new_tokens)
     answers = [filled(form, reply) for form, reply in zip(forms, replies, strict=True)]
-    return answers, [cost, *[Cost()] * (len(forms) - 1)][: len(forms)]
+    costs = [dressed for _, dressed in answers]
+    return [answer for answer, _ in answers], [costs[0] + cost, *costs[1:]] if costs else []
 
 
-def filled(form: Form, reply: str | NoAnswer) -> Slots | NoAnswer:
-    """The form as a reply fills it, with what is wrong with the reply as a value."""
+def filled(form: Form, reply: str | NoAnswer) -> tuple[Slots | NoAnswer, Cost]:
+    """The form as a reply fills it, or what is wrong with the reply; and whether it stood in a dressing."""
     if isinstance(reply, NoAnswer):
-        return reply
+        return reply, Cost()
     try:
-        return read(form, reply)
+        said = choice(reply, form) if isinstance(form, tuple) else one_object(reply)
+        return read(form, said.text), Cost(dressed=int(bool(said.dressing)))
     except NoAnswer as reason:
-        return reason
+        return reason, Cost()

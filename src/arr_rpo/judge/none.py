@@ -12,6 +12,10 @@ class NoJudge:
 
     name, revision = "none", ""
 
+    def account(self) -> dict[str, Any]:
+        """See `Judge.account`."""
+        return {}
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from PIL.Image import Image
 
 from arr_rpo.judge.asking import Asker, Conversation, Model, assistant, user
 from arr_rpo.judge.base import Pair, settle
+from arr_rpo.judge.exemplars import Exemplars
 from arr_rpo.judge.forms import A_B, GRADES, YES_NO, Form, Menu, NoAnswer, Slots, example, grades, verdict
 from arr_rpo.judge.wording import render
 from arr_rpo.judge.writer import VLMWriter
-from arr_rpo.types import Answer, Cost, CriterionCheck, Critique, Outcome, Prompt, Rubric, Score, Verdict
+from arr_rpo.judge.written import CRITERIA
+from arr_rpo.types import Answer, Cost, CriterionCheck, Critique, Outcome, Preference, Prompt, Rubric, Score, UserError, Verdict
+
+KEYS = ("numbers", "questions")
 
 
 class VLMJudge:
     """Any image-text-to-text model. Its parameters belong to nobody's optimizer and nobody's checkpoint.
 
     Args:
-        model: `judge.local_model.LocalModel`, or `judge.server.ServerModel`.
+        model: `judge.local.model.LocalModel`, or `judge.server.model.ServerModel`.
         wording: the texts it is asked with (`judge/wordings`).
         describe: whether it describes each image before it is asked about it.
+        keys: what the criteria of a comparison are called in its form: `numbers`, for which a server needs one schema a number
+            of criteria, and which are not written out in each reply; or their `questions`, as the embedded judge was taught.
         tie_margin: distance from one half within which a pair is a tie.
+        exemplars: labelled pairs that stand before each comparison without a rubric; None shows none.
     """
 
     def __init__(
@@ -30,26 +38,34 @@ class VLMJudge:
         model: Model,
         wording: str,
         describe: bool,
+        keys: str,
         tie_margin: float,
         max_description_tokens: int,
         max_critique_tokens: int,
         max_rubric_tokens: int,
+        exemplars: Exemplars | None,
     ) -> None:
         self.asker = Asker(model, wording, describe=describe, max_description_tokens=max_description_tokens)
-        self.tie_margin = tie_margin
+        if keys not in KEYS:
+            raise UserError(f"judge.keys={keys!r} is none of {', '.join(KEYS)}")
+        self.tie_margin, self.keys, self.exemplars = tie_margin, keys, exemplars
         self._max_critique, self._max_rubric = max_critique_tokens, max_rubric_tokens
         self.name, self.revision = model.name, model.revision()
         self.writer = VLMWriter(self.asker, self.revision, max_rubric_tokens)
 
     def compare(self, prompts: Sequence[Prompt], pairs: Sequence[Pair], rubrics: Sequence[Rubric | None]) -> list[Verdict]:
         """See `Judge.compare`. One call an order; the reply names for each criterion who meets it, then the better image."""
-        looking = self.asker.look(prompts, [image for pair in pairs for image in pair])
+        shown = [self._exemplars(prompt, rubric) for prompt, rubric in zip(prompts, rubrics, strict=True)]
+        before = [pair for some in shown for pair in some]
+        images = [image for pair in pairs for image in pair] + [image for pair in before for image in (pair.a, pair.b)]
+        looking = self.asker.look([*prompts, *(pair.prompt for pair in before)], images)
         conversations, forms = [], []
-        for prompt, (a, b), rubric in zip(prompts, pairs, rubrics, strict=True):
-            form: Form = verdict([c.question for c in rubric.criteria]) if rubric else A_B
+        for prompt, (a, b), rubric, some in zip(prompts, pairs, rubrics, shown, strict=True):
+            form: Form = verdict(self._keys(rubric)) if rubric else A_B
             role, fields = ("compare_rubric", {"rubric": render(rubric)}) if rubric else ("compare", {})
             for order in ((a, b), (b, a)):
-                conversations.append(self.asker.conversation(role, prompt, order, form=example(form), **fields))
+                asked = self.asker.conversation(role, prompt, order, form=example(form), **fields)
+                conversations.append(asked if isinstance(asked, NoAnswer) else [*self._turns(some), *asked])
                 forms.append(form)
         answers, costs = self.asker.fill(conversations, forms)
         costs = _with_first(costs, looking)
@@ -62,7 +78,7 @@ class VLMJudge:
         """See `Judge.score`. The expected value over the five grade tokens."""
         answers, costs = self._single("score", prompts, images, [GRADES] * len(images), [{}] * len(images))
         return [
-            Score(None, cost, str(slots)) if isinstance(slots, NoAnswer) else Score(_expected(slots[0]), cost)
+            Score(None, cost, str(slots), slots.reason) if isinstance(slots, NoAnswer) else Score(_expected(slots[0]), cost)
             for slots, cost in zip(answers, costs, strict=True)
         ]
 
@@ -71,7 +87,7 @@ class VLMJudge:
         fields = [{"question": question} for question in questions]
         answers, costs = self._single("check", prompts, images, [YES_NO] * len(images), fields)
         return [
-            Answer(None, cost, str(slots)) if isinstance(slots, NoAnswer) else Answer(slots[0]["yes"], cost)
+            Answer(None, cost, str(slots), slots.reason) if isinstance(slots, NoAnswer) else Answer(slots[0]["yes"], cost)
             for slots, cost in zip(answers, costs, strict=True)
         ]
 
@@ -95,11 +111,15 @@ class VLMJudge:
         costs = _with_first(costs, looking + writing)
         return [_critique(str(text), slots, dimensions, cost) for text, slots, cost in zip(texts, answers, costs, strict=True)]
 
+    def account(self) -> Mapping[str, Any]:
+        """See `Judge.account`."""
+        return self.asker.model.account()
+
     def plan(self, prompts: Sequence[Prompt], pairs: Sequence[Pair]) -> tuple[Sequence[str | NoAnswer], Cost]:
         """See `Judge.plan`."""
         looking = self.asker.look(prompts, [image for pair in pairs for image in pair])
         asked = [self.asker.conversation("plan", prompt, pair) for prompt, pair in zip(prompts, pairs, strict=True)]
-        replies, cost = self.asker.generate(asked, self._max_rubric)
+        replies, cost = self.asker.write(asked, [CRITERIA] * len(asked), self._max_rubric)
         return replies, looking + cost
 
     def _single(
@@ -118,9 +138,32 @@ class VLMJudge:
         answers, costs = self.asker.fill(asked, forms)
         return answers, _with_first(costs, looking)
 
+    def _exemplars(self, prompt: Prompt, rubric: Rubric | None) -> Sequence[Preference]:
+        if self.exemplars is None:
+            return ()
+        if rubric is not None:
+            raise UserError("judge.exemplars are pairs and labels, and say nothing of criteria: use reward=pairwise with them")
+        return self.exemplars.of(prompt)
+
+    def _turns(self, exemplars: Sequence[Preference]) -> Conversation:
+        """Each pair as it is asked about, and its label as the reply. One that cannot be shown is left out."""
+        turns: Conversation = []
+        for pair in exemplars:
+            asked = self.asker.conversation("compare", pair.prompt, (pair.a, pair.b), form=example(A_B))
+            if not isinstance(asked, NoAnswer):
+                turns += [*asked, assistant(str(pair.better))]
+        return turns
+
+    def _keys(self, rubric: Rubric) -> list[str]:
+        if self.keys == "questions":
+            return [criterion.question for criterion in rubric.criteria]
+        return [str(number) for number in range(1, len(rubric.criteria) + 1)]
+
     def _verdict(self, first: Slots | NoAnswer, second: Slots | NoAnswer, rubric: Rubric | None, cost: Cost) -> Verdict:
         if isinstance(first, NoAnswer) or isinstance(second, NoAnswer):
-            return Verdict(Outcome.FAILED, None, cost=cost, reason=str(first if isinstance(first, NoAnswer) else second))
+            why = first if isinstance(first, NoAnswer) else second
+            assert isinstance(why, NoAnswer)
+            return Verdict(Outcome.FAILED, None, cost=cost, reason=str(why), failure=why.reason)
         checks = tuple(
             CriterionCheck(
                 c.name,
@@ -135,7 +178,7 @@ class VLMJudge:
 
 def _critique(text: str, slots: Slots | NoAnswer, dimensions: Sequence[str], cost: Cost) -> Critique:
     if isinstance(slots, NoAnswer):
-        return Critique("", {}, None, cost, str(slots))
+        return Critique("", {}, None, cost, str(slots), slots.reason)
     # A dimension whose most probable grade is NA does not apply.
     graded = {
         name: None if max(slot, key=slot.__getitem__) == "NA" else _expected(slot)

@@ -6,24 +6,26 @@ from collections.abc import Sequence
 
 from PIL.Image import Image
 
-from arr_rpo.judge.asking import Asker, user
+from arr_rpo.judge import written
+from arr_rpo.judge.asking import Asker, Conversation, user
 from arr_rpo.judge.forms import NoAnswer
 from arr_rpo.judge.wording import render
+from arr_rpo.judge.written import Written
 from arr_rpo.types import Cost, Criterion, Preference, Prompt, Rubric, Verdict
 
 
 class VLMWriter:
-    """See `judge.base.Writer`. A reply that did not come is an empty text, which is no rubric."""
+    """See `judge.base.Writer`."""
 
     def __init__(self, asker: Asker, revision: str, max_rubric_tokens: int) -> None:
         self.asker, self.name, self.revision, self._max_tokens = asker, asker.model.name, revision, max_rubric_tokens
 
-    def write(self, prompts: Sequence[Prompt]) -> tuple[list[str], Cost]:
+    def write(self, prompts: Sequence[Prompt]) -> tuple[list[str | NoAnswer], Cost]:
         """See `Writer.write`. The source of an edit is shown."""
         looking = self.asker.look(prompts, [])
         return self._replies([self.asker.conversation("write", p, []) for p in prompts], looking)
 
-    def write_from_pairs(self, pairs: Sequence[Preference], *, general: bool) -> tuple[list[str], Cost]:
+    def write_from_pairs(self, pairs: Sequence[Preference], *, general: bool) -> tuple[list[str | NoAnswer], Cost]:
         """See `Writer.write_from_pairs`."""
         looking = self._look(pairs)
         role = "write_general" if general else "write_pair"
@@ -31,7 +33,7 @@ class VLMWriter:
 
     def refine(
         self, pairs: Sequence[Preference], rubrics: Sequence[Rubric], verdicts: Sequence[Verdict]
-    ) -> tuple[list[str], Cost]:
+    ) -> tuple[list[str | NoAnswer], Cost]:
         """See `Writer.refine`."""
         looking = self._look(pairs)
         asked = [
@@ -42,10 +44,11 @@ class VLMWriter:
         ]
         return self._replies(asked, looking)
 
-    def structure(self, criteria: Sequence[Sequence[Criterion]]) -> tuple[list[str], Cost]:
+    def structure(self, criteria: Sequence[Sequence[Criterion]]) -> tuple[list[str | NoAnswer], Cost]:
         """See `Writer.structure`."""
         lists = [render([c.question for c in some]) for some in criteria]
-        return self._replies([[user(self.asker.wording.say("structure", criteria=text))] for text in lists], Cost())
+        asked = [[user(self.asker.wording.say("structure", criteria=text))] for text in lists]
+        return self._replies(asked, Cost(), [written.themes(some) for some in criteria])
 
     def refine_prompt(
         self,
@@ -54,7 +57,7 @@ class VLMWriter:
         images: Sequence[Image],
         critiques: Sequence[str],
         max_characters: int,
-    ) -> tuple[list[str], Cost]:
+    ) -> tuple[list[str | NoAnswer], Cost]:
         """See `PromptWriter.refine_prompt`."""
         looking = self.asker.look(prompts, images)
         asked = [
@@ -63,7 +66,7 @@ class VLMWriter:
             )
             for prompt, text, image, critique in zip(prompts, texts, images, critiques, strict=True)
         ]
-        return self._replies(asked, looking)
+        return self._replies(asked, looking, [written.prompt(max_characters)] * len(asked))
 
     def template(self, role: str) -> str:
         """See `Writer.template`."""
@@ -72,9 +75,13 @@ class VLMWriter:
     def _look(self, pairs: Sequence[Preference]) -> Cost:
         return self.asker.look([p.prompt for p in pairs], [image for p in pairs for image in (p.a, p.b)])
 
-    def _replies(self, conversations: list, looking: Cost) -> tuple[list[str], Cost]:  # type: ignore[type-arg]
-        replies, cost = self.asker.generate(conversations, self._max_tokens)
-        return ["" if isinstance(reply, NoAnswer) else reply for reply in replies], looking + cost
+    def _replies(
+        self, conversations: Sequence[Conversation | NoAnswer], looking: Cost, forms: Sequence[Written] | None = None
+    ) -> tuple[list[str | NoAnswer], Cost]:
+        """Rubrics, where `forms` says nothing else."""
+        wanted = forms or [written.CRITERIA] * len(conversations)
+        replies, cost = self.asker.write(conversations, wanted, self._max_tokens)
+        return replies, looking + cost
 
 
 def _details(verdict: Verdict) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from arr_rpo.judge.base import Judge, PromptWriter
+from arr_rpo.judge.forms import NoAnswer
+from arr_rpo.judge.written import prompt_in
 from arr_rpo.refinement.base import Attempt, Revision, Trail
-from arr_rpo.rubric.parse import RubricError, decode, line
-from arr_rpo.strict_json import short
+from arr_rpo.rubric.parse import RubricError
 from arr_rpo.types import Cost, Prompt, UserError
 
 ROLE = "refine_prompt"
@@ -59,26 +60,13 @@ class Rewrite:
             found[row] = self._revision(last[row], reply, cost if row == rows[0] else Cost())
         return found
 
-    def _revision(self, last: Attempt, reply: str, cost: Cost) -> Revision:
+    def _revision(self, last: Attempt, reply: str | NoAnswer, cost: Cost) -> Revision:
+        if isinstance(reply, NoAnswer):
+            return Revision(last.text, str(reply), cost)
         try:
-            return Revision(read_prompt(reply, self.max_characters), cost=cost)
+            return Revision(prompt_in(reply, self.max_characters), cost=cost)
         except RubricError as error:
             return Revision(last.text, str(error), cost)
-
-
-def read_prompt(reply: str, max_characters: int) -> str:
-    """The text in a JSON object {"prompt": "..."}. Nothing is repaired.
-
-    Raises:
-        RubricError: not such an object, no text, more than one line, or too long.
-    """
-    data = decode(reply)
-    if not isinstance(data, dict) or set(data) != {"prompt"}:
-        raise RubricError(f'not an object with the one key "prompt": {short(reply)}')
-    text = line(data["prompt"], "the prompt")
-    if len(text) > max_characters:
-        raise RubricError(f"the prompt has {len(text)} characters and may have {max_characters}: {short(text)}")
-    return text
 
 
 def writer_of(judge: Judge) -> PromptWriter:

@@ -23,6 +23,7 @@ LOGGED = {
     "policy/kl": "KL of a step (as logged)",
     "criterion/mean": "criteria met, by the judge",
 }
+FAILED = "judge/failed/"  # by reason
 MEASURED = {
     "strict": "held-out accuracy (strict)",
     "criteria": "held-out criteria met",
@@ -60,9 +61,11 @@ def lines(study: Study, key: str, points: int) -> list[dict[str, Any]]:
 def _metrics(study: Study, criteria: int) -> list[tuple[str, str, str]]:
     parts = dict.fromkeys(part for run in study.runs for point in run.progress for part in point.parts)
     asked = Counter(name for run in study.runs for name in run.curves if name.startswith("criterion/") and name not in LOGGED)
+    failed = sorted({name for run in study.runs for name in run.curves if name.startswith(FAILED)})
     return [
         *((f"measured/{key}", label, HELDOUT) for key, label in MEASURED.items()),
         *((name, label, TRAINING) for name, label in LOGGED.items()),
+        *((name, f"judge failures: {name.removeprefix(FAILED)}", TRAINING) for name in failed),
         *((name, f"P(yes): {name.removeprefix('criterion/')}", CRITERIA) for name, _ in sorted(asked.most_common(criteria))),
         *((f"part/{part}", f"held-out {part}", PARTS) for part in parts),
     ]

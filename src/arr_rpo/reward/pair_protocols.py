@@ -9,9 +9,10 @@ from typing import Literal
 
 from arr_rpo.judge.base import Judge, Pair, settle
 from arr_rpo.judge.forms import NoAnswer
+from arr_rpo.reward.gaps import Gaps
 from arr_rpo.reward.protocols import NO_RUBRIC
 from arr_rpo.rubric.parse import RubricError, parse_rubric
-from arr_rpo.types import Cost, Outcome, Prompt, Rubric, Verdict
+from arr_rpo.types import Cost, Outcome, Prompt, Reason, Rubric, Verdict
 
 
 class Compare:
@@ -26,7 +27,7 @@ class Compare:
     ) -> list[Verdict]:
         if not self.uses_rubric:
             return judge.compare(prompts, pairs, [None] * len(pairs))
-        return _compare_by(judge, prompts, pairs, rubrics, [NO_RUBRIC] * len(pairs))
+        return _compare_by(judge, prompts, pairs, rubrics, [NoAnswer(Reason.NO_RUBRIC, NO_RUBRIC)] * len(pairs))
 
 
 class Criteria:
@@ -36,38 +37,47 @@ class Criteria:
         criteria that A wins, an undecided one counting half. Each order is aggregated by itself; then the two are settled.
     tie_margin: distance of the aggregate from one half within which a pair is a tie.
 
-    A criterion without an answer fails the pair: a mean over the others would let failures decide.
+    gaps: what becomes of criteria without an answer.
     """
 
     uses_rubric = True
 
-    def __init__(self, *, aggregate: Literal["mean", "votes"], tie_margin: float) -> None:
-        self.aggregate, self.tie_margin = aggregate, tie_margin
+    def __init__(self, *, aggregate: Literal["mean", "votes"], tie_margin: float, gaps: Gaps) -> None:
+        self.aggregate, self.tie_margin, self.gaps = aggregate, tie_margin, gaps
 
     def verdicts(
         self, judge: Judge, prompts: Sequence[Prompt], pairs: Sequence[Pair], rubrics: Sequence[Rubric | None]
     ) -> list[Verdict]:
         asked = [(i, criterion) for i, rubric in enumerate(rubrics) if rubric for criterion in rubric.criteria]
-        answers = judge.compare(
-            [prompts[i] for i, _ in asked], [pairs[i] for i, _ in asked], [Rubric((criterion,)) for _, criterion in asked]
-        )
+
+        def ask(numbers: Sequence[int]) -> Sequence[Verdict]:
+            rows = [asked[n][0] for n in numbers]
+            alone = [Rubric((asked[n][1],)) for n in numbers]
+            return judge.compare([prompts[i] for i in rows], [pairs[i] for i in rows], alone)
+
         by_pair: list[list[Verdict]] = [[] for _ in pairs]
-        for (i, _), answer in zip(asked, answers, strict=True):
+        for (i, _), answer in zip(asked, self.gaps.answers(ask, len(asked)), strict=True):
             by_pair[i].append(answer)
         return [self._verdict(rubric, answers) for rubric, answers in zip(rubrics, by_pair, strict=True)]
 
     def _verdict(self, rubric: Rubric | None, answers: Sequence[Verdict]) -> Verdict:
         if rubric is None:
-            return Verdict(Outcome.FAILED, None, reason=NO_RUBRIC)
+            return Verdict(Outcome.FAILED, None, reason=NO_RUBRIC, failure=Reason.NO_RUBRIC)
         cost = sum((answer.cost for answer in answers), Cost())
-        orders: list[tuple[float, float]] = []
-        for criterion, answer in zip(rubric.criteria, answers, strict=True):
-            if answer.p_a is None:
-                return Verdict(Outcome.FAILED, None, cost=cost, reason=f"{criterion.question} {answer.reason}")
-            orders.append(answer.p_a_by_order or (answer.p_a, answer.p_a))
+        asked = list(zip(rubric.criteria, answers, strict=True))
+        if not self.gaps.bear(rubric, [answer.p_a is not None for answer in answers]):
+            criterion, failed = next((c, a) for c, a in asked if a.p_a is None)
+            reason = f"{criterion.question} {failed.reason}"
+            return Verdict(Outcome.FAILED, None, cost=cost, reason=reason, failure=failed.failure)
+        answered = [
+            (criterion, answer.p_a_by_order or (answer.p_a, answer.p_a))
+            for criterion, answer in asked
+            if answer.p_a is not None
+        ]
+        orders = [by_order for _, by_order in answered]
         if self.aggregate == "votes":
             orders = [(_vote(first), _vote(second)) for first, second in orders]
-        weights = [criterion.weight for criterion in rubric.criteria]
+        weights = [criterion.weight for criterion, _ in answered]
         first, second = (statistics.fmean(probabilities, weights) for probabilities in zip(*orders, strict=True))
         return settle(first, second, self.tie_margin, tuple(c for answer in answers for c in answer.checks), cost)
 
@@ -86,7 +96,7 @@ class DeltaRubric:
     ) -> list[Verdict]:
         texts, planning = judge.plan(prompts, pairs)
         plans: list[Rubric | None] = []
-        reasons = []
+        reasons: list[NoAnswer | None] = []
         for prompt, text in zip(prompts, texts, strict=True):
             origin = {"writer": judge.name, "writer_revision": judge.revision, "role": "plan", "prompt": prompt.text}
             plan, reason = _plan(text, origin)
@@ -96,14 +106,14 @@ class DeltaRubric:
         return [_with_cost(verdict, planning if i == 0 else Cost()) for i, verdict in enumerate(verdicts)]
 
 
-def _plan(text: str | NoAnswer, origin: Mapping[str, str]) -> tuple[Rubric | None, str]:
-    """The checklist of a plan, or None and why."""
+def _plan(text: str | NoAnswer, origin: Mapping[str, str]) -> tuple[Rubric | None, NoAnswer | None]:
+    """The checklist of a plan, or why there is none."""
     if isinstance(text, NoAnswer):
-        return None, f"no plan: {text}"
+        return None, text.about("no plan: ")
     try:
-        return parse_rubric(text, origin), ""
+        return parse_rubric(text, origin), None
     except RubricError as error:
-        return None, f"no plan: {error}"
+        return None, NoAnswer(Reason.OTHER_FORM, f"no plan: {error}")
 
 
 def _compare_by(
@@ -111,13 +121,15 @@ def _compare_by(
     prompts: Sequence[Prompt],
     pairs: Sequence[Pair],
     rubrics: Sequence[Rubric | None],
-    reasons: Sequence[str],
+    reasons: Sequence[NoAnswer | None],
 ) -> list[Verdict]:
     """Verdicts by rubric; where there is none, the pair fails for the reason given."""
     rows = [i for i, rubric in enumerate(rubrics) if rubric is not None]
     answers = iter(judge.compare([prompts[i] for i in rows], [pairs[i] for i in rows], [rubrics[i] for i in rows]))
     return [
-        Verdict(Outcome.FAILED, None, reason=reason) if rubric is None else next(answers)
+        next(answers)
+        if rubric is not None
+        else Verdict(Outcome.FAILED, None, reason=str(reason), failure=reason.reason if reason else None)
         for rubric, reason in zip(rubrics, reasons, strict=True)
     ]
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from arr_rpo.judge.base import Judge
+from arr_rpo.reward.gaps import Gaps
 from arr_rpo.reward.protocols import NO_RUBRIC, Rubrics
-from arr_rpo.types import Answer, Cost, Critique, Grade, Prompt, Rubric
+from arr_rpo.types import Answer, Cost, Critique, Grade, Prompt, Reason, Rubric
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -27,7 +28,7 @@ class Score:
         self, judge: Judge, prompts: Sequence[Prompt], images: Sequence[Image], rubrics: Sequence[Rubric | None]
     ) -> list[Grade]:
         return [
-            Grade(None if score.value is None else (score.value - 1) / 4, (), score.cost, score.reason)
+            Grade(None if score.value is None else (score.value - 1) / 4, (), score.cost, score.reason, score.failure)
             for score in judge.score(prompts, images)
         ]
 
@@ -40,11 +41,11 @@ class Checklist:
         use for weights; unlike the minimum, the product still rewards an image for mending any of its faults.
     fixed: where the criteria come from instead of the prompt's rubric; None takes that. Five for all prompts are Themis's idea.
 
-    A criterion without an answer leaves the image without a grade.
+    gaps: what becomes of criteria without an answer.
     """
 
-    def __init__(self, *, gate: Literal["mean", "all"], fixed: Rubrics | None, tie_margin: float) -> None:
-        self.gate, self.fixed, self.tie_margin = gate, fixed, tie_margin
+    def __init__(self, *, gate: Literal["mean", "all"], fixed: Rubrics | None, tie_margin: float, gaps: Gaps) -> None:
+        self.gate, self.fixed, self.tie_margin, self.gaps = gate, fixed, tie_margin, gaps
         self.uses_rubric = fixed is None
 
     def grades(
@@ -52,19 +53,25 @@ class Checklist:
     ) -> list[Grade]:
         lists = self.fixed.rubrics(prompts, judge) if self.fixed else rubrics
         asked = [(i, criterion.question) for i, rubric in enumerate(lists) if rubric for criterion in rubric.criteria]
-        answers = iter(judge.check([prompts[i] for i, _ in asked], [images[i] for i, _ in asked], [q for _, q in asked]))
+
+        def ask(numbers: Sequence[int]) -> Sequence[Answer]:
+            rows, questions = zip(*(asked[n] for n in numbers), strict=True) if numbers else ((), ())
+            return judge.check([prompts[i] for i in rows], [images[i] for i in rows], questions)
+
+        answers = iter(self.gaps.answers(ask, len(asked)))
         return [self._grade(rubric, [next(answers) for _ in rubric.criteria] if rubric else []) for rubric in lists]
 
     def _grade(self, rubric: Rubric | None, answers: Sequence[Answer]) -> Grade:
         if rubric is None:
-            return Grade(None, reason=NO_RUBRIC)
+            return Grade(None, reason=NO_RUBRIC, failure=Reason.NO_RUBRIC)
         cost = sum((answer.cost for answer in answers), Cost())
-        checks = []
-        for criterion, answer in zip(rubric.criteria, answers, strict=True):
-            if answer.p_yes is None:
-                return Grade(None, (), cost, f"{criterion.question} {answer.reason}")
-            checks.append((criterion.name, criterion.question, answer.p_yes))
-        probabilities, weights = [p for *_, p in checks], [criterion.weight for criterion in rubric.criteria]
+        asked = list(zip(rubric.criteria, answers, strict=True))
+        answered = [(criterion, answer.p_yes) for criterion, answer in asked if answer.p_yes is not None]
+        if not self.gaps.bear(rubric, [answer.p_yes is not None for answer in answers]):
+            criterion, failed = next((c, a) for c, a in asked if a.p_yes is None)
+            return Grade(None, (), cost, f"{criterion.question} {failed.reason}", failed.failure)
+        checks = [(criterion.name, criterion.question, p) for criterion, p in answered]
+        probabilities, weights = [p for _, p in answered], [criterion.weight for criterion, _ in answered]
         value = math.prod(probabilities) if self.gate == "all" else statistics.fmean(probabilities, weights)
         return Grade(value, tuple(checks), cost)
 
@@ -102,9 +109,9 @@ class Rational:
 
     def _grade(self, critique: Critique) -> Grade:
         if critique.value is None:
-            return Grade(None, (), critique.cost, critique.reason)
+            return Grade(None, (), critique.cost, critique.reason, critique.failure)
         graded = [(name, (grade - 1) / 3) for name, grade in critique.dimensions.items() if grade is not None]
         if self.value == "mean" and not graded:
-            return Grade(None, (), critique.cost, f"no dimension applies: {critique.text}")
+            return Grade(None, (), critique.cost, f"no dimension applies: {critique.text}", Reason.NOT_APPLICABLE)
         value = (critique.value - 1) / 3 if self.value == "overall" else sum(p for _, p in graded) / len(graded)
         return Grade(value, tuple((name, name, p) for name, p in graded), critique.cost, critique.text)

@@ -79,7 +79,8 @@ def as_verdicts(
 
 def _preference(a: Grade, b: Grade, tie_margin: float, cost: Cost) -> Verdict:
     if a.value is None or b.value is None:
-        return Verdict(Outcome.FAILED, None, cost=cost, reason=a.reason if a.value is None else b.reason)
+        failed = a if a.value is None else b
+        return Verdict(Outcome.FAILED, None, cost=cost, reason=failed.reason, failure=failed.failure)
     of_b = {(name, question): p for name, question, p in b.checks}
     checks = tuple(
         CriterionCheck(name, question, p, of_b[name, question])

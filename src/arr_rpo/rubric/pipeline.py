@@ -12,11 +12,13 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from arr_rpo.judge.base import Judge, Writer
+from arr_rpo.judge.forms import NoAnswer
+from arr_rpo.judge.reasons import OF_THE_REPLY
 from arr_rpo.rubric.parse import MAX_CRITERIA, NotJsonError, RubricError, parse_rubric, parse_structure
 from arr_rpo.rubric.report import Report
 from arr_rpo.rubric.verify import Rule, Verification, verify_all
 from arr_rpo.strict_json import short
-from arr_rpo.types import Cost, Criterion, Preference, Rubric, UserError
+from arr_rpo.types import Cost, Criterion, Preference, Reason, Rubric, UserError
 
 log = logging.getLogger(__name__)
 
@@ -179,16 +181,17 @@ def _refine(writer: Writer, drafts: Sequence[Draft]) -> tuple[list[Draft], Cost]
     return after, cost
 
 
-def _read(draft: Draft, reply: str, step: str, **more: str) -> Draft:
+def _read(draft: Draft, reply: str | NoAnswer, step: str, **more: str) -> Draft:
     """The draft with the rubric of a reply. One that is no rubric ends the draft: the same question has the same reply."""
-    if not reply:
-        return replace(draft, unheard=True, history=(*draft.history, {"step": step, **more, "unheard": True}))
+    if isinstance(reply, NoAnswer) and reply.reason not in OF_THE_REPLY:
+        unheard = {"step": step, **more, "unheard": reply.reason, "because": str(reply)}
+        return replace(draft, unheard=True, history=(*draft.history, unheard))
     try:
-        rubric = parse_rubric(reply, {})
-    except RubricError as error:
+        rubric = _rubric(reply)
+    except NoAnswer as error:
         log.warning("no rubric %s from pair %s: %s", step, draft.pairs[0].id, error)
-        failure = {"step": step, **more, "malformed": str(error), "reply": short(ascii(reply))}
-        unread, history = isinstance(error, NotJsonError), (*draft.history, failure)
+        failure = {"step": step, **more, "malformed": str(error), "reason": error.reason}
+        unread, history = error.reason is not Reason.OTHER_FORM, (*draft.history, failure)
         return replace(draft, rubric=None, malformed=draft.malformed + 1, unread=unread, history=history)
     event: Event = {"step": step, **more, "criteria": [c.question for c in rubric.criteria]}
     same = draft.rubric is not None and rubric.criteria == draft.rubric.criteria
@@ -196,12 +199,23 @@ def _read(draft: Draft, reply: str, step: str, **more: str) -> Draft:
     return replace(draft, rubric=rubric, verification=verification, history=(*draft.history, event))
 
 
+def _rubric(reply: str | NoAnswer) -> Rubric:
+    """Raises a `NoAnswer` where the reply is no rubric."""
+    if isinstance(reply, NoAnswer):
+        raise reply
+    try:
+        return parse_rubric(reply, {})
+    except RubricError as error:
+        reason = Reason.NOT_JSON if isinstance(error, NotJsonError) else Reason.OTHER_FORM
+        raise NoAnswer(reason, f"{error}; the reply: {short(ascii(reply))}") from error
+
+
 def _structure(judge: Judge, tasks: Sequence[Task], drafts: Sequence[Draft], settings: Settings) -> tuple[list[Made], Report]:
     """The verified drafts of each task as one rubric, with what it recovers of the held-out pairs in its provenance: the best
     draft alone, of those within the limit, where all together recover too little."""
     verified = {i: some for i in range(len(tasks)) if (some := [d for d in drafts if d.task == i and d.passed])}
     counts = {i: distinct([c for d in some if d.rubric for c in d.rubric.criteria]) for i, some in verified.items()}
-    replies: list[str] = []
+    replies: Sequence[str | NoAnswer] = []
     cost, unstructured, malformed = Cost(), 0, 0
     unheard: set[int] = set()
     if verified and settings.structure:
@@ -209,11 +223,14 @@ def _structure(judge: Judge, tasks: Sequence[Task], drafts: Sequence[Draft], set
     rubrics = {i: Rubric(most_agreed(tuple(counted), counted, settings.max_criteria)) for i, counted in counts.items()}
     for (i, counted), reply in zip(counts.items(), replies, strict=False):
         try:
+            if isinstance(reply, NoAnswer):
+                raise reply
             rubrics[i] = Rubric(most_agreed(parse_structure(reply, list(counted)), counted, settings.max_criteria))
-        except RubricError as error:
+        except (RubricError, NoAnswer) as error:
+            silent = isinstance(error, NoAnswer) and error.reason not in OF_THE_REPLY
             unstructured += 1
-            malformed += bool(reply)
-            unheard |= {i} if not reply else set()
+            malformed += not silent
+            unheard |= {i} if silent else set()
             log.warning("a rubric from pair %s stays unstructured: %s", tasks[i].writing[0].id, error)
     heldout = verify_all(judge, list(rubrics.values()), [tasks[i].heldout for i in rubrics], settings.rule, [0] * len(rubrics))
     for i, verification in zip(rubrics, heldout, strict=True):

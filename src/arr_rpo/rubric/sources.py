@@ -9,6 +9,8 @@ from typing import Protocol
 
 from arr_rpo.judge.asking import digest
 from arr_rpo.judge.base import Judge, Writer
+from arr_rpo.judge.forms import NoAnswer
+from arr_rpo.judge.reasons import OF_THE_REPLY
 from arr_rpo.rubric.files import SUFFIXES, read_rubrics
 from arr_rpo.rubric.parse import RubricError, parse_rubric
 from arr_rpo.rubric.report import Report
@@ -70,10 +72,11 @@ class PerPrompt(Source):
             replies, cost = writer.write([prompts[row] for row in unknown.values()])
             self.report += Report(cost=cost, drafts=len(unknown))
             for (key, row), reply in zip(unknown.items(), replies, strict=True):
-                if not reply:  # it did not come: another try may have one
+                if isinstance(reply, NoAnswer):  # another try may have one
+                    unread = int(reply.reason in OF_THE_REPLY)
                     self.failures += 1
-                    self.report += Report(unanswered=1, without=1)
-                    log.warning("no rubric for %r: %s did not answer", prompts[row].text, writer.name)
+                    self.report += Report(unanswered=1 - unread, malformed=unread, without=1)
+                    log.warning("no rubric for %r (%s): %s", prompts[row].text, reply.reason, reply)
                     continue
                 try:
                     rubric = parse_rubric(reply, identities[row])

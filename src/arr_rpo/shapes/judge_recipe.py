@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from arr_rpo.data.datamodule import ResumableLoader
+from arr_rpo.judge.local.processor import save_qwen3_vl
 from arr_rpo.shapes.judge_lessons import KINDS, Curriculum, Lessons
 from arr_rpo.shapes.judge_parts import build_model, build_processor, see_together, warm_start
 from arr_rpo.shapes.judge_pictures import Studio
@@ -131,7 +132,7 @@ class JudgeRecipe(pl.LightningModule):
     def on_train_end(self) -> None:
         folder = Path(self._p.output_dir)
         self.model.save_pretrained(folder)
-        self.processor.save_pretrained(folder)
+        save_qwen3_vl(self.processor, folder)
         log.info("wrote the judge to %s", folder)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from PIL.Image import Image
 
 from arr_rpo.judge.base import Pair
+from arr_rpo.judge.forms import NoAnswer
 from arr_rpo.shapes import oracle
 from arr_rpo.shapes.asked import Asked, Metadata, anyone, critique_text, dimension_grades, of_this_world, own, truth_of
 from arr_rpo.shapes.asked import dimensions as dimensions_of
@@ -21,6 +22,7 @@ from arr_rpo.types import (
     Outcome,
     Preference,
     Prompt,
+    Reason,
     Rubric,
     Score,
     UserError,
@@ -63,7 +65,7 @@ class OracleJudge:
             try:
                 answers.append(Answer(float(_truth(prompt, question, found[id(image)])), Cost(calls=1)))
             except ValueError as error:
-                answers.append(Answer(None, Cost(calls=1), str(error)))
+                answers.append(Answer(None, Cost(calls=1), str(error), Reason.UNKNOWN_QUESTION))
         return answers
 
     def critique(self, prompts: Sequence[Prompt], images: Sequence[Image], dimensions: Sequence[str]) -> list[Critique]:
@@ -77,6 +79,10 @@ class OracleJudge:
             graded = {name: None if grades[name] == "NA" else float(grades[name]) for name in dimensions}
             critiques.append(Critique(critique_text(things, metadata), graded, float(grades["overall"]), Cost(calls=2)))
         return critiques
+
+    def account(self) -> dict[str, object]:
+        """See `Judge.account`."""
+        return {}
 
     def plan(self, prompts: Sequence[Prompt], pairs: Sequence[Pair]) -> tuple[list[str], Cost]:
         """See `Judge.plan`. The prompt's criteria on which the images differ; all of them where they differ on none."""
@@ -94,7 +100,7 @@ class OracleJudge:
         try:
             checks = tuple(CriterionCheck(n, q, *(float(_truth(prompt, q, things)) for things in found)) for n, q in asked)
         except ValueError as error:
-            return Verdict(Outcome.FAILED, None, cost=cost, reason=str(error))
+            return Verdict(Outcome.FAILED, None, cost=cost, reason=str(error), failure=Reason.UNKNOWN_QUESTION)
         gap = sum(c.a - c.b for c in checks)
         outcome = Outcome.TIE if gap == 0 else (Outcome.A if gap > 0 else Outcome.B)
         p_a = {Outcome.A: 1.0, Outcome.B: 0.0}.get(outcome, 0.5)
@@ -128,7 +134,7 @@ class OracleWriter:
             texts.append(_written([c for c in [*mine, *_anyone(pair.prompt)] if c.text in wanted]))
         return texts, Cost(calls=len(pairs))
 
-    def structure(self, criteria: Sequence[Sequence[Criterion]]) -> tuple[list[str], Cost]:
+    def structure(self, criteria: Sequence[Sequence[Criterion]]) -> tuple[list[str | NoAnswer], Cost]:
         """See `Writer.structure`. No reply where a question is of another world."""
         return [_structured([c.question for c in some]) for some in criteria], Cost(calls=len(criteria))
 
@@ -154,11 +160,11 @@ def _explaining(pair: Preference, asked: Sequence[Asked]) -> list[Asked]:
     return [criterion for criterion in asked if criterion.truth(better) and not criterion.truth(other)]
 
 
-def _structured(questions: Sequence[str]) -> str:
+def _structured(questions: Sequence[str]) -> str | NoAnswer:
     try:
         return themes_json(questions)
-    except ValueError:
-        return ""
+    except ValueError as error:
+        return NoAnswer(Reason.UNKNOWN_QUESTION, str(error))
 
 
 def _written(criteria: Sequence[Asked]) -> str:

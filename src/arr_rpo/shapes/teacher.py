@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from arr_rpo.judge.forms import A_B, GRADES, YES_NO, grades, verdict
-from arr_rpo.judge.processor import Qwen3VLProcessor
+from arr_rpo.judge.local.processor import Qwen3VLProcessor
 from arr_rpo.judge.wording import Wording, render
 from arr_rpo.shapes import general, prompts
 from arr_rpo.shapes.asked import (

@@ -1,0 +1,72 @@
+"""A judge that says the same of everything: nothing can be learned from it, and nothing measured."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from arr_rpo.judge.reasons import FIXES
+from arr_rpo.types import Grade, Outcome, Reason, UserError, Verdict
+
+ALIKE = 1e-6  # within which two grades are one
+NO_ANSWER = "no answer"  # for whatever reason
+
+
+class Monotony:
+    """Watches the first answers of a judge, until two of them differ in kind.
+
+    after: answers of one kind after which that is said.
+    """
+
+    def __init__(self, *, after: int) -> None:
+        if after < 1:
+            raise UserError(f"monotony.after={after}: it takes some answers to be of one kind")
+        self.after, self.count = after, 0
+        self._kind: str | None = None  # of all answers so far
+        self._reasons = Counter[Reason | None]()
+        self._differ = False
+
+    def heard(self, answers: Sequence[Verdict | Grade]) -> str | None:
+        """What the judge does, in the moment that `after` answers are of one kind; None otherwise."""
+        for answer in answers:
+            kind = _kind(answer)
+            self._differ = self._differ or self._kind not in (None, kind)
+            if self._differ:
+                return None
+            self._kind, self.count = kind, self.count + 1
+            self._reasons[answer.failure] += 1
+            if self.count == self.after:
+                return self.so_far
+        return None
+
+    @property
+    def so_far(self) -> str | None:
+        """What the judge has done with all that it was asked; None where it answered in more than one way, or nothing."""
+        if self._kind is None or self._differ:
+            return None
+        return f"all of the first {self.count} answers: {self._kind}" + (self._why() if self._kind == NO_ANSWER else "")
+
+    def _why(self) -> str:
+        """The commonest reason, with what mends it."""
+        [(reason, count)] = self._reasons.most_common(1)
+        what = f"{count} of them for the reason {reason or 'unnamed'}"
+        return f", {what} (to mend it: {FIXES[reason]})" if reason else f", {what}"
+
+
+def _kind(answer: Verdict | Grade) -> str:
+    if isinstance(answer, Grade):
+        return NO_ANSWER if answer.value is None else f"the grade {round(answer.value / ALIKE) * ALIKE:.3f}"
+    if answer.outcome is Outcome.FAILED:
+        return NO_ANSWER
+    if answer.outcome is Outcome.INCONSISTENT:
+        first = answer.p_a_by_order is not None and answer.p_a_by_order[0] > 0.5
+        return f"the image that is shown {'first' if first else 'second'} is the better one, whichever that is"
+    if answer.outcome is Outcome.TIE:
+        yes = answer.checks and all(min(check.a, check.b) > 0.5 for check in answer.checks)
+        return "a tie" + (", with yes to every question" if yes else "")
+    return "" if answer.p_a is None else f"{answer.outcome} is better"
+
+
+def is_failure(said: str) -> bool:
+    """Whether what a judge does is to fail."""
+    return f": {NO_ANSWER}, " in said

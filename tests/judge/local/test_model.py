@@ -1,0 +1,383 @@
+"""Reading once what is shared changes no answer; every way of loading answers; what cannot be answered is said."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from PIL import Image, ImageDraw
+
+from arr_rpo.judge.asking import Conversation, assistant, user
+from arr_rpo.judge.forms import A_B, YES_NO, Form, NoAnswer, pieces, verdict
+from arr_rpo.judge.local.loading import EMBEDDED
+from arr_rpo.judge.local.model import LocalModel
+from arr_rpo.judge.local.processor import Qwen3VLProcessor, save_qwen3_vl
+from arr_rpo.judge.local.rows import Reader, padded
+from arr_rpo.types import Criterion, Prompt, Rubric, UserError
+from tests.conftest import configure
+from tests.judge.local.twins import TWINS
+
+NAMES = ("shapes", *TWINS)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Of the twins; `shapes` is the embedded judge."""
+    made = {name: tmp_path_factory.mktemp(name) for name in TWINS}
+    for name, folder in made.items():
+        TWINS[name](folder)
+    return {**made, "shapes": EMBEDDED["shapes"]}
+
+
+def make(name: str, folder: Path, *changes: str) -> LocalModel:
+    """By the judge's own YAML. A random model spreads its probability, so a menu need not hold any."""
+    own = ["checkpoint=" + str(folder), "device=cpu", "dtype=float32", "min_choice_mass=0", "batch_size=64", *changes]
+    config = configure([f"judge={name}", "experiment=t2i_rpo", *(f"judge.model.{change}" for change in own)])
+    model: LocalModel = instantiate(config.judge.model)
+    return model
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def models(request: pytest.FixtureRequest, folders: dict[str, Path]) -> tuple[LocalModel, LocalModel]:
+    """One that shares, one that does not."""
+    folder = folders[request.param]
+    return make(request.param, folder), make(request.param, folder, "share_prefixes=false")
+
+
+def picture(color: str, size: tuple[int, int] = (32, 32)) -> Image.Image:
+    image = Image.new("RGB", size, "white")
+    ImageDraw.Draw(image).ellipse((4, 4, 18, 22), fill=color)
+    return image
+
+
+RED, BLUE, WIDE, TALL = picture("red"), picture("blue"), picture("green", (48, 24)), picture("teal", (24, 56))
+QUESTIONS = ["is there a red circle?", "is there a blue star?", "are there two?"]
+LONG = ["is there a red circle?", "is there exactly one object in total?", "is the circle left of the star?"]
+
+
+def checks(*, described: bool) -> tuple[list[Conversation], list[Form]]:
+    """Four images, three of them different in pixels and in size, and three questions about each; one is asked twice."""
+    asked: list[Conversation] = []
+    for image in (RED, WIDE, TALL, RED.copy()):
+        for question in QUESTIONS:
+            if described:
+                before = [user("prompt: a red circle.", image, "describe the image."), assistant("upper left red circle")]
+                asked.append([*before, user(question)])
+            else:
+                asked.append([user("prompt: a red circle.", image, question)])
+    return asked, [YES_NO] * len(asked)
+
+
+def pairs() -> tuple[list[Conversation], list[Form]]:
+    """Both orders of two pairs, by rubrics of two and of three criteria."""
+    asked: list[Conversation] = []
+    forms: list[Form] = []
+    for (a, b), questions in (((RED, WIDE), QUESTIONS[:2]), ((BLUE, TALL), LONG)):
+        for first, second in ((a, b), (b, a)):
+            asked.append([user("rubric: " + " ".join(questions), "image A.", first, "image B.", second, "judge.")])
+            forms.append(verdict(questions))
+    return asked, forms
+
+
+def texts() -> tuple[list[Conversation], list[Form]]:
+    return [[user(f"{text} which is better?")] for text in ("no images here.", "none.", "none.")], [A_B] * 3
+
+
+def mixed() -> tuple[list[Conversation], list[Form]]:
+    with_images, without = checks(described=False), texts()
+    return [*with_images[0][:2], *without[0]], [*with_images[1][:2], YES_NO, YES_NO, YES_NO]
+
+
+CASES = {
+    "checks": lambda: checks(described=False),
+    "described": lambda: checks(described=True),
+    "pairs": pairs,
+    "texts": texts,
+    "mixed": mixed,
+}
+
+
+def probabilities(answers: Sequence[Any]) -> list[float]:
+    assert not [a for a in answers if isinstance(a, NoAnswer)]
+    return [p for slots in answers for slot in slots for p in slot.values()]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_sharing_changes_the_cost_and_no_answer(models: tuple[LocalModel, LocalModel], case: str) -> None:
+    sharing, plain = models
+    asked, forms = CASES[case]()
+    answers, costs = sharing.fill(asked, forms)
+    expected, plain_costs = plain.fill(asked, forms)
+    assert probabilities(answers) == pytest.approx(probabilities(expected), abs=1e-4)
+    assert len(set(probabilities(expected))) > len(forms) / 2  # the answers differ: images and questions are seen
+    assert sum(c.tokens for c in costs) < sum(c.tokens for c in plain_costs)
+    assert [c.calls for c in costs] == [1] * len(forms)
+
+
+def test_small_batches_give_the_same_answers(models: tuple[LocalModel, LocalModel]) -> None:
+    sharing, plain = models
+    asked, forms = checks(described=True)
+    expected = probabilities(plain.fill(asked, forms)[0])
+    sharing.prefill.batch_size = 4
+    answers, _ = sharing.fill(asked, forms)
+    sharing.prefill.batch_size = 64
+    assert probabilities(answers) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_form_is_filled_as_without_cache_and_padding(models: tuple[LocalModel, LocalModel]) -> None:
+    """Each slot's probabilities against the model's own forward pass over everything before it, one row at a time."""
+    sharing, _ = models
+    asked, forms = pairs()
+    answers, _ = sharing.fill(asked, forms)
+    for conversation, form, slots in zip(asked, forms, answers, strict=True):
+        assert not isinstance(slots, NoAnswer)
+        batch = padded(sharing.processor, [conversation])
+        ids, filled = batch["input_ids"], iter(slots)
+        for piece in pieces(form):
+            if isinstance(piece, str):
+                ids = torch.cat([ids, torch.tensor([sharing.tokens(piece)])], 1)
+                continue
+            types = torch.nn.functional.pad(batch["mm_token_type_ids"], (0, ids.shape[1] - batch["input_ids"].shape[1]))
+            with torch.no_grad():
+                logits = sharing.model(
+                    input_ids=ids,
+                    attention_mask=torch.ones_like(ids),
+                    mm_token_type_ids=types,
+                    pixel_values=batch["pixel_values"],
+                    image_grid_thw=batch["image_grid_thw"],
+                ).logits[0, -1]
+            menu = [sharing.one_token(choice) for choice in piece]
+            expected = logits[menu].softmax(-1)  # given that it is one of the menu
+            assert list(next(filled).values()) == pytest.approx(expected.tolist(), abs=1e-4)
+            ids = torch.cat([ids, torch.tensor([[menu[int(expected.argmax())]]])], 1)
+
+
+def test_tokens_that_are_shared_are_counted_once(models: tuple[LocalModel, LocalModel]) -> None:
+    """Two questions about one image that differ in their last word only: 2 n tokens apart, and together n plus the rest."""
+    sharing, plain = models
+    asked = [[user("prompt: x.", RED, "is there a " + word)] for word in ("star", "blob")]
+    lengths = [row.tokens for row in sharing.prefill.reader.rows(asked)]  # type: ignore[attr-defined]
+    same = next(k for k, (a, b) in enumerate(zip(*lengths, strict=False)) if a != b)
+    _, costs = sharing.fill(asked, [YES_NO] * 2)
+    assert [c.tokens for c in costs] == [len(lengths[0]), len(lengths[1]) - same]
+    _, costs = plain.fill(asked, [YES_NO] * 2)
+    assert [c.tokens for c in costs] == list(map(len, lengths))
+
+
+def test_an_image_is_encoded_once(models: tuple[LocalModel, LocalModel], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twenty images are shown, four are different."""
+    sharing, _ = models
+    encode, encoded = sharing.model.get_image_features, []
+
+    def counted(pixel_values: torch.Tensor, image_grid_thw: torch.Tensor, **kwargs: Any) -> Any:
+        encoded.append(len(image_grid_thw))
+        return encode(pixel_values, image_grid_thw, **kwargs)
+
+    monkeypatch.setattr(sharing.model, "get_image_features", counted)
+    (first, forms), (second, more) = checks(described=False), pairs()
+    # Forms of one outline: what is asked does not matter here.
+    sharing.generate([*first, *second], 1, more_follows=True)
+    sharing.fill([*first, *second], [YES_NO] * (len(forms) + len(more)))
+    assert sum(encoded) == 4
+    sharing.fill(first, [YES_NO] * len(forms))  # another matter: no answer depends on what was asked before
+    assert sum(encoded) == 4 + 3
+    sharing.generate(first, 1)
+    assert not sharing.prefill._features  # type: ignore[attr-defined]
+    assert not sharing.prefill.reader.pictures  # type: ignore[attr-defined]
+
+
+def test_images_read_together_are_as_one_by_one(models: tuple[LocalModel, LocalModel]) -> None:
+    reader = Reader(models[0].processor, "twin")
+    images = [Image.new("RGB", (32, 32), colour) for colour in ("red", "blue", "green")] + [Image.new("RGB", (64, 32))]
+    reader._read(dict(enumerate(images)))  # type: ignore[arg-type]
+    assert reader._together
+    assert len({picture.number for picture in reader.pictures.values()}) == 4
+    for image, picture in zip(images, reader.pictures.values(), strict=True):
+        ((tokens, inputs),) = reader._process([image])
+        assert picture.tokens == tokens
+        assert all(torch.equal(inputs[name], picture.inputs[name]) for name in inputs)
+
+
+def test_a_processor_that_refuses_several_images_is_given_one(models: tuple[LocalModel, LocalModel]) -> None:
+    reader = Reader(models[0].processor, "twin")
+    process = reader._process
+
+    def one(images: Sequence[Image.Image]) -> Any:
+        if len(images) > 1:
+            raise ValueError("one at a time")
+        return process(images)
+
+    reader._process = one  # type: ignore[method-assign]
+    reader._read({str(k): Image.new("RGB", (32, 32), (k, 0, 0)) for k in range(3)})
+    assert len(reader.pictures) == 3
+
+
+def test_replies_are_those_of_one_conversation_at_a_time(models: tuple[LocalModel, LocalModel]) -> None:
+    sharing, plain = models
+    asked = [*checks(described=True)[0][:4], *pairs()[0][:2], *texts()[0][:1]]
+    replies, cost = sharing.generate(asked, 6)
+    expected, plain_cost = plain.generate(asked, 6)
+    alone = [plain.generate([conversation], 6)[0][0] for conversation in asked]
+    assert replies == expected == alone
+    assert len(set(replies)) > 1
+    assert cost == plain_cost
+    assert cost.calls == len(asked)
+
+
+def test_padding_after_the_end_of_a_reply_is_no_cost(folders: dict[str, Path]) -> None:
+    model = make("shapes", folders["shapes"])
+    end = model.model.generation_config.eos_token_id
+    assert model._written(torch.tensor([[9, end, 0, 0], [9, 9, 9, 9], [end, 0, 0, 0]])) == 2 + 4 + 1
+
+
+def test_special_tokens_in_a_prompt_are_letters(models: tuple[LocalModel, LocalModel]) -> None:
+    """A prompt can neither end its turn nor show an image."""
+    for model in models:
+        asked = [[user("a cat<|im_end|><|image_pad|>.", RED, "is there?")]]
+        ids = padded(model.processor, asked)["input_ids"][0].tolist()
+        assert ids.count(model.model.config.image_token_id) == 16
+        clean = [[user("a cat.", RED, "is there?")]]
+        end = model.processor.tokenizer.convert_tokens_to_ids("<|im_end|>")
+        assert ids.count(end) == padded(model.processor, clean)["input_ids"][0].tolist().count(end)
+        assert not isinstance(model.fill(asked, [YES_NO])[0][0], NoAnswer)
+
+
+def test_a_generated_form_is_read_strictly(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make("qwen3_vl", folders["qwen3_vl"], "answers=generated", "max_form_tokens=5")
+    asked, _ = pairs()
+    answers, costs = model.fill(asked[:1], [A_B])
+    assert isinstance(answers[0], NoAnswer)  # a random model babbles
+    assert costs[0].tokens > 5
+    monkeypatch.setattr(model.processor.tokenizer, "batch_decode", lambda new, skip_special_tokens: [" B\n"])
+    assert model.fill(asked[:1], [A_B])[0] == [[{"A": 0.0, "B": 1.0}]]
+
+
+def test_a_menu_without_enough_probability_is_no_answer(folders: dict[str, Path]) -> None:
+    model = make("shapes", folders["shapes"], "min_choice_mass=1.1")
+    [answer], [cost] = model.fill([[user(RED, "is there a red circle?")]], [YES_NO])
+    assert isinstance(answer, NoAnswer)
+    assert "yes/no" in str(answer)
+    assert cost.tokens > 16
+
+
+def test_nan_is_no_answer(folders: dict[str, Path]) -> None:
+    model = make("qwen3_vl", folders["qwen3_vl"])
+    model.model.lm_head.weight.fill_(float("nan"))
+    answers, _ = model.fill(*texts())
+    assert all(isinstance(answer, NoAnswer) for answer in answers)
+
+
+def test_a_choice_of_several_tokens_is_named(folders: dict[str, Path]) -> None:
+    with pytest.raises(UserError, match="'perhaps'"):
+        make("qwen3_vl", folders["qwen3_vl"]).fill([[user("well?")]], [("yes", "perhaps")])
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_the_yaml_makes_a_whole_judge(name: str, folders: dict[str, Path]) -> None:
+    """In its own words: a verdict by a rubric, asked in both orders, and checks of single images."""
+    own = [f"checkpoint={folders[name]}", "device=cpu", "dtype=float32", "min_choice_mass=0"]
+    config = configure([f"judge={name}", "experiment=t2i_rpo", *(f"judge.model.{change}" for change in own)])
+    judge = instantiate(config.judge)
+    prompt, rubric = Prompt("1", "a red circle"), Rubric(tuple(Criterion(q, q) for q in QUESTIONS))
+    [verdict] = judge.compare([prompt], [(RED, WIDE)], [rubric])
+    [backwards] = judge.compare([prompt], [(WIDE, RED)], [rubric])
+    assert verdict.p_a == pytest.approx(1 - backwards.p_a, abs=1e-4)
+    assert [c.question for c in verdict.checks] == QUESTIONS
+    assert verdict.cost.calls == 2
+    first, second = judge.check([prompt] * 2, [RED, RED], QUESTIONS[:2])
+    assert first.p_yes != second.p_yes
+    assert second.cost.tokens < first.cost.tokens
+
+
+@pytest.mark.parametrize("name", TWINS)
+@pytest.mark.parametrize("load", ["int8", "nf4"])
+def test_quantized_models_answer_nearly_the_same(name: str, load: str, folders: dict[str, Path]) -> None:
+    whole, quantized = make(name, folders[name]), make(name, folders[name], f"load={load}")
+    kinds = {type(module).__name__ for module in quantized.model.modules()}
+    assert {"int8": "Linear8bitLt", "nf4": "Linear4bit"}[load] in kinds
+    asked, forms = checks(described=False)
+    expected, answers = probabilities(whole.fill(asked, forms)[0]), probabilities(quantized.fill(asked, forms)[0])
+    difference = torch.tensor(expected) - torch.tensor(answers)
+    assert 0 < difference.abs().mean() < 0.05
+    plain = probabilities(make(name, folders[name], f"load={load}", "share_prefixes=false").fill(asked, forms)[0])
+    assert answers == pytest.approx(plain, abs=2e-3)  # both round to few bits on the way
+    assert len(quantized.generate(asked[:2], 3)[0]) == 2
+    assert quantized.revision() != whole.revision()
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_bfloat16_answers_nearly_the_same(name: str, folders: dict[str, Path]) -> None:
+    whole, half = make(name, folders[name]), make(name, folders[name], "dtype=bfloat16")
+    assert half.model.dtype is torch.bfloat16
+    asked, forms = checks(described=False)
+    expected, answers = probabilities(whole.fill(asked, forms)[0]), probabilities(half.fill(asked, forms)[0])
+    assert 0 < torch.tensor(answers).sub(torch.tensor(expected)).abs().mean() < 0.02
+
+
+def test_quantization_without_bitsandbytes_is_refused(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "bitsandbytes" else find(name, *more))
+    with pytest.raises(Exception, match="pip install bitsandbytes"):
+        make("qwen3_vl", folders["qwen3_vl"], "load=nf4")
+
+
+@pytest.mark.parametrize("change", ["load=int3", "answers=guessed", "dtype=float7"])
+def test_unknown_settings_are_named(change: str, folders: dict[str, Path]) -> None:
+    with pytest.raises(Exception, match=change.split("=")[1]):
+        make("qwen3_vl", folders["qwen3_vl"], change)
+
+
+def test_the_hub_s_own_layout_is_read(folders: dict[str, Path], tmp_path: Path) -> None:
+    """Checkpoints on the hub have a preprocessor_config.json that names a class which needs torchvision."""
+    folder = tmp_path / "hub"
+    shutil.copytree(folders["qwen25_vl"], folder)
+    settings = json.loads((folder / "processor_config.json").read_text())
+    images = {**settings["image_processor"], "image_processor_type": "Qwen2VLImageProcessorFast"}
+    (folder / "preprocessor_config.json").write_text(json.dumps({**images, "processor_class": "Qwen2_5_VLProcessor"}))
+    (folder / "processor_config.json").unlink()
+    model = make("qwen25_vl", folder)
+    asked, forms = checks(described=False)
+    expected = probabilities(make("qwen25_vl", folders["qwen25_vl"]).fill(asked, forms)[0])
+    assert probabilities(model.fill(asked, forms)[0]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_model_that_takes_no_encoded_images_is_told_how(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make("qwen25_vl", folders["qwen25_vl"], "share_prefixes=false")
+    model.model.config.get_text_config().layer_types = ["sliding_attention"] * 3
+    with pytest.raises(UserError, match="share_prefixes=false"):
+        type(make("qwen25_vl", folders["qwen25_vl"]).prefill)(model.model, model.processor, "x", 1)
+
+
+def test_a_revision_is_that_of_the_weights_wherever_they_lie(folders: dict[str, Path], tmp_path: Path) -> None:
+    """Rubrics are kept under it: another folder or another number of threads must not have them written again."""
+    shutil.copytree(folders["qwen3_vl"], tmp_path / "copy")
+    here, copied = make("qwen3_vl", folders["qwen3_vl"]), make("qwen3_vl", tmp_path / "copy")
+    assert copied.revision() == here.revision()
+    next(copied.model.parameters()).view(-1)[0].add_(1e-3)
+    assert copied.revision() != here.revision()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_missing_gpu_is_no_traceback(folders: dict[str, Path]) -> None:
+    with pytest.raises(Exception, match=r"judge\.model\.device=cpu"):
+        make("qwen3_vl", folders["qwen3_vl"], "device=cuda")
+
+
+def test_missing_weights_name_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match=str(tmp_path)):
+        make("qwen3_vl", tmp_path)
+
+
+def test_the_embedded_judge_is_saved_as_it_ships(tmp_path: Path) -> None:
+    """With a video processor, without which the stock processor, and so a server, does not load it."""
+    shipped = EMBEDDED["shapes"] / "processor_config.json"
+    save_qwen3_vl(Qwen3VLProcessor.from_pretrained(EMBEDDED["shapes"], local_files_only=True), tmp_path)
+    assert (tmp_path / shipped.name).read_text() == shipped.read_text()
+    assert "video_processor_type" in shipped.read_text()

@@ -1,0 +1,470 @@
+"""Faults of the server, of a request, and of the configuration: each is named, and has its own consequence."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import pytest
+
+from arr_rpo.judge.asking import user
+from arr_rpo.judge.forms import A_B, NoAnswer
+from arr_rpo.judge.reasons import FIXES, OF_THE_REPLY, OF_THE_REQUEST, OF_THE_SERVER
+from arr_rpo.judge.server.address import is_here, of, parsed
+from arr_rpo.judge.server.faults import fault_of
+from arr_rpo.judge.server.traffic import Exchange, Failed
+from arr_rpo.types import Reason, UserError
+from tests.judge.server.serving.models import A_WINS, B_WINS, FORM, compare, conversations, in_turn, make_model
+from tests.judge.server.serving.wire import Response, completion, error, serving
+
+R = Reason
+SENT = {"model": "m", "messages": [], "max_completion_tokens": 9, "temperature": 0.0, "response_format": {}, "top_logprobs": 20}
+
+
+def body(message: str, **more: Any) -> str:
+    return json.dumps({"error": {"message": message, **more}})
+
+
+# status, text, and what it amounts to: a reason, whether it is worth another attempt, and a word of what is to be mended.
+TOLD: list[tuple[int, str, Reason, bool, str]] = [
+    (500, "oops", R.SERVER_ERROR, True, ""),
+    (502, "<html>Bad gateway</html>", R.SERVER_ERROR, True, ""),
+    (503, body("overloaded"), R.SERVER_ERROR, True, ""),
+    (408, "", R.TIMEOUT, True, ""),
+    (429, body("slow down"), R.BUSY, True, ""),
+    (429, body("You exceeded your current quota", code="insufficient_quota"), R.REJECTED, False, "no credit"),
+    (402, body("pay"), R.REJECTED, False, "no credit"),
+    (401, body("no key"), R.REJECTED, False, "api_key_env"),
+    (403, "<html>proxy</html>", R.REJECTED, False, "proxy"),
+    (404, body("no such model"), R.REJECTED, False, "base_url"),
+    (405, "", R.REJECTED, False, "base_url"),
+    (301, "", R.REJECTED, False, "elsewhere"),
+    (400, body("The response was filtered", code="content_filter"), R.CONTENT_FILTER, False, ""),
+    (400, body("violates our content management policy"), R.CONTENT_FILTER, False, ""),
+    (403, body("blocked by moderation"), R.CONTENT_FILTER, False, ""),
+    (400, body("DataInspection failed", code="data_inspection_failed"), R.CONTENT_FILTER, False, ""),
+    (413, "Request Entity Too Large", R.TOO_LONG, False, ""),
+    (
+        400,
+        body("This model's maximum context length is 1024 tokens, 'max_completion_tokens' is too large"),
+        R.TOO_LONG,
+        False,
+        "",
+    ),
+    (400, body("prompt is too long"), R.TOO_LONG, False, ""),
+    (422, body("image size exceeds the limit"), R.TOO_LONG, False, ""),
+    (400, body("Unsupported parameter: 'max_completion_tokens'"), R.REJECTED, False, "fields.max_completion_tokens=max_tokens"),
+    (400, body("bad", param="temperature"), R.REJECTED, False, "fields.temperature=null"),
+    (400, body("response_format is not supported by this model"), R.REJECTED, False, "answers=generated"),
+    (400, body("top_logprobs must be at most 5"), R.REJECTED, False, "judge.model.top_logprobs"),
+    (422, json.dumps({"detail": "Extra inputs are not permitted: temperature"}), R.REJECTED, False, "fields.temperature=null"),
+    (400, body("the temperature of this picture is pleasant"), R.REJECTED, False, ""),
+    (400, "no", R.REJECTED, False, ""),
+    (400, "[" * 100_000, R.REJECTED, False, ""),
+    (200, body("overloaded"), R.SERVER_ERROR, True, ""),
+    (200, body("Provider returned error", code=502), R.SERVER_ERROR, True, ""),
+    (200, body("rate limited", code="429"), R.BUSY, True, ""),
+    (200, body("flagged", code=400, type="content_filter"), R.CONTENT_FILTER, False, ""),
+    (200, body("bad", type="invalid_request_error"), R.REJECTED, False, ""),
+]
+
+
+@pytest.mark.parametrize(("status", "text", "reason", "again", "stop"), TOLD)
+def test_what_a_response_amounts_to(status: int, text: str, reason: Reason, again: bool, stop: str) -> None:
+    fault = fault_of(Exchange(status, text, 0.1), SENT, answered=False)
+    assert fault is not None
+    assert (fault.reason, fault.again) == (reason, again)
+    assert stop in fault.stop
+    assert bool(stop) == bool(fault.stop)
+    assert len(fault.words.encode()) < 1000
+
+
+@pytest.mark.parametrize("status", [403, 404, 405])
+def test_a_gateway_that_has_answered_before_is_not_at_a_wrong_address(status: int) -> None:
+    fault = fault_of(Exchange(status, "too much of it", 0.1), SENT, answered=True)
+    assert fault is not None
+    assert (fault.reason, fault.stop) == (Reason.REJECTED, "")
+
+
+@pytest.mark.parametrize("status", [200, 201])
+def test_success(status: int) -> None:
+    assert fault_of(Exchange(status, completion("A").body.decode(), 0.1), SENT, answered=False) is None
+    with serving(lambda *_: Response(status, completion("A").body)) as (url, _):
+        assert make_model(url).generate(conversations(1), 9)[0] == ["A"]
+
+
+@pytest.mark.parametrize(
+    ("failed", "reason", "again"),
+    [
+        (Failed.CONNECTION, R.UNREACHABLE, True),
+        (Failed.TIMEOUT, R.TIMEOUT, True),
+        (Failed.TOO_LARGE, R.BROKEN_RESPONSE, False),
+        (Failed.UNSENT, R.REJECTED, False),
+    ],
+)
+def test_no_response(failed: Failed, reason: Reason, again: bool) -> None:
+    fault = fault_of(Exchange(None, "what happened", 0.1, failed=failed), SENT, answered=True)
+    assert fault is not None
+    assert (fault.reason, fault.again, fault.words) == (reason, again, "what happened")
+
+
+def test_every_reason_has_a_fix_and_one_owner() -> None:
+    assert set(FIXES) == set(Reason)
+    owners = [OF_THE_SERVER, OF_THE_REQUEST, OF_THE_REPLY]
+    assert all(sum(reason in some for some in owners) <= 1 for reason in Reason)
+
+
+class TestOfARequest:
+    def test_it_does_not_stop_the_run_and_is_not_asked_again(self) -> None:
+        """Ten conversations in a row that a filter refuses, where three faults of a server would be enough."""
+        refused = error(400, "content_filter")
+        with serving(lambda *_: refused) as (url, seen):
+            model = make_model(url, concurrency=1)
+            for _ in range(2):
+                replies, _ = model.generate(conversations(10), 9)
+                assert [reply.reason for reply in replies if isinstance(reply, NoAnswer)] == [R.CONTENT_FILTER] * 10
+            assert len(seen.chats) == 10
+        assert model.account()[R.CONTENT_FILTER] == 10
+
+    @pytest.mark.parametrize(
+        ("response", "reason"),
+        [
+            (completion("", finish_reason="content_filter"), R.CONTENT_FILTER),
+            (completion(None, message={"role": "assistant", "content": None, "refusal": "I will not"}), R.REFUSAL),
+            (completion("I'm sorry, but I can't help with that."), R.REFUSAL),
+        ],
+    )
+    def test_what_is_refused_in_a_reply(self, response: Response, reason: Reason) -> None:
+        with serving(lambda *_: response) as (url, seen):
+            model = make_model(url, concurrency=1)
+            for _ in range(2):
+                [slots], _ = model.fill(conversations(1), [FORM])
+                assert isinstance(slots, NoAnswer)
+                assert slots.reason is reason
+            assert len(seen.chats) == 1
+
+    def test_a_verdict_and_its_reason(self) -> None:
+        with serving(in_turn(A_WINS, error(413, "too large"))) as (url, _):
+            judged = compare(url)
+        assert (judged.failure, judged.p_a) == (R.TOO_LONG, None)
+
+    def test_half_of_a_character_in_a_prompt_fails_alone(self) -> None:
+        with serving(in_turn("x")) as (url, seen):
+            replies, _ = make_model(url).generate([[user("a \ud800 star")], [user("a star")]], 9)
+        assert isinstance(replies[0], NoAnswer)
+        assert replies[0].reason is R.REJECTED
+        assert replies[1] == "x"
+        assert len(seen.chats) == 1
+
+
+class TestOfTheServer:
+    def test_one_that_still_answers_something_else_is_there(self, caplog: Any) -> None:
+        """Five prompts in a row crash it, and it answers a first question: the run goes on."""
+
+        def answer(number: int, path: str, body: Any) -> Response:
+            text = json.dumps(body)
+            return completion("yes") if "Is this picture red?" in text or "(5)" in text else error(500, "crash")
+
+        with serving(answer) as (url, _):
+            replies, _ = make_model(url, concurrency=1, retries=0).generate(conversations(6), 9)
+        assert [isinstance(reply, NoAnswer) for reply in replies] == [True] * 5 + [False]
+        assert "it is these requests that it fails on" in caplog.text
+
+    def test_each_attempt_is_counted_under_its_reason(self) -> None:
+        with serving(in_turn(error(500), error(429, Retry_After="0"), "x", Response(200, b"{}"), "x", "")) as (url, _):
+            model = make_model(url, concurrency=1)
+            model.generate(conversations(3), 9)
+        account = model.account()
+        counts = {key: n for key, n in account.items() if key != "answered_by"}
+        assert counts == {"requests": 6, R.SERVER_ERROR: 1, R.BUSY: 1, R.BROKEN_RESPONSE: 1, R.EMPTY: 1}
+        assert account["answered_by"] == {"m": 3}
+
+    def test_a_reply_without_end(self) -> None:
+        with serving(lambda *_: Response(200, b'{"choices": [' + b" " * 2_000_000)) as (url, seen):
+            [reply], _ = make_model(url, max_reply_bytes=1_000_000).generate(conversations(1), 9)
+        assert isinstance(reply, NoAnswer)
+        assert "more than 1000000 bytes" in str(reply)
+        assert len(seen.chats) == 1
+
+
+class TestWhoAnswers:
+    def test_another_model_behind_the_name_is_told(self, caplog: Any) -> None:
+        other = json.loads(completion("B").body)
+        other["model"] = "m-distilled"
+        with serving(in_turn("A", Response(200, json.dumps(other).encode()))) as (url, _):
+            model = make_model(url, concurrency=1)
+            model.fill(conversations(4), [A_B] * 4)
+        assert model.account()["answered_by"] == {"m": 2, "m-distilled": 2}
+        assert "two models stand behind one name" in caplog.text
+
+    def test_it_is_part_of_the_revision(self) -> None:
+        def server(name: str) -> Any:
+            def answer(number: int, path: str, body: Any) -> Response:
+                if body is None:
+                    return Response(200, json.dumps([{"id": "m"}]).encode())  # a bare list, as Together's
+                reply = json.loads(completion("yes").body)
+                return Response(200, json.dumps({**reply, "model": name}).encode())
+
+            return answer
+
+        revisions = []
+        for name in ("m-0801", "m-0801", "m-0802"):
+            with serving(server(name)) as (url, _):
+                revisions.append(make_model(url, revision=None, check_at_start=True).revision())
+        assert revisions[0] == revisions[1] != revisions[2]
+
+
+class TestFirstQuestion:
+    """Asked at each start, whatever is kept: a word and an object."""
+
+    def test_it_is_not_answered_from_the_cache(self, tmp_path: Any) -> None:
+        with serving(in_turn("yes", '{"red":"yes"}')) as (url, seen):
+            for _ in range(2):
+                kept = {"cache_dir": str(tmp_path), "check_at_start": True, "answers": "schema", "concurrency": 1}
+                make_model(url, **kept).revision()
+        assert len(seen.chats) == 4
+        assert ["response_format" in asked for asked in seen.chats] == [False, True, False, True]
+
+    def test_a_server_that_cannot_be_asked_so_says_it_before_anything_else(self) -> None:
+        refused = error(400, "response_format is not supported")
+        answer = lambda n, path, body: refused if "response_format" in body else completion("yes")  # noqa: E731
+        with serving(answer) as (url, seen), pytest.raises(UserError, match="answers=generated"):
+            make_model(url, check_at_start=True, answers="schema", concurrency=1).generate(conversations(3), 9)
+        assert len(seen.chats) == 2
+
+    def test_no_answer_to_it_is_told_and_no_more(self, caplog: Any) -> None:
+        with serving(in_turn("I see a star")) as (url, _):
+            assert make_model(url, check_at_start=True).generate(conversations(1), 9)[0] == ["I see a star"]
+        assert "to a first question, 'I see a star' is none of yes/no" in caplog.text
+
+
+class TestSettings:
+    @pytest.mark.parametrize(
+        ("changed", "named"),
+        [
+            ({"concurrency": 0}, "concurrency=0"),
+            ({"concurrency": -1}, "concurrency=-1"),
+            ({"retries": -1}, "retries=-1"),
+            ({"first_wait": float("nan")}, "first_wait=nan"),
+            ({"max_wait": float("inf")}, "max_wait=inf"),
+            ({"breaker": 0}, "breaker=0"),
+            ({"timeout": 0.0}, "timeout=0.0"),
+            ({"timeout": float("nan")}, "timeout=nan"),
+            ({"votes": 0}, "votes=0"),
+            ({"votes": 3}, "votes=3 with temperature 0"),
+            ({"thinking_tokens": -1}, "thinking_tokens=-1"),
+            ({"thinking_tokens": 100, "answers": "logprobs"}, "thinking_tokens"),
+            ({"max_form_tokens": 0}, "max_form_tokens=0"),
+            ({"parameters": {"temperature": float("nan")}}, "parameters cannot be sent"),
+            ({"parameters": {"model": "other"}}, "parameters.model"),
+            ({"parameters": {"max_completion_tokens": 5}}, "parameters.max_completion_tokens"),
+            ({"base_url": "localhost:8000/v1"}, "http://"),
+            ({"base_url": "127.0.0.1:8000"}, "http://"),
+            ({"base_url": "http://localhost:99999/v1"}, "base_url"),
+            ({"base_url": "http://localhost:word/v1"}, "base_url"),
+            ({"base_url": "http:///v1"}, "http://"),
+            ({"base_url": "ftp://localhost/v1"}, "http://"),
+            ({"base_url": "https://x.example/v1?api-key=abc"}, "judge.model.base_url looks like a secret"),
+            ({"base_url": "https://x.example/v1?subscription_key=abc"}, "judge.model.base_url looks like a secret"),
+        ],
+    )
+    def test_one_that_cannot_be(self, changed: dict[str, Any], named: str) -> None:
+        with pytest.raises(UserError) as caught:
+            make_model(changed.pop("base_url", "http://127.0.0.1:1/v1"), **changed)
+        assert named in str(caught.value)
+        assert "abc" not in str(caught.value)
+
+    def test_a_proxy_that_no_client_can_use(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("ALL_PROXY", "socks9://127.0.0.1:1")
+        with pytest.raises(UserError, match="ALL_PROXY"):
+            make_model("http://judge.example/v1")
+
+    def test_certificates_that_are_not_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
+        with pytest.raises(UserError, match="SSL_CERT_FILE"):
+            make_model("https://judge.example/v1")
+
+    def test_no_proxy_stands_before_this_machine(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+        monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+        with serving(in_turn("x")) as (url, seen):
+            assert make_model(url).generate(conversations(1), 9)[0] == ["x"]
+        assert len(seen.chats) == 1
+
+    def test_a_key_over_http_to_another_machine(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("JUDGE_KEY", "sk-1")
+        with pytest.raises(UserError, match="key_over_http"):
+            make_model("http://judge.example/v1", api_key_env="JUDGE_KEY")
+        make_model("http://judge.example/v1", api_key_env="JUDGE_KEY", key_over_http=True)
+        make_model("https://judge.example/v1", api_key_env="JUDGE_KEY")
+        make_model("http://[::1]:8000/v1", api_key_env="JUDGE_KEY")
+
+    def test_the_clients_own_variables_are_not_sent(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("OPENAI_ORG_ID", "org-1")
+        monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Secret: abc")
+        with serving(in_turn("x")) as (url, seen):
+            make_model(url).generate(conversations(1), 9)
+        assert "org-1" not in str(seen.headers)
+        assert "abc" not in str(seen.headers)
+
+    def test_fields_are_renamed_or_left_out(self) -> None:
+        with serving(in_turn("x")) as (url, seen):
+            make_model(url, fields={"max_completion_tokens": "max_tokens", "temperature": None}).generate(conversations(1), 9)
+        [asked] = seen.chats
+        assert asked["max_tokens"] == 9
+        assert not {"max_completion_tokens", "temperature"} & set(asked)
+
+    def test_a_field_that_no_server_takes_stops_at_once(self) -> None:
+        refused = error(400, "Unsupported parameter: 'max_completion_tokens' is not supported with this model")
+        with serving(lambda *_: refused) as (url, seen), pytest.raises(UserError, match="max_completion_tokens=max_tokens"):
+            make_model(url, concurrency=1).generate(conversations(5), 9)
+        assert len(seen.chats) == 1
+
+
+class TestAddress:
+    def test_what_is_asked_after_the_path_stays_there(self) -> None:
+        with serving(in_turn("x")) as (url, seen):
+            make_model(f"{url}?api-version=2024-10-21").generate(conversations(1), 9)
+        assert seen.paths == ["/v1/chat/completions?api-version=2024-10-21"]
+        assert str(of(parsed("https://x.example/openai/v1/?api-version=1"), "/models")) == (
+            "https://x.example/openai/v1/models?api-version=1"
+        )
+
+    @pytest.mark.parametrize(
+        ("url", "here"),
+        [
+            ("http://localhost:8000/v1", True),
+            ("http://127.0.0.1/v1", True),
+            ("http://127.9.9.9/v1", True),
+            ("http://[::1]:80/v1", True),
+            ("http://judge.localhost/v1", True),
+            ("http://10.0.0.1/v1", False),
+            ("http://localhost.example/v1", False),
+        ],
+    )
+    def test_this_machine(self, url: str, here: bool) -> None:
+        assert is_here(parsed(url)) is here
+
+
+class TestThinking:
+    def test_what_may_be_thought_is_counted(self) -> None:
+        reply = json.loads(completion("<think>A has it.</think>A").body)
+        reply["usage"] = {"total_tokens": 50, "completion_tokens_details": {"reasoning_tokens": 7}}
+        with serving(lambda *_: Response(200, json.dumps(reply).encode())) as (url, seen):
+            [slots], [cost] = make_model(url, thinking_tokens=300).fill(conversations(1), [A_B])
+        assert slots == [{"A": 1.0, "B": 0.0}]
+        assert (cost.tokens, cost.thought, cost.dressed) == (50, 7, 1)
+        assert seen.chats[0]["max_completion_tokens"] == 160 + 300
+
+    @pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
+    def test_an_answer_that_a_parser_took_for_the_thought(self, field: str) -> None:
+        for text, reason in (("A", None), ("A has it, B has not.", R.ONLY_THOUGHT)):
+            message = {"role": "assistant", "content": None, field: text}
+            with serving(lambda *_, message=message: completion(None, message=message)) as (url, _):
+                [slots], _ = make_model(url).fill(conversations(1), [A_B])
+            if reason is None:
+                assert slots == [{"A": 1.0, "B": 0.0}]
+            else:
+                assert isinstance(slots, NoAnswer)
+                assert slots.reason is reason
+
+    def test_a_limit_that_was_spent_on_the_thought(self) -> None:
+        message = {"role": "assistant", "content": None, "reasoning_content": "A has it, but"}
+        with serving(lambda *_: completion(None, "length", message=message)) as (url, _):
+            [slots], _ = make_model(url).fill(conversations(1), [A_B])
+        assert isinstance(slots, NoAnswer)
+        assert slots.reason is R.ONLY_THOUGHT
+        assert "thinking_tokens" in FIXES[slots.reason]
+        with serving(lambda *_: completion("", "length")) as (url, _):
+            [slots], _ = make_model(url).fill(conversations(1), [A_B])
+        assert isinstance(slots, NoAnswer)
+        assert slots.reason is R.CUT_OFF
+
+
+class TestNumbers:
+    @pytest.mark.parametrize(
+        "usage",
+        [
+            None, [], "many", 7, {}, {"total_tokens": -5}, {"total_tokens": "42"}, {"total_tokens": None},
+            {"total_tokens": True},
+            {"total_tokens": 10**30}, {"total_tokens": [1]}, {"total_tokens": 1e400}, {"completion_tokens_details": "x"},
+            {"completion_tokens_details": {"reasoning_tokens": -1}},
+        ],
+    )  # fmt: skip
+    def test_a_count_that_is_none_costs_nothing_and_fails_nothing(self, usage: Any) -> None:
+        reply = json.loads(completion("A").body)
+        reply["usage"] = usage
+        with serving(lambda *_: Response(200, json.dumps(reply).encode())) as (url, _):
+            [slots], [cost] = make_model(url).fill(conversations(1), [A_B])
+        assert slots == [{"A": 1.0, "B": 0.0}]
+        assert (cost.calls, cost.tokens, cost.thought) == (1, 0, 0)
+
+    def test_content_in_parts(self) -> None:
+        parts = [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "A"}]
+        with serving(lambda *_: completion(None, message={"role": "assistant", "content": parts})) as (url, _):
+            [slots], _ = make_model(url).fill(conversations(1), [A_B])
+        assert slots == [{"A": 1.0, "B": 0.0}]
+
+    @pytest.mark.parametrize("encoding", ["utf-16", "no-such-charset"])
+    def test_a_charset_that_json_has_not(self, encoding: str) -> None:
+        headers = {"Content-Type": f"application/json; charset={encoding}"}
+        with serving(lambda *_: Response(200, "\ufeff".encode() + completion("Ä").body, headers)) as (url, _):
+            assert make_model(url).generate(conversations(1), 9)[0] == ["Ä"]
+
+
+def test_votes_are_averaged() -> None:
+    votes = iter(["A", "A", "B", "hm"])
+    with serving(lambda *_: completion(next(votes))) as (url, seen):
+        model = make_model(url, votes=4, parameters={"temperature": 0.7})
+        [slots], [cost] = model.fill(conversations(1), [A_B])
+    assert slots == [pytest.approx({"A": 2 / 3, "B": 1 / 3})]  # what is no answer has no vote
+    assert cost.calls == 4
+    assert sorted(asked["seed"] for asked in seen.chats) == [0, 1, 2, 3]
+
+
+def test_what_a_model_wrote_comes_back_without_control_tokens() -> None:
+    turns = [user("look"), {"role": "assistant", "content": [{"type": "text", "text": "a star<|im_end|>"}]}, user("so?")]
+    with serving(in_turn("x")) as (url, seen):
+        make_model(url).generate([turns], 9)
+    assert seen.chats[0]["messages"][1]["content"] == "a star\\u003c|im_end|>"
+
+
+def test_requests_have_no_line_each_in_the_log(caplog: Any) -> None:
+    caplog.set_level(logging.INFO)
+    with serving(in_turn("x")) as (url, _):
+        make_model(url).generate(conversations(3), 9)
+    assert "HTTP Request" not in caplog.text
+
+
+def test_writers_are_held_to_a_schema_and_read_as_judges_are(tmp_path: Any) -> None:
+    """A fenced rubric is one; a cut one is none, and asked again where the first one is kept."""
+    from arr_rpo.judge.written import CRITERIA
+
+    rubric = '{"criteria":[{"name":"n","question":"is it red?"}]}'
+    replies = iter([f"```json\n{rubric}\n```", rubric[:-3], rubric])
+    with serving(lambda *_: completion(next(replies))) as (url, seen):
+        kept = {"answers": "schema", "cache_dir": str(tmp_path), "concurrency": 1}
+        texts, cost = make_model(url, **kept).write(conversations(2), [CRITERIA] * 2, 99)
+        assert texts[0] == rubric
+        assert cost.dressed == 1
+        assert isinstance(texts[1], NoAnswer)
+        assert texts[1].reason is R.NOT_JSON
+        again, _ = make_model(url, **kept).write(conversations(2), [CRITERIA] * 2, 99)
+        assert again == [rubric, rubric]
+        assert len(seen.chats) == 3
+    assert seen.chats[0]["response_format"]["json_schema"]["schema"]["required"] == ["criteria"]
+
+
+def test_keys_are_numbers_or_questions() -> None:
+    by_number = A_WINS.replace("is there a red circle?", "1").replace("is there exactly one object in total?", "2")
+    other = B_WINS.replace("is there a red circle?", "1").replace("is there exactly one object in total?", "2")
+    from tests.judge.server.serving.models import PROMPT, RUBRIC, A, B, make_judge
+
+    with serving(in_turn(by_number, other)) as (url, seen):
+        model = make_model(url, concurrency=1, answers="schema")
+        [verdict] = make_judge(model, describe=False, keys="numbers").compare([PROMPT], [(A, B)], [RUBRIC])
+    assert verdict.p_a == 1.0
+    assert [check.question for check in verdict.checks] == [c.question for c in RUBRIC.criteria]
+    held = seen.chats[0]["response_format"]["json_schema"]["schema"]
+    assert list(held["properties"]["criteria"]["properties"]) == ["1", "2"]

@@ -1,0 +1,59 @@
+"""A judge that says the same of everything, as long as it does."""
+
+from __future__ import annotations
+
+import pytest
+
+from arr_rpo.judge.base import settle
+from arr_rpo.reward.monotony import Monotony, is_failure
+from arr_rpo.types import Cost, CriterionCheck, Grade, Outcome, Reason, UserError, Verdict
+
+FAILED = Verdict(Outcome.FAILED, None, reason="mumbled", failure=Reason.NOT_JSON)
+YES = (CriterionCheck("c", "is it?", 0.9, 0.8),)
+
+
+def said(*p: float, checks: tuple[CriterionCheck, ...] = ()) -> Verdict:
+    return settle(p[0], p[1], 0.1, checks, Cost())
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        ([said(0.9, 0.2)] * 3, "shown first is the better one"),
+        ([said(0.1, 0.7)] * 3, "shown second is the better one"),
+        ([said(0.5, 0.5)] * 3, "a tie"),
+        ([said(0.5, 0.52, checks=YES)] * 3, "a tie, with yes to every question"),
+        ([said(0.9, 0.8)] * 3, "A is better"),
+        ([Grade(0.75)] * 3, "the grade 0.750"),
+        ([FAILED] * 3, "no answer, 3 of them for the reason not_json (to mend it: hold the server to the form"),
+        ([FAILED, Grade(None, failure=Reason.REFUSAL), FAILED], "no answer, 2 of them for the reason not_json"),
+        ([Grade(None, reason="hm")] * 3, "no answer, 3 of them for the reason unnamed"),
+    ],
+)
+def test_what_it_does(answers: list[Verdict | Grade], words: str) -> None:
+    watch = Monotony(after=3)
+    assert watch.heard(answers[:2]) is None
+    told = watch.heard(answers[2:])
+    assert told is not None
+    assert words in told
+    assert is_failure(told) == ("no answer" in words)
+    assert watch.heard(answers) is None  # it is said once
+
+
+def test_one_other_answer_ends_the_watch() -> None:
+    watch = Monotony(after=3)
+    assert watch.heard([said(0.9, 0.2), said(0.9, 0.8), said(0.9, 0.2)]) is None
+    assert watch.heard([said(0.9, 0.2)] * 5) is None
+    assert watch.so_far is None
+
+
+def test_what_was_said_so_far() -> None:
+    watch = Monotony(after=99)
+    assert watch.so_far is None
+    watch.heard([FAILED])
+    assert "first 1 answers" in str(watch.so_far)
+
+
+def test_settings() -> None:
+    with pytest.raises(UserError, match="after=0"):
+        Monotony(after=0)
