@@ -122,7 +122,7 @@ class InTurn(pl.Callback):
         self.others.append(self.bare.update())
 
 
-def brightness(rollout: Rollout) -> Rewards:
+def brightness(rollout: Rollout, prompts: tuple[Prompt, ...]) -> Rewards:
     """The brighter of each two neighbours wins."""
     values = rollout.clean_BD.flatten(1).float().mean(1).view(-1, 2)
     first = (values[:, 0] > values[:, 1]).float() * 2 - 1

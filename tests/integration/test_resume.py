@@ -223,9 +223,7 @@ def test_a_stopped_run_gives_its_weights(adapter: str, tmp_path: Path) -> None:
     """Averaged ones, as the stock pipeline loads them."""
     options = [f"policy/adapter={adapter}", "callbacks=rpo_ema", "callbacks.heldout_progress=null"]
     run = stopped(tmp_path / "run", *options, stop_before(2))
-    asked = OmegaConf.create(
-        {"allow": ["tests.stops"], "run": str(run.path), "checkpoint": "last", "output": str(tmp_path / "out")}
-    )
+    asked = configure([f"run={run.path}", "allow=[tests.stops]", f"output={tmp_path / 'out'}"], "export")
     average = training_state(run)["callbacks"]["EMA"]["average"]
     name, expected = next(iter(average.items()))
     export(asked)
@@ -239,6 +237,6 @@ def test_a_stopped_run_gives_its_weights(adapter: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is there already"):
         export(asked)
     with pytest.raises(UserError, match="no checkpoint 'best'"):
-        export(OmegaConf.create({"allow": ["tests.stops"], "run": str(run.path), "checkpoint": "best", "output": None}))
+        export(configure([f"run={run.path}", "allow=[tests.stops]", "checkpoint=best"], "export"))
     with pytest.raises(UserError, match=r"no config\.yaml"):
-        export(OmegaConf.create({"run": str(tmp_path), "checkpoint": "last", "output": None}))
+        export(configure([f"run={tmp_path}"], "export"))

@@ -63,7 +63,7 @@ def policy_gradient(**changes: object) -> PolicyGradient:
 
 def task(policy: PipelinePolicy, rollout: Rollout, units: torch.Tensor, step: int = 1, measure_kl: bool = False) -> Task:
     old = {name: p.detach().clone() for name, p in policy.adapter.parameters().items()}
-    return Task(rollout, units, step, 0, ADVANTAGES, old, NOISE, measure_kl)
+    return Task(rollout, units, step, 0, ADVANTAGES, old, NOISE, measure_kl, 1.0)
 
 
 def test_units_by_hand() -> None:

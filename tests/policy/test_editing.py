@@ -120,7 +120,7 @@ def trains_on(policy: PipelinePolicy, prompts: tuple[Prompt, ...]) -> None:
     values = torch.tensor([1.0, -1.0] * len(prompts))
     advantages = Advantages(values, values.isfinite())
     units = objective.units(advantages, 2)
-    loss, _ = objective.loss(policy, Task(rollout, units, 1, 0, advantages, {}, Noise(0, 0), False))
+    loss, _ = objective.loss(policy, Task(rollout, units, 1, 0, advantages, {}, Noise(0, 0), False, 1.0))
     loss.backward()
     optimizer.step()
     assert any(not torch.equal(p, before[name]) for name, p in parameters.items())

@@ -181,7 +181,7 @@ def test_one_update_moves_the_adapter_and_nothing_else(policy: PipelinePolicy, r
     objective = PolicyGradient(log_ratio=log_ratio, weight=plain_weight, clip_range=0.2, kl_coefficient=0.1)
     advantages = Advantages(torch.tensor([1.0, -1.0, -1.0, 1.0]), torch.ones(4, dtype=torch.bool))
     units = objective.units(advantages, 2)
-    task = Task(rollout, units, 1, 0, advantages, {}, Noise(0, 0), False)
+    task = Task(rollout, units, 1, 0, advantages, {}, Noise(0, 0), False, 1.0)
     with torch.no_grad():
         fresh = policy.rollout(rollout.prompts, 2, Noise(2, 0))
     loss, log = objective.loss(policy, task._replace(rollout=fresh))

@@ -17,6 +17,7 @@ from arr_rpo.callbacks.run_records import RunRecords
 from arr_rpo.data.datamodule import PromptDataModule
 from arr_rpo.evaluation.images import measurable, seen, spread
 from arr_rpo.evaluation.path_kl import path_kl
+from arr_rpo.judge.base import account
 from arr_rpo.module import RPOModule
 from arr_rpo.objective.finite import not_finite, raise_together
 from arr_rpo.policy.sampler import Sampler
@@ -156,7 +157,7 @@ def _judge(reward: RubricReward | None) -> dict[str, Any] | None:
         "failures": reward.outcomes[str(Outcome.FAILED)],
         "failures_by_reason": dict(reward.reasons),
         "rubric_failures": reward.rubric_failures,
-        "account": dict(reward.judge.account()),
+        "account": account(reward.judge),
     }
 
 

@@ -19,7 +19,7 @@ from arr_rpo.evaluation import records
 from arr_rpo.evaluation.bootstrap import Figure, Resampling
 from arr_rpo.evaluation.measures import criterion_figures, figures
 from arr_rpo.evaluation.records import Judged
-from arr_rpo.judge.base import Judge
+from arr_rpo.judge.base import Judge, account
 from arr_rpo.judge.reasons import FIXES
 from arr_rpo.noise import Purpose, draws
 from arr_rpo.plain_files import read_json
@@ -170,7 +170,7 @@ class JudgeBench:
                 for subset in (subsets if len(subsets) > 1 else ())
             },
             by_criterion=criterion_figures(judged, self.resampling),
-            account=dict(self.judge.account()),
+            account=account(self.judge),
         )
 
     def _judged(self, batch: Sequence[Preference]) -> Iterator[Judged]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from PIL.Image import Image
@@ -43,8 +43,10 @@ class Judge(Protocol):
         """A neutral checklist of what the images of each pair disagree on, as the text that came back, or why none did
         (DeltaRubric)."""
 
-    def account(self) -> Mapping[str, Any]:
-        """What happened on the way to its answers so far, for the record of a run; empty where nothing can happen."""
+
+def account(judge: Judge) -> dict[str, Any]:
+    """What happened on the way to a judge's answers so far, for the record of a run; empty of one that keeps no account."""
+    return dict(getattr(judge, "account", dict)())
 
 
 class Writer(Protocol):

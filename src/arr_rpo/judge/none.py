@@ -12,11 +12,7 @@ class NoJudge:
 
     name, revision = "none", ""
 
-    def account(self) -> dict[str, Any]:
-        """See `Judge.account`."""
-        return {}
-
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
+        if name.startswith("__") or name in ("account", "elsewhere"):
             raise AttributeError(name)
         raise UserError(f"the reward or the rubric asks a judge ({name}), and judge=none: name a judge, or take reward=score")

@@ -75,10 +75,6 @@ class RandomJudge:
             critiques.append(Critique("no comment", dict(zip(dimensions, grades, strict=True)), overall, Cost(calls=2)))
         return critiques
 
-    def account(self) -> dict[str, object]:
-        """See `Judge.account`."""
-        return {}
-
     def plan(self, prompts: Sequence[Prompt], pairs: Sequence[Pair]) -> tuple[list[str], Cost]:
         """See `Judge.plan`. Every pair has the same checklist."""
         return [RUBRIC] * len(pairs), Cost(calls=len(pairs))

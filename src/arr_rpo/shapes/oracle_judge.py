@@ -80,10 +80,6 @@ class OracleJudge:
             critiques.append(Critique(critique_text(things, metadata), graded, float(grades["overall"]), Cost(calls=2)))
         return critiques
 
-    def account(self) -> dict[str, object]:
-        """See `Judge.account`."""
-        return {}
-
     def plan(self, prompts: Sequence[Prompt], pairs: Sequence[Pair]) -> tuple[list[str], Cost]:
         """See `Judge.plan`. The prompt's criteria on which the images differ; all of them where they differ on none."""
         plans = []
