@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import inspect
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from PIL.Image import Image
 from torch import Tensor
 
 from arr_rpo import ranks
@@ -53,6 +54,7 @@ class RPOModule(pl.LightningModule):
         self.policy, self.algorithm, self.seed = policy, algorithm, seed
         self._make_optimizer, self._lr_schedule = optimizer, lr_schedule
         self.judge_rewards: Callable[[Rollout, tuple[Prompt, ...]], Rewards] | None = None
+        self.drawn: Callable[[Sequence[Image]], None] = lambda images: None  # told of pictures as they are drawn
         self.replay_floor: float | None = None
         self.old: dict[str, Tensor] = {}  # the weights that roll out, where the objective compares with them
         self.between_steps: Callable[[], None] = lambda: None  # where a run may be asked to save or to stop
@@ -151,14 +153,14 @@ class RPOModule(pl.LightningModule):
         (`old_decay`)."""
         a, parameters, mine = self.algorithm, self.policy.adapter.parameters(), ranks.share(len(prompts))
         if not a.objective.needs_old:
-            return self.policy.rollout(prompts[mine], a.group_size, noise, first=mine.start)
+            return self.policy.rollout(prompts[mine], a.group_size, noise, first=mine.start, drawn=self.drawn)
         decay = a.old_decay(noise.update) if a.old_decay and self.old else 0.0
         self.old = {
             name: p.detach().clone() if decay == 0 else torch.lerp(p.detach(), like(self.old[name], p), decay)
             for name, p in parameters.items()
         }
         with swapped(parameters, self.old):
-            return self.policy.rollout(prompts[mine], a.group_size, noise, first=mine.start)
+            return self.policy.rollout(prompts[mine], a.group_size, noise, first=mine.start, drawn=self.drawn)
 
     def set_learning_rate(self, done: float) -> float:
         """The optimizer's initial rate times the schedule's factor when a share `done` of the run is behind."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections import Counter
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from PIL import Image
 
 from arr_rpo import ranks
 from arr_rpo.callbacks.judged_pairs import judged_pairs
+from arr_rpo.callbacks.judging_ahead import JudgingAhead
 from arr_rpo.callbacks.run_records import RunRecords
 from arr_rpo.callbacks.verdict_log import failure_rate, failures_by_reason, outcomes, rates, reasons, records
 from arr_rpo.judge.base import Judge
@@ -106,6 +108,8 @@ class RubricReward(pl.Callback):
         self._recent: list[float] = []
         self._update = 0  # that the next rollout belongs to
         self._judged: Counts | None = None  # of the present update, until it is done
+        self._ahead: JudgingAhead | None = None  # where the judge answers elsewhere, and so while pictures are drawn
+        self._written = Written([], Cost(), 0)  # for it
         self._module: RPOModule | None = None
         self._folder: RunFolder | None = None
 
@@ -116,8 +120,23 @@ class RubricReward(pl.Callback):
         pl_module.judge_rewards = self
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
-        self._update, _ = batch
+        self._update, prompts = batch
         self.last, self._judged = None, None
+        if self._ahead is not None:  # of an update that was given up
+            self._ahead.drop()
+        self._ahead = self._judging_ahead(prompts) if getattr(self.judge, "elsewhere", False) else None
+
+    def _judging_ahead(self, prompts: tuple[Prompt, ...]) -> JudgingAhead:
+        assert self._module is not None
+        mine, self._written = ranks.share(len(prompts)), ranks.by_the_first(lambda: self._rubrics(prompts))
+        ahead = JudgingAhead(
+            functools.partial(self.reward, self.judge),
+            prompts[mine],
+            self._written.rubrics[mine],
+            self._module.algorithm.group_size,
+        )
+        self._module.drawn = ahead.drawn
+        return ahead
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: Any, batch_idx: int
@@ -139,9 +158,12 @@ class RubricReward(pl.Callback):
 
     def __call__(self, rollout: Rollout, prompts: tuple[Prompt, ...]) -> Rewards:
         """Rewards of the candidates of all `prompts`, of which each process judges those that it drew (`rollout`)."""
-        written = ranks.by_the_first(lambda: self._rubrics(prompts))
+        written = self._written if self._ahead else ranks.by_the_first(lambda: self._rubrics(prompts))
         with ranks.together():
-            own: Rewards = self.reward(self.judge, rollout, written.rubrics[ranks.share(len(prompts))])
+            if self._ahead:
+                own: Rewards = self._ahead.rewards()
+            else:
+                own = self.reward(self.judge, rollout, written.rubrics[ranks.share(len(prompts))])
         rewards = together(ranks.gathered(own), rollout.group_size)
         self._judged = Counts(
             cost=rewards.cost,

@@ -171,12 +171,13 @@ class PipelinePolicy(nn.Module):
         sampler: Sampler | None = None,
         keys: Sequence[Name] | None = None,
         first: int = 0,
+        drawn: Callable[[Sequence[Image.Image]], None] = lambda images: None,
     ) -> Rollout:
         """`group_size` candidates a prompt, drawn with the sampler.
 
         Shapes as in `Rollout`; the noise's `update` places the sampler's window. A candidate's noise is that of its prompt's
         key, the prompt's place (counted from `first`) unless `keys` has others, and its place in the group: neither the batch
-        nor the device matters.
+        nor the device matters. `drawn` is told of the pictures of each call, in their order.
         """
         sampler = sampler or self.sampler
         candidates = [prompt for prompt in prompts for _ in range(group_size)]
@@ -190,7 +191,8 @@ class PipelinePolicy(nn.Module):
         cut = self._calls(candidates)
         for rows in cut.own:
             calls.append(Recording(sampler.dynamics, sampler.eta, window, steps[rows]))
-            images += self._run(candidates[rows], "pil", mode=calls[-1], generator=start[rows])
+            images += (now := self._run(candidates[rows], "pil", mode=calls[-1], generator=start[rows]))
+            drawn(now)
         for rows in cut.idle:
             idle = Recording(sampler.dynamics, sampler.eta, window, steps[rows])
             self._run(candidates[rows], "latent", mode=idle, generator=start[rows])

@@ -71,6 +71,8 @@ class ServerModel:
         replay_dir: a recording to answer from, without a server and without a cache; None asks the server.
     """
 
+    elsewhere = True
+
     def __init__(
         self,
         *,
