@@ -52,7 +52,7 @@ def test_whole_groups_in_their_order_whatever_comes_at_once() -> None:
 
 
 def test_it_does_not_wait_for_the_pictures_that_are_still_to_come() -> None:
-    """Nor do they wait for it: the second group is drawn while the first is being judged, which ends when the third is drawn."""
+    """Nor do they wait for it: the first group is judged until the third is drawn."""
     made, begun, third = rollout(3, 2), threading.Event(), threading.Event()
 
     def slow(part: Rollout, rubrics: Sequence[Any]) -> Rewards:

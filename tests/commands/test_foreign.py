@@ -80,6 +80,9 @@ def test_runs_of_our_own_configs_may_go_on(experiment: str, tmp_path: Path) -> N
         ("policy.after_load", [{"_target_": GET, "path": "os.system"}], "policy.after_load.0: os.system"),
         ("policy.after_load", [{"_target_": GET, "_args_": ["os.system"]}], "policy.after_load.0: os.system"),
         ("policy.after_load", [{"_target_": "hydra.utils.get_object", "path": "os.system"}], "hydra.utils.get_object"),
+        ("policy.call", {"_target_": "arr_rpo.scorer.function.scored", "score": "evil.score"}, "policy.call: evil.score"),
+        ("policy.call", {"_target_": "arr_rpo.scorer.function.scored", "_args_": ["evil.score"]}, "policy.call: evil.score"),
+        ("policy.call", {"_target_": "arr_rpo.scorer.function.FunctionScorer", "function": "${name}"}, "policy.call: ${name}"),
         # what our own modules have imported, and functions, which may do anything with their arguments
         ("policy.call", {"_target_": "arr_rpo.run.provenance.subprocess.run", "args": "x"}, "provenance.subprocess.run"),
         ("policy.call", {"_target_": "arr_rpo.run.provenance.git", "_args_": ["x"]}, "arr_rpo.run.provenance.git"),

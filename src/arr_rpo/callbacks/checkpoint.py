@@ -61,8 +61,8 @@ class Checkpoints(Checkpoint):
             self._end(asked)
 
     def measured(self, trainer: pl.Trainer, update: int, value: float, measure: str) -> None:
-        """Told of what the weights after `update` updates are worth, before the next one; keeps them if that is the best."""
-        if self.best is None or value > self.best:
+        """Told of what the weights after `update` updates are worth, before the next one; keeps them if nothing was better."""
+        if self.best is None or value >= self.best:
             self._save(trainer, update, within=update < trainer.num_training_batches)
             RunRecords.of(trainer).folder.mark_best(update, value, measure)
             self.best = value

@@ -24,6 +24,7 @@ from arr_rpo.types import UserError
 
 TARGET, ARGUMENTS = "_target_", "_args_"
 LOOKS_UP = "hydra.utils.get_"  # get_method and its kin: what they are given is a name, too
+NAMES_A_FUNCTION = {"arr_rpo.scorer.function.scored": "score", "arr_rpo.scorer.function.FunctionScorer": "function"}
 RUNS_CODE = ("trust_remote_code", "custom_pipeline")  # what makes a library call code that lies beside weights
 RESOLVERS = frozenset({"now", "hydra", "folder_of", "oc.select"})  # those of our configs; others read the environment, say
 MOST_REFERENCES = 20  # of one text: their grammar is read by recursion
@@ -96,6 +97,8 @@ def _refused(found: Any, key: str, allow: Sequence[str]) -> Iterator[tuple[str, 
         if str(names[0]).startswith(LOOKS_UP):
             names += [value for name, value in found.items() if name not in (TARGET, ARGUMENTS)]
             names += found.get(ARGUMENTS) or ()
+        if (argument := NAMES_A_FUNCTION.get(str(names[0]))) is not None:
+            names += [value for value in (found.get(argument), *(found.get(ARGUMENTS) or ())) if isinstance(value, str)]
         yield from ((key or TARGET, str(name)) for name in names if not _known(name) and not _allowed(name, allow))
     if isinstance(found, dict):
         yield from ((f"{key}.{name}", name) for name in RUNS_CODE if found.get(name) and not _allowed(name, allow))

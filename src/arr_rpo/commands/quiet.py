@@ -17,6 +17,7 @@ def quieten() -> None:
         r".*isinstance\(treespec, LeafSpec\).*",  # Lightning and torch 2.13
         r"Found \d+ module\(s\) in eval mode.*",  # frozen parts stay in evaluation mode: it is what replay needs
         r".*FSDP2-wrapped module.*returned a view tensor.*",  # of blocks that return what they split: nobody adds in place
+        r".*The `srun` command is available on your system but is not used.*",  # whoever wants it says trainer=ddp
         r".*does not have many workers.*",  # prompts are text
         r".*exclude_modules.* but no modules were excluded.*",  # a pattern for models of several sizes
         r".*Mismatch dtype between input and weight.*rms_norm.*|.*Cannot dispatch to fused implementation.*",

@@ -35,12 +35,20 @@ def _rows(
         ("experiment", f"{config.name}, seed {config.seed}"),
         ("policy", f"{type(policy.pipe).__name__} {config.policy.checkpoint}, {trained:,} of {whole:,} weights trained"),
         ("judge", f"{_class(judge)} {(judge.get('model') or {}).get('checkpoint', '')}".rstrip()),
-        ("rubric, reward", f"{rubric}, {_class((reward.get('reward') or {}).get('protocol') or {})}"),
+        ("rubric, reward", f"{rubric}, {_reward(reward.get('reward') or {})}"),
         ("objective", f"{type(algorithm.objective).__name__}, groups of {algorithm.group_size}"),
         ("prompts", f"{len(data.train):,} of {config.data.train}, measured on {len(data.heldout):,} of {config.data.heldout}"),
         ("updates", f"{config.data.updates} of {pictures} pictures{start}"),
         ("folder", f"{config.run_dir}    (tensorboard --logdir {config.run_dir})"),
     ]
+
+
+def _reward(config: Any) -> str:
+    """The protocol of judging, the function or scorer, or the parts."""
+    if parts := config.get("parts"):
+        return " + ".join(f"{name} ({_reward(part.get('reward') or {})})" for name, part in parts.items())
+    score = config.get("score")
+    return str(score) if isinstance(score, str) else _class(score or config.get("protocol") or config)
 
 
 def _class(config: Any) -> str:

@@ -174,7 +174,8 @@ class RunFolder:
         number = {"last": max(known, default=None), "best": self.best()}.get(str(which), which)
         if number is None or not str(number).isdigit() or int(number) not in known:
             there = f"there are those after {', '.join(map(str, known))} updates" if known else "there is none"
-            raise UserError(f"{self.path / layout.CHECKPOINTS}: no checkpoint {which!r}; {there}")
+            why = "; the best is chosen by held-out accuracy, which was not measured" if which == "best" and known else ""
+            raise UserError(f"{self.path / layout.CHECKPOINTS}: no checkpoint {which!r}; {there}{why}")
         return known[int(number)]
 
     def best(self) -> int | None:
