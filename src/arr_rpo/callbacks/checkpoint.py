@@ -65,6 +65,7 @@ class Checkpoints(Checkpoint):
         if self.best is None or value >= self.best:
             self._save(trainer, update, within=update < trainer.num_training_batches)
             RunRecords.of(trainer).folder.mark_best(update, value, measure)
+            RunRecords.of(trainer).folder.prune(self.keep_every)  # the one that was the best
             self.best = value
 
     def _asked(self, trainer: pl.Trainer, module: RPOModule) -> None:

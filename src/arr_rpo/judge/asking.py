@@ -19,11 +19,10 @@ Conversation = list[dict[str, Any]]  # chat messages: role, and content as text 
 class Model(Protocol):
     """An image-text-to-text model, in this process (`LocalModel`) or on a server (`ServerModel`).
 
-    elsewhere: whether it works on another machine or device, so that pictures can be drawn while it answers.
+    It may have `elsewhere`: whether it works on another machine or device, so that pictures can be drawn while it answers.
     """
 
     name: str
-    elsewhere: bool
 
     def revision(self) -> str:
         """What changes when the model does."""

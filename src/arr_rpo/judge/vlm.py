@@ -51,7 +51,7 @@ class VLMJudge:
         self.tie_margin, self.keys, self.exemplars = tie_margin, keys, exemplars
         self._max_critique, self._max_rubric = max_critique_tokens, max_rubric_tokens
         self.name, self.revision = model.name, model.revision()
-        self.elsewhere = model.elsewhere
+        self.elsewhere: bool = getattr(model, "elsewhere", False)
         self.writer = VLMWriter(self.asker, self.revision, max_rubric_tokens)
 
     def compare(self, prompts: Sequence[Prompt], pairs: Sequence[Pair], rubrics: Sequence[Rubric | None]) -> list[Verdict]:

@@ -196,12 +196,15 @@ class RunFolder:
             with self.whole(f"{layout.CHECKPOINTS}/{by_update(update)}") as folder:
                 write(folder)
         if self.writes:
-            self._prune(keep_every)
+            self.prune(keep_every)
 
     def mark_best(self, update: int, value: float, measure: str) -> None:
         self.json(f"{layout.CHECKPOINTS}/{layout.BEST}", {"update": update, "value": value, "measure": measure})
 
-    def _prune(self, keep_every: int | None) -> None:
+    def prune(self, keep_every: int | None) -> None:
+        """Removes the checkpoints that need not stay."""
+        if not self.writes:
+            return
         known = self.checkpoints()
         kept = {max(known, default=0), self.best()}
         for number, path in known.items():
