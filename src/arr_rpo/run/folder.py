@@ -208,7 +208,7 @@ class RunFolder:
         known = self.checkpoints()
         kept = {max(known, default=0), self.best()}
         for number, path in known.items():
-            if number not in kept and not (keep_every and number % keep_every == 0):
+            if number not in kept and not (keep_every and number and number % keep_every == 0):
                 self._remove(path)
 
     # -- helpers -----------------------------------------------------------------------------------------------------------
