@@ -117,18 +117,12 @@ def largest(number: int) -> int:
 def means(entries: Sequence[tuple[float, Mapping[str, float]]]) -> dict[str, float]:
     """The mean of each key over the entries of all processes that have it, each with its weight."""
     total: dict[str, list[float]] = {}
-    for weight, values in entries:
+    for weight, values in joined(entries):
         for key, value in values.items():
             known = total.setdefault(key, [0.0, 0.0])
             known[0] += weight * value
             known[1] += weight
-    everything: dict[str, list[float]] = {}
-    for part in gathered(total):
-        for key, (value, weight) in part.items():
-            known = everything.setdefault(key, [0.0, 0.0])
-            known[0] += value
-            known[1] += weight
-    return {key: value / weight for key, (value, weight) in everything.items() if weight}
+    return {key: value / weight for key, (value, weight) in total.items() if weight}
 
 
 @contextlib.contextmanager

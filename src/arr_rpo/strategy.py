@@ -90,10 +90,6 @@ class Processes(DDPStrategy):
             self.watch.tell(ranks.described(exception))
             exception.told = True  # type: ignore[attr-defined]
 
-    @property
-    def several(self) -> bool:
-        return self.watch is not None
-
     def why(self, error: RuntimeError) -> str | None:
         """What an error of the network comes from: the end of another process, or the network; None of an error of another
         kind."""

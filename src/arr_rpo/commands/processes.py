@@ -89,7 +89,7 @@ def share_cores(config: DictConfig) -> None:
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
     elif (devices := on_a_machine(config.trainer)) > 1 and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // devices))
+        torch.set_num_threads(max(1, torch.get_num_threads() // devices))
 
 
 def environment() -> SLURMEnvironment | TorchElasticEnvironment | LightningEnvironment:
@@ -120,7 +120,7 @@ def at_work(trainer: Any, config: DictConfig, records: RunRecords) -> Iterator[N
         try:
             yield
         except RuntimeError as error:
-            if not strategy.several or (why := strategy.why(error)) is None:
+            if (why := strategy.why(error)) is None:
                 raise
             raise UserError(f"{why}. resume={records.folder.path} goes on from the last checkpoint.") from error
         finally:
