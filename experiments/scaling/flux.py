@@ -101,6 +101,6 @@ def rubrics(prompts: int) -> Rubrics:
     return Rubrics(missing=prompts, at_once=LOCAL_BATCH, seconds=RUBRIC_TOKENS * TOKEN_LOCAL)
 
 
-def rubrics_served(prompts: int, processes: int) -> Rubrics:
-    """The same by a server, of which process 0 asks its share of what the run may ask at once."""
-    return Rubrics(missing=prompts, at_once=max(1, CONCURRENCY // processes), seconds=RUBRIC_TOKENS * TOKEN_SERVED)
+def rubrics_served(prompts: int) -> Rubrics:
+    """The same by a server, which process 0 asks as much at once as the run may."""
+    return Rubrics(missing=prompts, at_once=CONCURRENCY, seconds=RUBRIC_TOKENS * TOKEN_SERVED)

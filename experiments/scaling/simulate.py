@@ -134,7 +134,7 @@ def by_rubrics() -> None:
     print("|---" * 4 + "|")
     for gpus in (1, 8, 64, 512):
         plain = flux.job(16 * gpus, gpus, link=flux.NVLINK if gpus <= 8 else flux.INFINIBAND)
-        ways = (flux.rubrics(8 * gpus), flux.rubrics_served(8 * gpus, gpus))
+        ways = (flux.rubrics(8 * gpus), flux.rubrics_served(8 * gpus))
         local, server = (simulated(replace(plain, rubrics=way), gpus)[0] for way in ways)
         print(f"| {gpus} | {local.rubrics:.0f} | {server.rubrics:.0f} | {local.whole - local.rubrics:.0f} |")
 

@@ -4,6 +4,9 @@ It follows `module.learn` and `callbacks/rubric_reward.py`: each process draws c
 meet; process 0 writes the rubrics that are missing while the others wait; each process has its own candidates judged, on its
 own GPU or by a server that all of them ask; all meet; then optimizer steps on minibatches of all candidates, of which each
 process learns from those that are its own, and after each of which gradients are added up.
+
+A judge on a server is in truth asked while pictures are drawn (`callbacks/judging_ahead.py`); here it is asked after, so that
+its seconds are an upper bound.
 """
 
 from __future__ import annotations

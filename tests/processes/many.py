@@ -101,7 +101,7 @@ def main() -> None:
             except Exception as error:
                 (place / f"{case['name']}.error").write_text(f"{type(error).__name__}: {error}", encoding="utf-8")
 
-    run(train) if ranks.announced() == 1 else among_others(run)
+    run(train) if ranks.announced() == 1 else among_others(run, 30)
 
 
 if __name__ == "__main__":

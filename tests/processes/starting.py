@@ -82,5 +82,6 @@ def numbers(run: Path) -> dict[str, Any]:
 
 def children(process: subprocess.Popen[bytes], words: Sequence[str]) -> list[int]:
     """Processes below one, whose command has all the words."""
-    found = subprocess.run(["pgrep", "-f", ".*".join(words)], capture_output=True, text=True, check=False).stdout.split()
-    return [int(pid) for pid in found if int(pid) != process.pid]
+    asked = ["pgrep", "-P", str(process.pid), "-f", ".*".join(words)]
+    found = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.split()
+    return [int(pid) for pid in found]

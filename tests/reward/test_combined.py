@@ -101,13 +101,14 @@ def test_cost_parts_and_groups_survive_the_joining_of_processes() -> None:
         ({}, "has no parts"),
         ({"a": {"reward": Fixed(1.0), "wieght": 1.0}}, "has no setting 'wieght'"),
         ({"a": {"weight": 1.0}}, "is no reward"),
+        ({"a": {"reward": Fixed(1.0), "weight": 1.0}}, "lacks its gate"),
     ],
 )
 def test_what_the_user_can_mend(parts: Any, told: str) -> None:
     with pytest.raises(UserError, match=told):
         Combined(parts=parts, normalise=True, missing="mask")
     with pytest.raises(UserError, match="is none of mask, share"):
-        Combined(parts={"a": {"reward": Fixed(1.0)}}, normalise=True, missing="drop")  # type: ignore[arg-type]
+        Combined(parts={"a": {"reward": Fixed(1.0), "weight": 1.0, "gate": None}}, normalise=True, missing="drop")  # type: ignore[arg-type]
 
 
 class Counting:

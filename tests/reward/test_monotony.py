@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from arr_rpo.judge.base import settle
-from arr_rpo.reward.monotony import Monotony, is_failure
+from arr_rpo.reward.monotony import Monotony
 from arr_rpo.types import Cost, CriterionCheck, Grade, Outcome, Reason, UserError, Verdict
 
 FAILED = Verdict(Outcome.FAILED, None, reason="mumbled", failure=Reason.NOT_JSON)
@@ -36,12 +36,13 @@ def test_what_it_does(answers: list[Verdict | Grade], words: str) -> None:
     told = watch.heard(answers[2:])
     assert told is not None
     assert words in told
-    assert is_failure(told) == ("no answer" in words)
+    assert watch.failing == ("no answer" in words)
     assert watch.heard(answers) is None  # it is said once
 
 
 def test_one_other_answer_ends_the_watch() -> None:
     watch = Monotony(after=3)
+    assert Monotony(after=3).heard([Grade(0.5001), Grade(0.5004), Grade(0.5001)]) is None  # fine grades are no single one
     assert watch.heard([said(0.9, 0.2), said(0.9, 0.8), said(0.9, 0.2)]) is None
     assert watch.heard([said(0.9, 0.2)] * 5) is None
     assert watch.so_far is None

@@ -67,7 +67,7 @@ def test_clipscore(folder: Path) -> None:
 def test_the_models_own_scale_and_sign(folder: Path) -> None:
     scale = float(CLIPModel.from_pretrained(folder).logit_scale.exp().detach())
     cosines = by_hand(folder, "")
-    assert min(cosines) < 0 < max(cosines) or len(set(cosines)) == 3
+    assert min(cosines) < 0  # so that something is clamped above
     got = [grade.value for grade in scorer(folder, scale=None, prefix="", clamp=False).score(PROMPTS, IMAGES)]
     assert got == pytest.approx([scale * cosine for cosine in cosines], abs=1e-5)
 

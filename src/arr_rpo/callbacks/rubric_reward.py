@@ -21,7 +21,7 @@ from arr_rpo.callbacks.verdict_log import failure_rate, failures_by_reason, outc
 from arr_rpo.judge.base import Judge
 from arr_rpo.module import RPOModule
 from arr_rpo.reward.joining import together
-from arr_rpo.reward.monotony import Monotony, is_failure
+from arr_rpo.reward.monotony import Monotony
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import Rows
 from arr_rpo.types import Cost, Grade, Outcome, Prompt, Rewards, Rollout, Rubric, UserError, Verdict
@@ -209,12 +209,17 @@ class RubricReward(pl.Callback):
         if (said := self.monotony.heard(answers)) is None:
             return
         flips = isinstance(answers[0], Verdict) and answers[0].outcome is Outcome.INCONSISTENT
-        if is_failure(said) or flips:
+        if self.monotony.failing or flips:
             raise UserError(
                 f"nothing can be learned from this judge, {said}. `python evaluate.py task=judge` measures it on labelled "
                 "pairs, and `python probe.py` asks a server what it can do"
             )
         _log.warning("judge: %s", said)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Asks nothing more."""
+        if self._ahead is not None:
+            self._ahead.drop()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if said := self.monotony.so_far:

@@ -18,12 +18,7 @@ def failure_rate(rewards: Rewards) -> float:
 
 def failures(rewards: Rewards) -> int:
     """Of the verdicts, or else of the grades."""
-    return sum(
-        sum(v.outcome is Outcome.FAILED for v in part.verdicts)
-        if part.verdicts
-        else sum(grade.value is None for grade in part.grades)
-        for _, part in rewards.judged()
-    )
+    return len(_failed(rewards))
 
 
 def outcomes(rewards: Rewards) -> Counter[str]:

@@ -24,9 +24,9 @@ def main() -> None:
     train(_read(Path(os.environ[CONFIG]).read_text(encoding="utf-8")))
 
 
-def among_others(run: Callable[[Callable[[DictConfig], None]], float | None]) -> float | None:
+def among_others(run: Callable[[Callable[[DictConfig], None]], float | None], timeout_minutes: float) -> float | None:
     """In a process that torchrun or srun started: the first one does `run(train)`, the others train whatever it trains."""
-    with met():
+    with met(timeout_minutes):
         if ranks.rank():
             _follow()
             return None

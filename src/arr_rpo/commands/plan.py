@@ -108,7 +108,7 @@ def _on_each_gpu(plan: Plan, config: DictConfig) -> list[str]:
     transformer = next(part.bytes for part in plan.parts if part.name == "transformer")
     whole = "weights, gradients and optimizer state" if plan.all_trained else "frozen weights"
     return [
-        f"{f'a shard of the {whole}, of {plan.shards}'[:60]}",
+        f"a shard of the {whole}, of {plan.shards}",
         f"{'  transformer':42} {_size(transformer // plan.shards)}",
         *([f"{'  what is trained':42} {_size(plan.training_state)}"] if plan.all_trained else []),
         f"{'  blocks that are whole at once':42} {_size(plan.gathered)}",

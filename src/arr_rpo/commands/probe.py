@@ -1,6 +1,6 @@
 """`python probe.py judge=server judge.model.base_url=... judge.model.model=...`: what a judge's server can do.
 
-Asks a dozen questions with known answers in each way of answering, tells which of them work and how fast, and prints the part
+Asks ten questions with known answers in each way of answering, tells which of them work and how fast, and prints the part
 of a config to go on with.
 """
 
@@ -14,12 +14,11 @@ from typing import Any
 import hydra
 import yaml
 from hydra.utils import instantiate
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
 from arr_rpo.commands.errors import plain_errors
-from arr_rpo.judge.asking import user
 from arr_rpo.judge.forms import NoAnswer, Slots
 from arr_rpo.judge.reasons import FIXES
 from arr_rpo.judge.server.model import ANSWERS, ServerModel
@@ -64,7 +63,7 @@ def probe(config: DictConfig) -> dict[str, Way]:
     Console().print(_table(questions, ways))
     for reason in sorted({reason for way in ways.values() for reason in way.reasons}):
         print(f"{reason}: {FIXES[reason]}")
-    best = max(BEST_FIRST, key=lambda answers: (ways[answers].score, -BEST_FIRST.index(answers)))
+    best = max(BEST_FIRST, key=lambda answers: ways[answers].score)
     if not ways[best].score:
         raise UserError("none of the ways of answering works with this server; the table has the reasons")
     _speed(config, best)
@@ -73,9 +72,8 @@ def probe(config: DictConfig) -> dict[str, Way]:
 
 
 def _model(config: DictConfig, answers: str, **changes: Any) -> ServerModel:
-    with open_dict(config):
-        asked = {**config.judge.model, "answers": answers, "cache_dir": None, "check_at_start": False, **changes}
-        model: ServerModel = instantiate(asked)
+    asked = {**config.judge.model, "answers": answers, "cache_dir": None, "check_at_start": False, **changes}
+    model: ServerModel = instantiate(asked)
     return model
 
 
@@ -86,10 +84,7 @@ def _way(config: DictConfig, answers: str, questions: Sequence[Known]) -> Way:
         filled, _ = model.fill([q.conversation for q in questions], [q.form for q in questions])
     except UserError as error:
         return Way(answers, (), (), (), impossible=str(error))
-    account = model.account()
     model.close()
-    if len(account["answered_by"]) > 1:
-        print(f"several models answer: {', '.join(account['answered_by'])}")
     said = tuple(_said(slots) for slots in filled)
     right = tuple(text == "/".join(question.right) for text, question in zip(said, questions, strict=True))
     return Way(answers, said, right, tuple(slots.reason for slots in filled if isinstance(slots, NoAnswer)))
@@ -109,23 +104,31 @@ def _table(questions: Sequence[Known], ways: dict[str, Way]) -> Table:
 
 
 def _speed(config: DictConfig, answers: str) -> None:
-    """Requests a second, each with a picture that the server has not seen, at several numbers at once."""
+    """Requests a second, each with a beginning that the server has not read, at several numbers at once."""
     question = known()[0]
+    [turn] = question.conversation
     for at_once in config.at_once:
         model = _model(config, answers, concurrency=at_once)
         count = max(config.least, 2 * at_once)
-        asked = [[user(f"({at_once}-{i})"), *question.conversation] for i in range(count)]
+        asked = [[{**turn, "content": [{"type": "text", "text": f"({at_once}-{i})"}, *turn["content"]]}] for i in range(count)]
         model.revision()
         start = time.perf_counter()
-        _, costs = model.fill(asked, [question.form] * count)
+        filled, costs = model.fill(asked, [question.form] * count)
         seconds = time.perf_counter() - start
         tokens = sum(cost.tokens for cost in costs) / count
         model.close()
-        print(f"{at_once:3} at once: {count / seconds:.1f} requests a second, {tokens:.0f} tokens a request")
+        failed = sum(isinstance(slots, NoAnswer) for slots in filled)
+        print(
+            f"{at_once:3} at once: {count / seconds:.1f} requests a second, {tokens:.0f} tokens a request"
+            + f", {failed} of {count} without an answer" * bool(failed)
+        )
 
 
 def _config(config: DictConfig, answers: str) -> str:
-    kept = ("base_url", "model", "api_key_env", "headers", "parameters", "fields", "image", "thinking_tokens")
+    kept = (
+        *("base_url", "model", "revision", "api_key_env", "key_over_http", "headers", "parameters", "fields", "image"),
+        "thinking_tokens",
+    )
     model = {key: config.judge.model[key] for key in kept if config.judge.model.get(key) is not None}
-    plain = {key: dict(value) if isinstance(value, DictConfig) else value for key, value in model.items()}
+    plain = {key: OmegaConf.to_container(value) if isinstance(value, DictConfig) else value for key, value in model.items()}
     return str(yaml.safe_dump({"judge": {"model": {**plain, "answers": answers}}}, sort_keys=False))

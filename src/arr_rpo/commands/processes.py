@@ -131,15 +131,17 @@ def at_work(trainer: Any, config: DictConfig, records: RunRecords) -> Iterator[N
 
 
 @contextlib.contextmanager
-def met() -> Iterator[None]:
-    """Inside, they form a group."""
+def met(timeout_minutes: float) -> Iterator[None]:
+    """Inside, they form a group, whose collective calls wait so long."""
     if ranks.started_by() == "srun":
         slurm = SLURMEnvironment(auto_requeue=False)
         os.environ |= {"MASTER_ADDR": slurm.main_address, "MASTER_PORT": str(slurm.main_port)}
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda":
         torch.cuda.set_device(ranks.local_rank())
-    dist.init_process_group(backend(device), rank=ranks.rank(), world_size=ranks.announced(), timeout=timedelta(minutes=30))
+    dist.init_process_group(
+        backend(device), rank=ranks.rank(), world_size=ranks.announced(), timeout=timedelta(minutes=timeout_minutes)
+    )
     try:
         yield
     finally:

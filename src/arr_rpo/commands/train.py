@@ -69,7 +69,8 @@ def main(config: DictConfig) -> float | None:
         )
     from arr_rpo.commands.follow import among_others
 
-    return among_others(lambda train: run(config, train))
+    strategy = config.trainer.get("strategy") or {}  # without one the run is refused
+    return among_others(lambda train: run(config, train), strategy.get("timeout_minutes", 1))
 
 
 def run(config: DictConfig, train: Callable[[DictConfig], None] | None = None) -> float | None:

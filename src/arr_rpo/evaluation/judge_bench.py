@@ -23,7 +23,7 @@ from arr_rpo.judge.base import Judge, account
 from arr_rpo.judge.reasons import FIXES
 from arr_rpo.noise import Purpose, draws
 from arr_rpo.plain_files import read_json
-from arr_rpo.reward.monotony import Monotony, is_failure
+from arr_rpo.reward.monotony import Monotony
 from arr_rpo.reward.protocols import PairProtocol, PointProtocol, as_verdicts
 from arr_rpo.rubric.sources import RubricSource
 from arr_rpo.run.lock import occupied
@@ -135,16 +135,17 @@ class JudgeBench:
                 records.append(self.path, batch)
                 done.update({one.id: one for one in batch})
                 progress.advance(bar, len(indices))
-                self._say(self.monotony.heard([one.verdict for one in batch]), batch)
+                self._say(self.monotony, batch)
         judged = [done[name] for i in self.chosen if (name := self.pairs.ids[i]) in done]
         result = self.measure(judged)
         self._write(result, done)
-        self._say(Monotony(after=len(judged)).heard([one.verdict for one in judged]), judged)
+        self._say(Monotony(after=len(judged)), judged)
         return result
 
-    def _say(self, said: str | None, judged: Sequence[Judged]) -> None:
+    def _say(self, monotony: Monotony, judged: Sequence[Judged]) -> None:
         """What a judge does that says the same of everything. One that fails on everything cannot be measured."""
-        if said and is_failure(said):
+        said = monotony.heard([one.verdict for one in judged])
+        if said and monotony.failing:
             why = judged[-1].verdict.reason
             raise UserError(f"this judge cannot be measured, {said}. The last one: {why}. All are in {self.path}")
         if said:

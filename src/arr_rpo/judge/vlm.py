@@ -113,7 +113,7 @@ class VLMJudge:
         return [_critique(str(text), slots, dimensions, cost) for text, slots, cost in zip(texts, answers, costs, strict=True)]
 
     def account(self) -> Mapping[str, Any]:
-        """See `Judge.account`."""
+        """See `Model.account`."""
         return self.asker.model.account()
 
     def plan(self, prompts: Sequence[Prompt], pairs: Sequence[Pair]) -> tuple[Sequence[str | NoAnswer], Cost]:

@@ -11,9 +11,9 @@ from typing import Any
 
 from arr_rpo.judge.forms import NoAnswer
 from arr_rpo.judge.replies import one_object
-from arr_rpo.rubric.parse import NotJsonError, RubricError, decode, line, parse_rubric, parse_structure
+from arr_rpo.rubric.parse import RubricError, decode, line, parse_rubric, parse_structure
 from arr_rpo.strict_json import short
-from arr_rpo.types import Cost, Criterion, Reason
+from arr_rpo.types import Cost, Criterion
 
 
 @dataclass(frozen=True)
@@ -77,5 +77,5 @@ def read_written(form: Written, reply: str | NoAnswer) -> tuple[str | NoAnswer, 
     except NoAnswer as reason:
         return reason, Cost()
     except RubricError as error:
-        return NoAnswer(Reason.NOT_JSON if isinstance(error, NotJsonError) else Reason.OTHER_FORM, str(error)), Cost()
+        return NoAnswer(error.reason, str(error)), Cost()
     return said.text, Cost(dressed=int(bool(said.dressing)))

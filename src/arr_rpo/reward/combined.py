@@ -106,7 +106,9 @@ def _part(name: str, given: Mapping[str, Any]) -> Part:
         raise UserError(f"reward.parts.{name} has no setting {unknown[0]!r}: known are reward, weight and gate")
     if not callable(given.get("reward")):
         raise UserError(f"reward.parts.{name}.reward is no reward: name one, as in configs/reward/rubric_and_score.yaml")
-    return Part(given["reward"], float(given.get("weight", 1.0)), given.get("gate"))
+    if lacks := sorted({"weight", "gate"} - set(given)):
+        raise UserError(f"reward.parts.{name} lacks its {lacks[0]}: give reward, weight and gate (null is no gate)")
+    return Part(given["reward"], float(given["weight"]), given["gate"])
 
 
 def _behind(gate: int, least: float, values_NB: Tensor, valid_NB: Tensor, group_size: int) -> Tensor:

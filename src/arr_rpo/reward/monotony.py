@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from arr_rpo.judge.reasons import FIXES
 from arr_rpo.types import Grade, Outcome, Reason, UserError, Verdict
 
-ALIKE = 1e-6  # within which two grades are one
 NO_ANSWER = "no answer"  # for whatever reason
 
 
@@ -46,6 +45,11 @@ class Monotony:
             return None
         return f"all of the first {self.count} answers: {self._kind}" + (self._why() if self._kind == NO_ANSWER else "")
 
+    @property
+    def failing(self) -> bool:
+        """Whether none of all that it was asked had an answer."""
+        return self._kind == NO_ANSWER and not self._differ
+
     def _why(self) -> str:
         """The commonest reason, with what mends it."""
         [(reason, count)] = self._reasons.most_common(1)
@@ -55,7 +59,7 @@ class Monotony:
 
 def _kind(answer: Verdict | Grade) -> str:
     if isinstance(answer, Grade):
-        return NO_ANSWER if answer.value is None else f"the grade {round(answer.value / ALIKE) * ALIKE:.3f}"
+        return NO_ANSWER if answer.value is None else f"the grade {answer.value:.6f}"
     if answer.outcome is Outcome.FAILED:
         return NO_ANSWER
     if answer.outcome is Outcome.INCONSISTENT:
@@ -64,9 +68,4 @@ def _kind(answer: Verdict | Grade) -> str:
     if answer.outcome is Outcome.TIE:
         yes = answer.checks and all(min(check.a, check.b) > 0.5 for check in answer.checks)
         return "a tie" + (", with yes to every question" if yes else "")
-    return "" if answer.p_a is None else f"{answer.outcome} is better"
-
-
-def is_failure(said: str) -> bool:
-    """Whether what a judge does is to fail."""
-    return f": {NO_ANSWER}, " in said
+    return f"{answer.outcome} is better"

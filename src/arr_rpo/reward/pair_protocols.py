@@ -113,7 +113,7 @@ def _plan(text: str | NoAnswer, origin: Mapping[str, str]) -> tuple[Rubric | Non
     try:
         return parse_rubric(text, origin), None
     except RubricError as error:
-        return None, NoAnswer(Reason.OTHER_FORM, f"no plan: {error}")
+        return None, NoAnswer(error.reason, f"no plan: {error}")
 
 
 def _compare_by(

@@ -8,7 +8,7 @@ from typing import Any
 
 from arr_rpo import strict_json
 from arr_rpo.strict_json import short
-from arr_rpo.types import Criterion, Rubric
+from arr_rpo.types import Criterion, Reason, Rubric
 
 MAX_CRITERIA = 20  # the most that ARR tries (arXiv 2605.08354)
 MAX_WEIGHT = 1000.0
@@ -19,6 +19,8 @@ UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}  # control characters, halves of a surrog
 class RubricError(ValueError):
     """The text is no rubric; the message says why. criterion: which one (from 0), where it is one's fault."""
 
+    reason = Reason.OTHER_FORM
+
     def __init__(self, message: str, criterion: int | None = None) -> None:
         super().__init__(message if criterion is None else f"criterion {criterion + 1}: {message}")
         self.criterion = criterion
@@ -26,6 +28,8 @@ class RubricError(ValueError):
 
 class NotJsonError(RubricError):
     """It is not even JSON: cut off, fenced, or prose."""
+
+    reason = Reason.NOT_JSON
 
 
 def parse_rubric(text: str, provenance: Mapping[str, str]) -> Rubric:

@@ -14,7 +14,7 @@ from typing import Any
 from arr_rpo.judge.base import Judge, Writer
 from arr_rpo.judge.forms import NoAnswer
 from arr_rpo.judge.reasons import OF_THE_REPLY
-from arr_rpo.rubric.parse import MAX_CRITERIA, NotJsonError, RubricError, parse_rubric, parse_structure
+from arr_rpo.rubric.parse import MAX_CRITERIA, RubricError, parse_rubric, parse_structure
 from arr_rpo.rubric.report import Report
 from arr_rpo.rubric.verify import Rule, Verification, verify_all
 from arr_rpo.strict_json import short
@@ -206,8 +206,7 @@ def _rubric(reply: str | NoAnswer) -> Rubric:
     try:
         return parse_rubric(reply, {})
     except RubricError as error:
-        reason = Reason.NOT_JSON if isinstance(error, NotJsonError) else Reason.OTHER_FORM
-        raise NoAnswer(reason, f"{error}; the reply: {short(ascii(reply))}") from error
+        raise NoAnswer(error.reason, f"{error}; the reply: {short(ascii(reply))}") from error
 
 
 def _structure(judge: Judge, tasks: Sequence[Task], drafts: Sequence[Draft], settings: Settings) -> tuple[list[Made], Report]:

@@ -195,8 +195,7 @@ class RunFolder:
         if write is not None:
             with self.whole(f"{layout.CHECKPOINTS}/{by_update(update)}") as folder:
                 write(folder)
-        if self.writes:
-            self.prune(keep_every)
+        self.prune(keep_every)
 
     def mark_best(self, update: int, value: float, measure: str) -> None:
         self.json(f"{layout.CHECKPOINTS}/{layout.BEST}", {"update": update, "value": value, "measure": measure})

@@ -19,10 +19,9 @@ import tenacity
 from PIL.Image import Image
 
 from arr_rpo import ranks
+from arr_rpo.judge.server.faults import BUSY
 from arr_rpo.scorer.base import Scorer, grade
 from arr_rpo.types import Grade, Prompt, UserError
-
-BUSY = (408, 409, 425, 429)  # as every status of 500 and more: it may go better the next time
 
 
 class _BusyError(Exception):
@@ -50,7 +49,7 @@ class HttpScorer(Scorer):
         self._attempts = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(1 + retries),
             wait=tenacity.wait_exponential(max=30),
-            retry=tenacity.retry_if_exception_type(_BusyError),
+            retry=tenacity.retry_if_exception_type((_BusyError, httpx2.TransportError)),
             reraise=True,
         )
 

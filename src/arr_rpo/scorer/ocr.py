@@ -35,7 +35,7 @@ class OcrScorer(Scorer):
 
     def _grade(self, prompt: Prompt, image: Image) -> Grade:
         wanted = self.wanted(prompt)
-        if not wanted:
+        if not wanted.strip():
             return Grade(None, reason="the prompt asks for no text: it has none in quotation marks")
         read = self.read(image)
         return Grade(similarity(wanted, read), reason=f"read: {read!r}")

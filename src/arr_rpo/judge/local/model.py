@@ -43,8 +43,6 @@ class LocalModel:
         min_choice_mass: probability the menu must hold for an answer to count; below it the answer is a `NoAnswer`.
     """
 
-    elsewhere = False
-
     def __init__(
         self,
         *,

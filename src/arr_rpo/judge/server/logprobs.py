@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 
-from arr_rpo.judge.forms import Form, Menu, NoAnswer, Slots
+from arr_rpo.judge.forms import Form, Menu, NoAnswer, Slots, menus
 from arr_rpo.judge.server.completion import Token
 from arr_rpo.types import Reason
 
@@ -31,7 +31,7 @@ def slots_of(form: Form, said: str, tokens: Sequence[Token], min_mass: float, ma
             return [_slot(form, tokens[0], "", min_mass, max_open)]
         return [
             _slot(menu, token, before, min_mass, max_open)
-            for menu, token, before in zip(_menus(form), *zip(*_places(form, said, tokens), strict=True), strict=True)
+            for menu, token, before in zip(menus(form), *zip(*_places(form, said, tokens), strict=True), strict=True)
         ]
     except NoAnswer as reason:
         return reason
@@ -125,11 +125,3 @@ def _paths(form: Form, above: Path = ()) -> Iterator[Path]:
         return
     for key, value in form.items():
         yield from _paths(value, (*above, key))
-
-
-def _menus(form: Form) -> Iterator[Menu]:
-    if isinstance(form, tuple):
-        yield form
-        return
-    for value in form.values():
-        yield from _menus(value)
