@@ -46,7 +46,7 @@ def commands() -> list[tuple[str, str]]:
     found = []
     for page in PAGES:
         for line in page.read_text(encoding="utf-8").splitlines():
-            command = re.match(r"    python (\w+)\.py (.*)", line)
+            command = re.match(r"    (?:PYTHONPATH=\S+ )?python (\w+)\.py (.*)", line)
             if command and command[1] in COMMANDS and not beyond.search(command[2].partition(" #")[0]):
                 found.append((page.name, line.strip()))
     return found
@@ -54,7 +54,7 @@ def commands() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("page", "line"), commands())
 def test_commands_compose(page: str, line: str) -> None:
-    command, *overrides = shlex.split(line.partition(" #")[0])[1:]
+    command, *overrides = shlex.split(line.partition("python ")[2].partition(" #")[0])
     with initialize_config_module("arr_rpo.configs", version_base="1.3"):
         config = compose(command.removesuffix(".py"), overrides=overrides)
     assert OmegaConf.is_config(config)

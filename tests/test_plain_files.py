@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from arr_rpo.plain_files import decode_yaml, lines, only_plain, read_bytes, read_json, read_yaml
+from arr_rpo.plain_files import decode_yaml, lines, only_plain, read_bytes, read_json
 
 
 def test_what_is_no_file_is_named_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "zero").symlink_to("/dev/zero")
     for name, kind in (("fifo", "a FIFO"), ("zero", "a device"), (".", "a folder")):
-        for read in (read_bytes, read_json, read_yaml, lambda path: list(lines(path))):
+        for read in (read_bytes, read_json, lambda path: list(lines(path))):
             with pytest.raises(OSError, match=f"it is {kind} where a file should be"):
                 read(tmp_path / name)
     with pytest.raises(FileNotFoundError):

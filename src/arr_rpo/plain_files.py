@@ -57,11 +57,6 @@ def read_json(path: Path) -> Any:
     return decode(read_bytes(path).decode("utf-8"))
 
 
-def read_yaml(path: Path) -> Any:
-    """What a YAML file in UTF-8 says; raises OSError or ValueError."""
-    return decode_yaml(read_bytes(path).decode("utf-8"))
-
-
 def decode_yaml(text: str) -> Any:
     """What a YAML text says, if `check_yaml` lets it pass; raises ValueError."""
     check_yaml(text)

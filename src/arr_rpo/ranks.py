@@ -45,6 +45,15 @@ def local_rank() -> int:
     return _told("LOCAL_RANK") if "LOCAL_RANK" in os.environ else _slurm("SLURM_LOCALID", 0)
 
 
+def device(asked: str) -> str:
+    """A device as torch names it; of `auto` this process's GPU, or the CPU where there is none."""
+    import torch
+
+    if asked != "auto":
+        return asked
+    return f"cuda:{local_rank()}" if torch.cuda.is_available() else "cpu"
+
+
 def started_by() -> str | None:
     """Who started several processes of this program: "torchrun" or "srun"; None where it was started once."""
     if "TORCHELASTIC_RUN_ID" in os.environ:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from arr_rpo.commands.training import recorded
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.types import UserError
 from tests.conftest import configure
+from tests.hostile import brackets, device, fifo
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "configs/experiment").glob("*.yaml"))
@@ -121,18 +121,6 @@ def test_what_the_user_allows_is_not_refused(tmp_path: Path) -> None:
     assert config_of(folder, "run", ["mine.rewards.Mine", "os.system"]).policy.call._target_ == "os.system"
     with pytest.raises(UserError, match=r"reward: mine\.rewards\.Mine"):
         config_of(folder, "run", ["min", "os"])
-
-
-def fifo(path: Path) -> None:
-    os.mkfifo(path)
-
-
-def device(path: Path) -> None:
-    path.symlink_to("/dev/zero")
-
-
-def brackets(path: Path) -> None:
-    path.write_text("[" * 100_000, encoding="utf-8")
 
 
 def bomb(path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from PIL import Image
 from arr_rpo.commands.report import report
 from arr_rpo.report.page_pictures import Album, encode
 from arr_rpo.report.runs import read_study
+from tests.hostile import brackets, device, fifo
 from tests.report.made import picture, report_config, verdict
 
 HOSTILE: tuple[Any, ...] = (
@@ -120,18 +120,6 @@ def test_every_value_may_be_anything(tmp_path: Path, name: str) -> None:
             path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
             report(config)
     assert "seed=1" in (tmp_path / "out/report.md").read_text(encoding="utf-8")
-
-
-def fifo(path: Path) -> None:
-    os.mkfifo(path)
-
-
-def device(path: Path) -> None:
-    path.symlink_to("/dev/zero")
-
-
-def brackets(path: Path) -> None:
-    path.write_text("[" * 100_000, encoding="utf-8")
 
 
 def digits(path: Path) -> None:

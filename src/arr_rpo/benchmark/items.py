@@ -18,7 +18,8 @@ class Item:
 
     key: its name within the benchmark. The noise of its pictures is that of (seed, key, sample), with any policy.
     number: its place in the benchmark's own order, from 0. fields: the rest of its row, for file names and questions.
-    source: opens the picture to edit. negative: what the picture should not show, for pipelines that take it.
+    source: opens the picture to edit. negative: what the picture should not show, for pipelines that take it. references: opens
+    further pictures that the text speaks of.
     """
 
     key: str
@@ -27,10 +28,12 @@ class Item:
     fields: Mapping[str, Any] = field(default_factory=dict)
     source: Callable[[], Image] | None = None
     negative: str | None = None
+    references: Callable[[], tuple[Image, ...]] = tuple
 
     def prompt(self) -> Prompt:
-        """With its source opened."""
-        return Prompt(self.key, self.text, source=self.source and self.source(), negative=self.negative)
+        """With its pictures opened."""
+        source = self.source and self.source()
+        return Prompt(self.key, self.text, source=source, references=self.references(), negative=self.negative)
 
 
 @dataclass(frozen=True)

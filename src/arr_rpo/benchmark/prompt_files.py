@@ -11,30 +11,28 @@ from PIL.Image import Image
 
 from arr_rpo.benchmark.items import Item
 from arr_rpo.benchmark.reading import (
-    csv_rows,
-    json_rows,
     named,
     named_file,
     named_files,
     refuse_twice,
+    rows,
     value,
 )
 from arr_rpo.data.images import Cell, Images
-from arr_rpo.data.prompts import Row, read_prompts
+from arr_rpo.data.prompts import Reading, Row, read_prompts
 from arr_rpo.data.tables import parsed, rows_of
 from arr_rpo.data.texts import read_text
 from arr_rpo.types import UserError
 
 
-def any_prompts(path: str | None) -> tuple[Item, ...]:
+def any_prompts(path: str | None, reading: Reading) -> tuple[Item, ...]:
     """Whatever `data.train` takes (docs/prompts.md), edits too."""
-    prompts = read_prompts(str(named(path, "prompts", "a prompt file, or shapes/heldout")))
+    prompts = read_prompts(str(named(path, "prompts", "a prompt file, or shapes/heldout")), reading)
 
     def item(number: int, row: Row) -> Item:
         edits = bool(row.pictures) or row.scene is not None
-        return Item(
-            row.id, number, row.text, dict(row.metadata), functools.partial(_source_of, row) if edits else None, row.negative
-        )
+        source = functools.partial(_source_of, row) if edits else None
+        return Item(row.id, number, row.text, dict(row.metadata), source, row.negative, lambda: row.prompt().references)
 
     return tuple(item(number, row) for number, row in enumerate(prompts.rows))
 
@@ -53,8 +51,8 @@ def lines(path: str | None) -> tuple[Item, ...]:
 
 def json_lines(path: str | None, text: str) -> tuple[Item, ...]:
     """A JSON object a line, with the prompt under the key `text` (GenEval's `evaluation_metadata.jsonl`)."""
-    rows = json_rows(named_file(path, "prompts", "the benchmark's .jsonl"))
-    return tuple(Item(str(number), number, value(row, text, where), row) for number, (row, where) in enumerate(rows))
+    found = rows(named_file(path, "prompts", "the benchmark's .jsonl"))
+    return tuple(Item(str(number), number, value(row, text, where), row) for number, (row, where) in enumerate(found))
 
 
 def texts_of_folder(path: str | None) -> tuple[Item, ...]:
@@ -68,8 +66,8 @@ def texts_of_folder(path: str | None) -> tuple[Item, ...]:
 
 def table(path: str | None, text: str, index: str) -> tuple[Item, ...]:
     """A CSV file with a header (UniGenBench++'s `test_prompts_*.csv`); `index` is the column that names the pictures."""
-    rows = csv_rows(named_file(path, "prompts", "the benchmark's .csv"))
-    items = tuple(Item(value(row, index, where), n, value(row, text, where), row) for n, (row, where) in enumerate(rows))
+    found = rows(named_file(path, "prompts", "the benchmark's .csv"))
+    items = tuple(Item(value(row, index, where), n, value(row, text, where), row) for n, (row, where) in enumerate(found))
     refuse_twice([item.key for item in items], str(path))
     return items
 
@@ -82,10 +80,10 @@ def described_twice(path: str | None, registers: Sequence[str]) -> tuple[Item, .
     """
     items: list[Item] = []
     for file in named_files(path, "prompts", ".jsonl", "the benchmark's folder of prompts"):
-        rows = list(json_rows(file))
-        if len(types := {value(row, "type", where) for row, where in rows}) > 1:
+        found = list(rows(file))
+        if len(types := {value(row, "type", where) for row, where in found}) > 1:
             raise UserError(f"{file} has lines of several types ({', '.join(sorted(types))}): a file is of one type")
-        for line, (row, where) in enumerate(rows):
+        for line, (row, where) in enumerate(found):
             for register in registers:
                 fields = {"type": row["type"], "register": register, "line": line}
                 key = f"{row['type']}/{register}/{line}"

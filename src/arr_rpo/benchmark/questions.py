@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from arr_rpo.benchmark.items import Item
-from arr_rpo.benchmark.reading import csv_rows, json_rows, named_file, named_files, value
+from arr_rpo.benchmark.reading import named_file, named_files, rows, value
 from arr_rpo.data.tables import parsed
 from arr_rpo.types import UserError
 
@@ -45,7 +45,7 @@ class Graph:
     def __init__(self, path: str | None) -> None:
         self.path = named_file(path, "questions", "the benchmark's dpg_bench.csv")
         self._of: dict[str, list[Question]] = {}
-        for row, where in csv_rows(self.path):
+        for row, where in rows(self.path):
             parents = [part.strip() for part in value(row, "dependency", where).split(",")]
             question = Question(
                 value(row, "proposition_id", where),
@@ -72,7 +72,7 @@ class YesNoLists:
         files = named_files(path, "questions", ".jsonl", "the benchmark's folder of evaluation prompts")
         self.path = files[0].parent
         for file in files:
-            for line, (row, where) in enumerate(json_rows(file)):
+            for line, (row, where) in enumerate(rows(file)):
                 kind = value(row, "type", where)
                 texts, answers = row.get("yn_question_list"), row.get("yn_answer_list")
                 if not isinstance(texts, list) or not isinstance(answers, list) or len(texts) != len(answers):

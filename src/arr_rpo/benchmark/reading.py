@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from arr_rpo.data.tables import parsed
-from arr_rpo.data.texts import read_text
+from arr_rpo.data.tables import rows_of
 from arr_rpo.types import UserError
 
 
@@ -42,21 +39,9 @@ def named_files(path: str | None, key: str, suffix: str, what: str) -> list[Path
     return found
 
 
-def json_rows(file: Path) -> Iterator[tuple[dict[str, Any], str]]:
-    """The objects of a file with one a line, each with its place."""
-    for number, line in enumerate(read_text(file).split("\n"), 1):
-        if line.strip():
-            where = f"{file}, line {number}"
-            row = parsed(line, where)
-            if not isinstance(row, dict):
-                raise UserError(f"{where}: expected a JSON object")
-            yield row, where
-
-
-def csv_rows(file: Path) -> Iterator[tuple[dict[str, Any], str]]:
-    """The rows of a CSV file with a header, each with its place."""
-    for number, row in enumerate(csv.DictReader(io.StringIO(read_text(file), newline="")), 1):
-        yield row, f"{file}, row {number}"
+def rows(file: Path) -> Iterator[tuple[Mapping[str, Any], str]]:
+    """The rows of a table (`data.tables.rows_of`), each with its place."""
+    return ((row.cells, row.where) for row in rows_of(file))
 
 
 def value(row: Mapping[str, Any], key: str, where: str) -> str:

@@ -74,15 +74,11 @@ def _setting(config: DictConfig) -> dict[str, Any]:
         judge["model"] = {key: value for key, value in model.items() if key not in SERVING}
     return {
         "benchmark": config.benchmark.name,
-        "prompts": _digest(config.prompts),
-        "questions": _digest(config.questions),
+        "prompts": manifest.digest_of(config.prompts),
+        "questions": manifest.digest_of(config.questions),
         "pictures": {key: value for key, value in drawn.items() if key not in manifest.TOLD},
         "judge": judge,
     }
-
-
-def _digest(path: str | None) -> str | None:
-    return manifest.digest(Path(path)) if path is not None and Path(path).exists() else path
 
 
 def _refuse_another(folder: Path, setting: dict[str, Any]) -> None:

@@ -32,7 +32,17 @@ from arr_rpo.commands.training import versions
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.types import UserError
 
-OF_POLICY = ("_target_", "checkpoint", "dtype", "num_inference_steps", "call", "scheduler", "load")
+OF_POLICY = (
+    "_target_",
+    "checkpoint",
+    "dtype",
+    "num_inference_steps",
+    "call",
+    "scheduler",
+    "load",
+    "after_load",
+    "max_source_side",
+)
 
 
 @dataclass(frozen=True)
@@ -160,12 +170,12 @@ def described(config: DictConfig) -> dict[str, Any]:
     policy = OmegaConf.to_container(config.policy, resolve=True)
     assert isinstance(policy, dict)
     weights = None if config.run is None else Path(config.run) / "policy"
-    prompts = Path(str(config.prompts))
     return {
         "benchmark": config.benchmark.name,
         "name": config.name,
-        "prompts": manifest.digest(prompts) if prompts.exists() else config.prompts,
+        "prompts": manifest.digest_of(config.prompts),
         "prompts_from": str(config.prompts),
+        "data": OmegaConf.to_container(config.data, resolve=True),
         "policy": {key: policy.get(key) for key in OF_POLICY},
         "adapter": policy["adapter"],
         "weights": weights and manifest.digest(weights),

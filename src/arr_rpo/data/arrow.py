@@ -74,9 +74,7 @@ class Element:
 
 def elements(value: Any) -> Sequence[Any]:
     """The pictures of a cell that holds a list of them, or none; a cell of a table stays unread but for its length."""
-    if isinstance(value, TableCell):
-        return [Element(value, index) for index in range(len(value.read() or ()))]
-    return value or ()
+    return (value.pictures() if isinstance(value, TableCell) else value) or ()
 
 
 @functools.lru_cache(maxsize=4)  # a row's pictures lie in a few columns of one row group

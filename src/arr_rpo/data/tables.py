@@ -122,7 +122,9 @@ def rows_of(file: Path) -> Iterator[Row]:
     if file.suffix.lower() == ".jsonl":
         yield from (row_of(cells, file, number, "line") for number, cells in _json_lines(file))
         return
-    read = arrow.on_disk if file.is_dir() else READERS[file.suffix.lower()]
+    read = arrow.on_disk if file.is_dir() else READERS.get(file.suffix.lower())
+    if read is None:
+        raise UserError(f"{file} is none of {', '.join(SUFFIXES)}")
     yield from (row_of(cells, file, number) for number, cells in enumerate(read(file), start=1))
 
 

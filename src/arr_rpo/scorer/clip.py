@@ -29,8 +29,7 @@ class ClipScorer(Scorer):
     """
 
     def __init__(self, *, checkpoint: str, device: str, scale: float | None, batch_size: int, prefix: str, clamp: bool) -> None:
-        if device == "auto":
-            device = f"cuda:{ranks.local_rank()}" if torch.cuda.is_available() else "cpu"
+        device = ranks.device(device)
         try:
             model: Any = AutoModel.from_pretrained(checkpoint, local_files_only=True).to(device).eval().requires_grad_(False)
             self._tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)

@@ -40,7 +40,7 @@ def test_a_description_becomes_an_object(judge: VLMJudge) -> None:
 def test_a_limit_cuts_it_all_the_same(judge: VLMJudge) -> None:
     [text], _ = judge.asker.model.write([[user("prompt: a photo of a red circle. write a rubric.")]], [CRITERIA], 5)
     assert isinstance(text, NoAnswer)
-    assert text.reason is Reason.NOT_JSON
+    assert text.reason is Reason.CUT_OFF
 
 
 @pytest.mark.parametrize("form", [CRITERIA, themes([Criterion("a", "is it a?")]), prompt(20)], ids=lambda form: form.name)

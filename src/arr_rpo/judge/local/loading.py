@@ -30,8 +30,7 @@ def load_model(checkpoint: str, dtype: str, device: str, load: str) -> tuple[Any
         UserError: there is no such model, or it cannot be loaded like this.
     """
     source = str(EMBEDDED.get(checkpoint, checkpoint))
-    if device == "auto":
-        device = f"cuda:{ranks.local_rank()}" if torch.cuda.is_available() else "cpu"
+    device = ranks.device(device)
     how = {} if load == "none" else {"quantization_config": _quantized(load, dtype), "device_map": {"": device}}
     try:
         model = AutoModelForImageTextToText.from_pretrained(source, dtype=getattr(torch, dtype), local_files_only=True, **how)

@@ -180,7 +180,7 @@ class LocalModel:
     ) -> tuple[list[str | NoAnswer], Cost]:
         """See `Model.write`. Held to the form's schema."""
         replies, cost = self._generate(conversations, max_new_tokens, schemas=[form.schema for form in forms])
-        objects = [read_written(form, reply) for form, reply in zip(forms, replies, strict=True)]
+        objects = [_whole(*read_written(form, reply), max_new_tokens) for form, reply in zip(forms, replies, strict=True)]
         return [text for text, _ in objects], sum((dressed for _, dressed in objects), cost)
 
     @cached_property
@@ -220,6 +220,13 @@ class LocalModel:
                 "Set judge.model.answers=generated."
             )
         return ids[0]
+
+
+def _whole(text: str | NoAnswer, cost: Cost, limit: int) -> tuple[str | NoAnswer, Cost]:
+    """What is held to a schema is JSON as far as it goes: if it is none, it was cut off."""
+    if isinstance(text, NoAnswer) and text.reason is Reason.NOT_JSON:
+        return NoAnswer(Reason.CUT_OFF, f"cut off at {limit} tokens: {text}"), cost
+    return text, cost
 
 
 def _after_thought(text: str) -> str | NoAnswer:
