@@ -25,7 +25,7 @@ table() { # table <sweep> [<option>...]
 }
 
 cost() { # what answers cost
-  once cost $python -m arr_rpo.commands.judge_cost
+  once cost $python experiments/judges/judge_cost.py
 }
 
 generated() { # the verdict as text, as ARR has it, and by the probabilities of answer tokens

@@ -26,8 +26,8 @@ ROOT = Path(__file__).parents[2]
 RUN = [
     *("experiment=t2i_rpo", "judge=random", "reward=pairwise", "callbacks=rpo_ema", "algorithm=diffusion_nft", "sampler=ode"),
     *("algorithm.group_size=2", "data.updates=240", "data.candidates_per_update=16", "data.unseen=null"),
-    *("callbacks.heldout_progress.every_n_updates=40", "callbacks.heldout_progress.prompts=8"),
-    *("callbacks.checkpoint.every_seconds=0", "callbacks.summary.kl_prompts=4", "trainer.enable_progress_bar=false"),
+    *("callbacks.heldout.every_n_updates=40", "callbacks.heldout.prompts=8"),
+    *("callbacks.checkpoint.every_seconds=0", "callbacks.heldout.final_kl_prompts=4", "trainer.enable_progress_bar=false"),
 ]
 
 

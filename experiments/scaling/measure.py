@@ -20,7 +20,7 @@ from measured import STAGES, Seconds, quartiles, read
 
 ROOT = Path(__file__).parents[2]
 QUIET = (  # nothing that is not in each update: no held-out measures, no pictures, one checkpoint
-    *("callbacks.summary=null", "callbacks.heldout_progress=null", "callbacks.image_grid=null"),
+    *("callbacks.summary=null", "callbacks.heldout=null", "callbacks.image_grid=null"),
     *("callbacks.verdict_pictures=null", "data.unseen=null", "callbacks.checkpoint.every_seconds=100000"),
     *("algorithm.kl_every_n_updates=null", "trainer.enable_progress_bar=false"),
 )

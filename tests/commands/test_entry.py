@@ -14,7 +14,7 @@ from arr_rpo.commands.help_text import help_text
 
 COMMANDS = {
     "train": "main", "evaluate": "main", "generate": "main", "export": "main", "plan": "main",
-    "rubrics": "main", "refine": "main", "report": "main", "judge_cost": "main",
+    "rubrics": "main", "refine": "main", "report": "main",
 }  # fmt: skip
 ROOT = Path(__file__).parents[2]
 

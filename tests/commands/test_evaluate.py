@@ -11,7 +11,7 @@ import pytest
 from hydra import compose, initialize_config_module
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from arr_rpo.commands.evaluate import bench, evaluate, setting_of
 from arr_rpo.types import UserError
@@ -28,7 +28,7 @@ def configure(*overrides: str) -> DictConfig:
 
 def test_the_default_task_is_that_of_a_run() -> None:
     config = configure("run=somewhere")
-    assert dict(config) == {"task": "policy", "run": "somewhere", "allow": [], "batch_size": 128}
+    assert dict(config) == {"task": "policy", "run": "somewhere", "allow": [], "batch_size": 128, "measure": {}}
 
 
 def test_the_sets_of_preferences() -> None:
@@ -44,7 +44,7 @@ def test_every_set_of_preferences_composes_and_fits_its_reader(name: str, tmp_pa
     assert "no such file" in str(error.value.__cause__)
 
 
-def test_prompts_that_no_oracle_knows_are_refused_before_anything_is_drawn(tmp_path: Path) -> None:
+def test_prompts_that_nothing_measures_are_refused_before_anything_is_drawn(tmp_path: Path) -> None:
     (tmp_path / "prompts.txt").write_text("a cat on a skateboard\n", encoding="utf-8")
     data = {"_target_": "arr_rpo.data.datamodule.PromptDataModule", "train": "shapes/train", "unseen": None}
     data |= {"heldout": str(tmp_path / "prompts.txt"), "updates": 1, "candidates_per_update": 8}
@@ -53,11 +53,14 @@ def test_prompts_that_no_oracle_knows_are_refused_before_anything_is_drawn(tmp_p
     recorded = {"policy": {"_target_": "arr_rpo.policy.pipeline.PipelinePolicy"}, "data": data}
     (tmp_path / "policy").mkdir()
     (tmp_path / "config.yaml").write_text(json.dumps(recorded), encoding="utf-8")
-    with pytest.raises(UserError, match=r"no callbacks\.summary\.eval_seed"):
+    with pytest.raises(UserError, match=r"no callbacks\.heldout"):
         evaluate(configure(f"run={tmp_path}"))
-    recorded["callbacks"] = {"summary": {"eval_seed": 1}}
+    with initialize_config_module("arr_rpo.configs", version_base="1.3"):
+        trained = compose("train", overrides=["run_dir=x", "name=x"])
+    whole = OmegaConf.to_container(trained.callbacks.heldout, resolve=False)
+    recorded["callbacks"] = {"heldout": {**whole, "measures": {"shapes": {"_target_": "arr_rpo.shapes.measure.ShapesOracle"}}}}
     (tmp_path / "config.yaml").write_text(json.dumps(recorded), encoding="utf-8")
-    with pytest.raises(UserError, match="no oracle knows its held-out prompts"):
+    with pytest.raises(UserError, match="nothing to measure by"):
         evaluate(configure(f"run={tmp_path}"))
 
 

@@ -29,8 +29,9 @@ def run_of(folder: Path, *, finished: bool = True, known: bool = True) -> RunFol
     run.begin(OmegaConf.to_yaml(config), {"commands": ["python train.py experiment=t2i_rpo"], "commit": "abc123"}, 0)
     for update in (20, 40):
         run.save_checkpoint(update, lambda path: make_policy().adapter.save(path / "policy"), keep_every=20)
-    run.add(Rows.PROGRESS, 0, [{"strict_by_prompt": {"heldout/0": False, "heldout/1": False}}] if known else [{}])
-    run.add(Rows.PROGRESS, 20, [{"strict_by_prompt": {"heldout/0": True, "heldout/1": False}}] if known else [{}])
+    for update, met in ((0, 0.0), (20, 1.0)):
+        measured = {"shapes": {"value": met / 2, "figures": {}, "by_prompt": {"heldout/0": met, "heldout/1": 0.0}}}
+        run.add(Rows.PROGRESS, update, [{"measures": measured if known else {}}])
     run.replace(Rows.HELDOUT, [row(run, n, known) for n in range(4)])
     if finished:
         judge = {"name": "shapes", "revision": "r1"}
@@ -43,7 +44,8 @@ def row(run: RunFolder, number: int, known: bool) -> dict[str, Any]:
     pictures = {
         kind: run.picture(f"heldout_pictures/{number}_{kind}.png", Image.new("RGB", (8, 8))) for kind in ("base", "trained")
     }
-    figures = [{"strict": met[number], "criteria": 0.5 + 0.5 * met[number]} if known else None for met in (BEFORE, AFTER)]
+    met = [(float(some[number]), 0.5 + 0.5 * some[number]) for some in (BEFORE, AFTER)]
+    figures = [{"shapes": {"value": value, "figures": {"criteria": share}}} if known else {} for value, share in met]
     named = {"prompt_id": f"heldout/{number}", "split": "heldout", "tag": "", "prompt": f"prompt | {number}"}
     return {**named, "before": figures[0], "after": figures[1], "pictures": pictures}
 
@@ -65,8 +67,8 @@ def test_a_card_says_what_the_weights_are_and_what_they_are_worth(tmp_path: Path
     head, text = card_of(folder)
     assert head["base_model"] == "shapes"
     assert (head["base_model_relation"], head["license"], head["pipeline_tag"]) == ("adapter", "mit", "text-to-image")
-    assert "| all criteria of a prompt met | 0.250 | 0.750 | +0.500 (" in text  # 1 of 4, then 3 of 4
-    assert "| criteria met, mean of prompts | 0.625 | 0.875 | +0.250 (" in text
+    assert "| shapes | 0.250 | 0.750 | +0.500 (" in text  # 1 of 4, then 3 of 4
+    assert "| shapes: criteria met | 0.625 | 0.875 | +0.250 (" in text
     assert "95% interval over prompts" in text
     for line in (
         "models/loras",
@@ -85,7 +87,7 @@ def test_a_card_says_what_the_weights_are_and_what_they_are_worth(tmp_path: Path
 def test_a_checkpoint_on_the_way_has_the_measure_of_its_own(tmp_path: Path) -> None:
     run = run_of(tmp_path / "run")
     _, text = card_of(exported(run, "checkpoint=20"))
-    assert "| all criteria of a prompt met, 2 prompts on the way | 0.000 | 0.500 | +0.500" in text
+    assert "| shapes, 2 prompts on the way | 0.000 | 0.500 | +0.500" in text
     assert "after 20 updates" in text
     assert "![after]" not in text  # those pictures are of the end
     with pytest.raises(UserError, match="is there already"):
@@ -94,7 +96,7 @@ def test_a_checkpoint_on_the_way_has_the_measure_of_its_own(tmp_path: Path) -> N
 
 def test_what_was_not_measured_is_not_claimed(tmp_path: Path) -> None:
     head, text = card_of(exported(run_of(tmp_path / "run", known=False)))
-    assert "Not measured: no oracle knows the prompts" in text
+    assert "Not measured: the run had no measure" in text
     assert "No licence was named at export" in text
     assert head["license"] == "other"
     assert "nats" in text

@@ -17,8 +17,9 @@ from PIL import Image
 from arr_rpo.commands.errors import plain_errors
 from arr_rpo.commands.refine import refine, with_policy_of_run
 from arr_rpo.data.prompts import read_prompts
-from arr_rpo.evaluation.images import measure, spread
+from arr_rpo.evaluation.images import spread
 from arr_rpo.policy.pipeline import PipelinePolicy
+from arr_rpo.shapes.measure import judged
 from arr_rpo.types import UserError
 from tests.conftest import configure, make_policy
 
@@ -61,7 +62,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_a_stopped_run_goes_on_and_equals_an_unbroken_one(tmp_path: Path, prompts: Path) -> None:
     whole = refine(scripted(tmp_path / "whole", prompts, "batch_size=5"))
     assert whole["rounds"] == {1: 1, 2: 1, 3: 3}
-    assert whole["oracle"] is None  # nobody knows what is right
+    assert whole["measured"] == {}  # nobody knows what is right
     part = tmp_path / "part"
     with pytest.raises(KeyboardInterrupt):
         refine(scripted(part, prompts, "batch_size=2", stop_at=4))
@@ -106,15 +107,15 @@ def test_the_embedded_policy_by_the_oracle(tmp_path: Path) -> None:
     for row, prompt in zip(rows, spread(read_prompts("shapes/unseen"), 3), strict=True):
         assert row["prompt"] == prompt.text
         images = [Image.open(tmp_path / attempt["picture"]) for attempt in row["attempts"]]
-        said = [measure([prompt], [image]) for image in images]
-        assert [attempt["oracle"]["strict"] for attempt in row["attempts"]] == [one.strict == 1.0 for one in said]
-        assert [attempt["grade"] == 1.0 for attempt in row["attempts"]] == [one.strict == 1.0 for one in said]
+        said = [judged(prompt, image).value for image in images]
+        assert [attempt["measured"]["shapes"]["value"] for attempt in row["attempts"]] == said
+        assert [attempt["grade"] == 1.0 for attempt in row["attempts"]] == [value == 1.0 for value in said]
         assert set(row["attempts"][0]["dimensions"]) <= {"objects", "colors", "numbers", "positions", "extras"}
         assert not np.array_equal(*map(np.asarray, images))  # new noise
-        strict.append([one.strict for one in said])
-    figures = result["oracle"]["strict"]
+        strict.append(said)
+    figures = result["measured"]["shapes"]
     assert figures["first"]["value"] == pytest.approx(sum(s[0] for s in strict) / 3)
-    assert figures["kept"]["value"] == figures["oracle_choice"]["value"] == pytest.approx(sum(map(max, strict)) / 3)
+    assert figures["kept"]["value"] == figures["best"]["value"] == pytest.approx(sum(map(max, strict)) / 3)
     assert result["judge"] == {"name": "oracle", "revision": "2"}
 
 
@@ -127,8 +128,8 @@ def test_edits_are_drawn_from_their_source_in_every_round(tmp_path: Path) -> Non
     with Image.open(tmp_path / row["source"]) as source:
         assert np.array_equal(np.asarray(source), np.asarray(prompt.source))
     assert [list(attempt["dimensions"]) for attempt in row["attempts"]] == [["preservation"]] * 2
-    assert set(row["attempts"][0]["oracle"]["parts"]) == {"instruction", "preservation"}
-    assert result["oracle"]["strict"]["first"]["of"] == 1
+    assert set(row["attempts"][0]["measured"]["shapes"]["figures"]) == {"criteria", "instruction", "preservation"}
+    assert result["measured"]["shapes"]["first"]["of"] == 1
 
 
 def test_a_run_of_training_brings_its_policy(tmp_path: Path) -> None:

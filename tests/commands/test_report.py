@@ -64,7 +64,7 @@ def test_the_table_for_other_programs(study: Path, tmp_path: Path) -> None:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == COLUMNS
     assert [(row["arm"], row["seed"]) for row in rows] == [(arm, seed) for arm in ("rubric", "scalar") for seed in "123"]
-    assert list(rows[0].values()) == ["rubric", "1", "0.25", "0.76", "3.5", "640", "1280"]
+    assert list(rows[0].values()) == ["rubric", "1", "shapes", "0.25", "0.76", "3.5", "640", "1280"]
     assert not (study / "report.html").exists()
 
 

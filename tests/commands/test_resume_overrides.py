@@ -55,7 +55,7 @@ def test_each_key_of_the_recorded_config_acts_or_is_refused(experiment: str, tmp
         assert after != before, f"{key} is accepted and does nothing"
         acted.append(key)
     assert {"policy.batch_size", "algorithm.microbatch_size", "judge.model.batch_size", "seed", "data.updates"} <= set(acted)
-    assert {"policy.checkpoint", "data.heldout", "name", "run_dir", "callbacks.summary.eval_seed"} <= set(refused)
+    assert {"policy.checkpoint", "data.heldout", "name", "run_dir", "callbacks.heldout.seed"} <= set(refused)
 
 
 def test_a_change_reaches_all_that_refers_to_it(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_rows_and_arms(tmp_path: Path) -> None:
 def test_what_no_oracle_measures_is_a_dash(tmp_path: Path) -> None:
     write_run(tmp_path / "seed=1", 1, None, None)
     lines = table(read_arms([tmp_path])).splitlines()
-    assert "| t2i_rpo | 1 | – | – | – | 0.600 | 0.700 | 12.3 | 3 / 2 / 1 | 1.5 |" in lines
+    assert "| t2i_rpo | 1 | – | – | – | – | – | 12.3 | 3 / 2 / 1 | 1.5 |" in lines
     assert "| t2i_rpo | 1 | – | not measured |" in lines
 
 
@@ -83,7 +83,7 @@ def test_csv(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(tmp_path / "seed=1", 1, 0.25, 0.5)
     main([str(tmp_path), "--csv", str(tmp_path / "results.csv")])
     assert (tmp_path / "results.csv").read_text(encoding="utf-8").splitlines() == [
-        "arm,seed,heldout_strict_before,heldout_strict_after,kl,images,judge_calls",
+        "arm,seed,before,after,kl,images,judge_calls",
         '"t2i_rpo, judge=random",2,0.3,0.5,12.34,320,640',
         "t2i_rpo,1,0.25,0.5,12.34,320,640",
     ]

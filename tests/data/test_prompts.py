@@ -11,8 +11,8 @@ from PIL import Image
 
 from arr_rpo.data.datamodule import PromptDataModule, Updates
 from arr_rpo.data.prompts import Prompts, Row, read_prompts
-from arr_rpo.evaluation.images import measurable
-from arr_rpo.shapes.edits import Edit, from_metadata, to_metadata
+from arr_rpo.shapes.edits import Edit, data_url, from_metadata, to_metadata
+from arr_rpo.shapes.measure import ShapesOracle
 from arr_rpo.shapes.scene import Thing, draw
 from arr_rpo.types import Prompt, UserError
 
@@ -81,14 +81,13 @@ def test_json_files(folder: Path) -> None:
     assert edit.source is not None
 
 
-def test_an_edit_of_the_shapes_is_drawn(tmp_path: Path) -> None:
+def test_an_edit_of_the_shapes_has_its_source_beside_what_is_in_it(tmp_path: Path) -> None:
     source = (Thing("red", "circle", 8.0, 8.0, 5.5),)
     metadata = to_metadata(source, Edit("remove", "red", "circle", 0, "", "", 0))
-    prompts = read_prompts(written(tmp_path, {**metadata, "prompt": "remove the red circle"}))
+    prompts = read_prompts(written(tmp_path, {**metadata, "prompt": "remove the red circle", "source": data_url(draw(source))}))
     assert prompts[0].metadata == metadata
     assert prompts[0].source is not None
     assert prompts[0].source.tobytes() == draw(source).tobytes()
-    assert prompts[0].source is prompts[0].source  # one picture
 
 
 @pytest.mark.parametrize(("name", "count"), [("train", 960), ("heldout", 500), ("unseen", 150)])
@@ -122,7 +121,7 @@ def test_pictures_are_opened_when_they_are_asked_for(folder: Path) -> None:
         ('{"prompt": "x", "image": "red.png", "images": ["red.png"]}', "line 2: both 'image' and 'images' could be the source"),
         ('{"prompt": "x", "images": []}', r"line 2: 'images' holds \[\]"),
         ('{"prompt": "x", "image": {"bytes": 1}}', "line 2: 'image' holds {'bytes': 1}"),
-        ('{"prompt": "x", "source": [], "edit": {"kind": "add"}}', "line 2: not an edit of the shapes world"),
+        ('{"prompt": "x", "source": [], "edit": {"kind": "add"}}', "line 2: 'source' holds \\[\\] where the path of a picture"),
     ],
 )
 def test_a_malformed_line_is_named(folder: Path, line: str, message: str) -> None:
@@ -154,9 +153,11 @@ def test_only_the_end_of_a_line_ends_a_prompt(tmp_path: Path) -> None:
     assert [p.text for p in read_prompts(tmp_path / "p.txt")] == texts
 
 
-@pytest.mark.parametrize("metadata", [{"edit": "colour"}, {"include": None}, {"include": ["circle"]}, {"include": "x"}, {}])
+@pytest.mark.parametrize(
+    "metadata", [{"edit": "colour"}, {"edit": {}}, {"include": None}, {"include": ["circle"]}, {"include": "x"}, {}]
+)
 def test_metadata_of_other_worlds_are_not_of_ours(metadata: dict[str, Any]) -> None:
-    assert not measurable([Prompt("p", "a dog", metadata)])
+    assert ShapesOracle().why_not([Prompt("p", "a dog", metadata)])
 
 
 def data(train: str, heldout: str, choose_from: int = 1, shared: Any = "refuse") -> PromptDataModule:

@@ -2,68 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
 import pytest
 import torch
-from PIL.Image import Image
 
 from arr_rpo.algorithm.gaussian import gaussian_kl
 from arr_rpo.data.prompts import read_prompts
-from arr_rpo.evaluation.images import Measured, measurable, measure, spread
+from arr_rpo.evaluation.images import spread
 from arr_rpo.evaluation.path_kl import path_kl
 from arr_rpo.noise import Noise
-from arr_rpo.shapes.edits import random_edit, target, to_metadata
-from arr_rpo.shapes.scene import Thing, draw
-from arr_rpo.types import Prompt, UserError
+from arr_rpo.types import Prompt
 from tests.conftest import make_policy, make_sampler
-
-CIRCLE, STAR = Thing("red", "circle", 8.5, 8.5, 5.5), Thing("blue", "star", 23.5, 23.5, 5.5)
-
-
-def asking_for(tag: str, *objects: tuple[str, str]) -> Prompt:
-    include = [{"class": shape, "color": color, "count": 1} for color, shape in objects]
-    return Prompt(tag, tag, {"tag": tag, "include": include})
-
-
-def drawn(*things: Thing) -> Image:
-    return draw(things)
-
-
-def test_figures_by_hand() -> None:
-    prompts = [asking_for("one", ("red", "circle")), asking_for("two", ("red", "circle"), ("blue", "star"))]
-    found = measure(prompts, [drawn(CIRCLE), drawn(CIRCLE)])
-    # The second lacks the star: of its three criteria (two objects, two in total) one is met.
-    assert (found.strict, found.by_tag) == (0.5, {"one": 1.0, "two": 0.0})
-    assert found.criteria == pytest.approx(3 / 5)
-    assert found.parts == {"existence": pytest.approx(2 / 3), "total": 0.5}
-    assert [one.criteria for one in found.each] == [1.0, pytest.approx(1 / 3)]
-    assert set(found.to_dict()) == {"strict", "criteria", "by_tag", "parts", "prompts"}
-
-
-def test_an_edit_has_two_parts() -> None:
-    rng = np.random.default_rng(3)
-    source, edit = random_edit(rng)
-    prompt = Prompt("e", "edit", to_metadata(source, edit), source=draw(source))
-    right = measure([prompt], [draw(target(source, edit, rng))]).each[0]
-    assert right.strict and right.parts == {"instruction": 1.0, "preservation": 1.0}
-    nothing = measure([prompt], [draw(source)]).each[0]
-    assert not nothing.strict and nothing.parts == {"instruction": 0.0, "preservation": 1.0}
-
-
-@pytest.mark.parametrize("metadata", [{}, {"tag": "single_object", "include": [{"class": "bench", "count": 1}]}])
-def test_a_prompt_of_another_world_is_named(metadata: dict[str, Any]) -> None:
-    """GenEval's own prompts have metadata of the same form; a bench that nobody can find is no failure of the policy."""
-    prompt = Prompt("p/1", "a bench", metadata)
-    assert not measurable([prompt])
-    with pytest.raises(UserError, match=r"prompt p/1 \('a bench'\) is not of the shapes world"):
-        measure([prompt], [drawn()])
-
-
-def test_parts_of_one_picture() -> None:
-    one = Measured("p", "t", (("a", True), ("a", False), ("b", True)))
-    assert (one.strict, one.criteria, one.parts) == (False, pytest.approx(2 / 3), {"a": 0.5, "b": 1.0})
 
 
 def test_spread_is_even_and_without_repeats() -> None:

@@ -24,7 +24,7 @@ LARGEST, MEAN = 2.0, 1e-3  # measured: 0.28 and 9e-6
 
 @pytest.mark.parametrize("algorithm", list(ALGORITHMS))
 def test_three_updates_do_not_depend_on_batch_sizes(algorithm: str, tmp_path: Path) -> None:
-    sizes = (("policy.batch_size", 4, 64), ("algorithm.microbatch_size", 8, 64), ("callbacks.summary.eval_batch_size", 16, 128))
+    sizes = (("policy.batch_size", 4, 64), ("algorithm.microbatch_size", 8, 64), ("callbacks.heldout.batch_size", 16, 128))
     runs = [
         start(tmp_path / str(which), *OPTIONS, *ALGORITHMS[algorithm], *(f"{name}={pair[which]}" for name, *pair in sizes))
         for which in (0, 1)

@@ -105,7 +105,7 @@ def test_a_resumed_run_is_the_unbroken_one_to_the_bit(algorithm: str, tmp_path: 
 @pytest.mark.parametrize(("number", "call"), [(signal.SIGTERM, 1), (signal.SIGTERM, 3), (signal.SIGUSR1, 3)])
 def test_a_signal_within_an_update_saves_the_state_before_it(number: signal.Signals, call: int, tmp_path: Path) -> None:
     """The third place is between two optimizer steps, after the first has moved the weights."""
-    options = ["algorithm=diffusion_nft", "algorithm.group_size=2", "sampler=ode", "callbacks.heldout_progress=null"]
+    options = ["algorithm=diffusion_nft", "algorithm.group_size=2", "sampler=ode", "callbacks.heldout.every_n_updates=null"]
     options += ["algorithm.old_decay.slope=0.3", "callbacks.checkpoint.every_seconds=1000000", "data.choose_from=2"]
     whole = start(tmp_path / "whole", *options)
     within = f"+callbacks.stop={{_target_: tests.stops.SignalWithin, update: 2, call: {call}, number: {int(number)}}}"
@@ -176,7 +176,7 @@ def test_a_full_disk_ends_a_run_with_one_message_and_it_goes_on_when_there_is_sp
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("no right to mount a file system")
     try:
-        options = ["callbacks.checkpoint.keep_every_n_updates=1", "callbacks.heldout_progress=null"]
+        options = ["callbacks.checkpoint.keep_every_n_updates=1", "callbacks.heldout.every_n_updates=null"]
         with pytest.raises(UserError, match=r"update_0000\d could not be written .*make space, and resume="):
             start(disk / "run", *options, "policy.adapter.rank=8", "policy.adapter.alpha=16")
         run = RunFolder(disk / "run")
@@ -221,7 +221,7 @@ def test_what_stands_in_metrics_is_of_its_update_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("adapter", ["lora", "full"])
 def test_a_stopped_run_gives_its_weights(adapter: str, tmp_path: Path) -> None:
     """Averaged ones, as the stock pipeline loads them."""
-    options = [f"policy/adapter={adapter}", "callbacks=rpo_ema", "callbacks.heldout_progress=null"]
+    options = [f"policy/adapter={adapter}", "callbacks=rpo_ema", "callbacks.heldout.every_n_updates=null"]
     run = stopped(tmp_path / "run", *options, stop_before(2))
     asked = configure([f"run={run.path}", "allow=[tests.stops]", f"output={tmp_path / 'out'}"], "export")
     average = training_state(run)["callbacks"]["EMA"]["average"]

@@ -13,15 +13,15 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from arr_rpo.commands.training import train
 from arr_rpo.data.prompts import read_prompts
-from arr_rpo.evaluation.images import measure
 from arr_rpo.report.runs import read_study
 from arr_rpo.run.folder import RunFolder
+from arr_rpo.shapes.measure import judged
 from tests.conftest import configure
 from tests.integration.small import HELDOUT, SMALL
 from tests.stops import stop_before
 
 pytestmark = pytest.mark.slow
-OPTIONS = [*SMALL, "data.updates=3", "callbacks.summary.pictures=3"]
+OPTIONS = [*SMALL, "data.updates=3", "callbacks.heldout.pictures=3"]
 
 
 def run(folder: Path, heldout: Path, *overrides: str) -> Path:
@@ -56,13 +56,14 @@ def test_what_a_run_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert [row["images"] for row in progress] == [0, 16, 24]
     assert [row["judge_calls"] for row in progress] == [0, 16, 24]  # a verdict a pair, in both orders
     assert progress[0]["kl"] == 0 < progress[-1]["kl"]
-    assert list(progress[0]["strict_by_prompt"]) == ["heldout/1", "heldout/3", "heldout/5", "heldout/7"]
-    for row in progress:
-        assert row["strict"] == sum(row["strict_by_prompt"].values()) / 4
+    own = [row["measures"]["shapes"] for row in progress]
+    assert list(own[0]["by_prompt"]) == ["heldout/1", "heldout/3", "heldout/5", "heldout/7"]
+    for row in own:
+        assert row["value"] == sum(row["by_prompt"].values()) / 4
     events = EventAccumulator(str(whole))
     events.Reload()
-    assert [(e.step, pytest.approx(e.value)) for e in events.Scalars("heldout/strict")] == [
-        (row["update"], row["strict"]) for row in progress
+    assert [(e.step, pytest.approx(e.value)) for e in events.Scalars("heldout/shapes")] == [
+        (row["update"], row["measures"]["shapes"]["value"]) for row in progress
     ]
 
     summary = json.loads((whole / "summary.json").read_text(encoding="utf-8"))
@@ -70,15 +71,15 @@ def test_what_a_run_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     outcomes = rows(whole / "heldout.jsonl")
     assert [row["prompt_id"] for row in outcomes] == list(prompts)
     for when in ("before", "after"):
-        assert sum(row[when]["strict"] for row in outcomes) / 9 == summary["heldout_strict"][when]
+        assert sum(row[when]["shapes"]["value"] for row in outcomes) / 9 == summary["measures"]["shapes"][when]
     shown = [row for row in outcomes if row["pictures"]]
     assert [row["prompt_id"] for row in shown] == ["heldout/1", "heldout/4", "heldout/7"]
     for row in shown:
         assert set(row["pictures"]) == {"base", "trained"}
         picture = Image.open(whole / row["pictures"]["trained"])
-        assert measure([prompts[row["prompt_id"]]], [picture]).each[0].to_dict() == row["after"]
+        assert judged(prompts[row["prompt_id"]], picture).to_dict() == row["after"]["shapes"]
 
-    plain = run(tmp_path / "plain", heldout, "callbacks.heldout_progress=null", "callbacks.verdict_pictures=null")
+    plain = run(tmp_path / "plain", heldout, "callbacks.heldout.every_n_updates=null", "callbacks.verdict_pictures=null")
     assert not (plain / "progress.jsonl").exists()
     first, other = weights(whole), weights(plain)
     assert all(torch.equal(first[name], other[name]) for name in first)

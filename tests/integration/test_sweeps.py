@@ -27,8 +27,8 @@ SMALL = [
     "data.candidates_per_update=4",
     "data.unseen=null",
     "policy.num_inference_steps=3",
-    "callbacks.summary.kl_prompts=2",
-    "callbacks.heldout_progress=null",
+    "callbacks.heldout.final_kl_prompts=2",
+    "callbacks.heldout.every_n_updates=null",
     "callbacks.verdict_pictures=null",
     "callbacks.image_grid=null",
     "callbacks.checkpoint.every_seconds=0",
@@ -71,7 +71,7 @@ def results(sweep: Path) -> dict[str, dict[str, Any]]:
     for path in sorted(sweep.glob("*/summary.json")):
         summary = json.loads(path.read_text(encoding="utf-8"))
         found[path.parent.name] = {
-            **{key: summary[key] for key in ("heldout_strict", "heldout_criteria", "kl", "images", "optimizer_steps")},
+            **{key: summary[key] for key in ("measures", "kl", "images", "optimizer_steps")},
             "judge_calls": summary["judge"]["calls"],
         }
     return found
@@ -216,7 +216,7 @@ def test_a_search_finds_its_trials_again(
     arguments += ['hydra.sweep.subdir="lr=${module.optimizer.lr}"']
     assert train(monkeypatch, *arguments) == 0
     assert "2 runs: 0 skipped, 0 resumed, 2 started" in capfd.readouterr().out
-    found = {row["heldout_strict"]["after"] for row in results(sweep).values()}
+    found = {row["measures"]["shapes"]["after"] for row in results(sweep).values()}
     best = (sweep / "optimization_results.yaml").read_text(encoding="utf-8")
     assert f"best_value: {max(found)}" in best
     assert train(monkeypatch, *arguments[:1], "hydra.sweeper.n_trials=3", *arguments[2:]) == 0

@@ -38,7 +38,7 @@ SMALL = [
     "data.updates=3",
     "data.candidates_per_update=8",
     "data.unseen=null",
-    "callbacks.summary.kl_prompts=2",
+    "callbacks.heldout.final_kl_prompts=2",
     "policy.num_inference_steps=3",
     "trainer.enable_progress_bar=false",
     "trainer.accelerator=cpu",
@@ -73,7 +73,9 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 def test_the_main_job_writes_what_it_promises(tmp_path: Path, few_prompts: str) -> None:
     folder = run(tmp_path, few_prompts)
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    assert set(summary["heldout_strict"]) == {"before", "after"}
+    own = summary["measures"]["shapes"]
+    assert {"before", "after", "figures", "by_tag", "unseen"} <= set(own)
+    assert list(summary["measures"]) == ["shapes", "signs"]
     assert {"calls", "tokens", "ties", "flips", "failures"} <= set(summary["judge"])
     assert summary["judge"]["calls"] >= 3 * 4 * 2
     assert summary["images"] == 3 * 4 * 2
@@ -89,9 +91,9 @@ def test_the_main_job_writes_what_it_promises(tmp_path: Path, few_prompts: str) 
     assert all("lora_" in name for name in names)  # neither the base nor the judge
     if summary["optimizer_steps"]:
         assert summary["kl"] > 0
-    measured = evaluate(OmegaConf.create({"run": str(folder), "batch_size": 128}))
-    assert measured["heldout"]["strict"] == summary["heldout_strict"]["after"]
-    assert measured["heldout"]["criteria"] == summary["heldout_criteria"]["after"]
+    measured = evaluate(OmegaConf.create({"run": str(folder), "batch_size": 128, "measure": {}}))["heldout"]["shapes"]
+    assert measured["value"] == own["after"]
+    assert measured["figures"]["criteria"] == own["figures"]["criteria"]["after"]
 
 
 def test_prompts_that_no_oracle_knows_are_trained_on(tmp_path: Path) -> None:
@@ -101,13 +103,12 @@ def test_prompts_that_no_oracle_knows_are_trained_on(tmp_path: Path) -> None:
     train_on.write_text("\n".join(f"{n} dogs" for n in range(8)), encoding="utf-8")
     folder = run(tmp_path, str(heldout), "judge=random", "reward=pairwise", f"data.train={train_on}")
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    assert summary["heldout_strict"] == {"before": None, "after": None}
-    assert summary["heldout_by_tag"] == {}
+    assert summary["measures"] == {}
     assert summary["kl"] > 0
     assert (folder / "policy" / "pytorch_lora_weights.safetensors").is_file()
     rows = [json.loads(line) for line in (folder / "heldout.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [row["prompt"] for row in rows] == ["a cat", "a wooden bench"]
-    assert all(row["after"] is None and (folder / row["pictures"]["trained"]).is_file() for row in rows)
+    assert all(row["after"] == {} and (folder / row["pictures"]["trained"]).is_file() for row in rows)
     assert objective(folder) is None
     assert stage(folder, OmegaConf.load(folder / "config.yaml")) is Stage.FINISHED  # a sweep does not run it again
 
@@ -119,7 +120,7 @@ def test_edits_are_trained_on(tmp_path: Path) -> None:
     heldout.write_text("\n".join(rows), encoding="utf-8")
     folder = run(tmp_path, str(heldout), "judge=oracle", experiment="edit_rpo")
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    assert set(summary["heldout_parts"]) == {"instruction", "preservation"}
+    assert set(summary["measures"]["shapes"]["figures"]) == {"criteria", "instruction", "preservation"}
     verdicts = [json.loads(line) for line in (folder / "verdicts.jsonl").read_text(encoding="utf-8").splitlines()]
     assert all({"instruction", "preservation"} == set(v["names"]) for v in verdicts)
     assert (folder / "grids" / "update_00000.png").is_file()
@@ -140,7 +141,7 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path: Path, few_prompts: str) 
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert any(not torch.equal(stopped[name], again[name]) for name in first)
     summaries = [json.loads((folder / "summary.json").read_text(encoding="utf-8")) for folder in (whole, part)]
-    for key in ("heldout_strict", "kl", "images", "judge", "optimizer_steps"):
+    for key in ("measures", "kl", "images", "judge", "optimizer_steps"):
         assert summaries[0][key] == summaries[1][key]
 
 

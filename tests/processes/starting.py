@@ -26,7 +26,7 @@ def small(folder: Path, updates: int = 4) -> list[str]:
         heldout.write_text("".join(lines[:12]), encoding="utf-8")
     return [
         *("experiment=t2i_rpo", "judge=oracle", f"data.updates={updates}", "data.candidates_per_update=16"),
-        *("callbacks.heldout_progress.prompts=8", "callbacks.heldout_progress.kl_prompts=4", "callbacks.summary.kl_prompts=4"),
+        *("callbacks.heldout.prompts=8", "callbacks.heldout.kl_prompts=4", "callbacks.heldout.final_kl_prompts=4"),
         *(f"data.heldout={heldout}", "data.unseen=null", "trainer.enable_progress_bar=false", f"rubric.store={folder}/rubrics"),
         "callbacks.checkpoint.every_seconds=1",
     ]
@@ -75,7 +75,7 @@ def numbers(run: Path) -> dict[str, Any]:
         "finished": state(run)["state"],
         "verdicts": [(row["update"], row["prompt_id"], row["outcome"]) for row in verdicts],
         "heldout": (run / "heldout.jsonl").read_text(encoding="utf-8"),
-        "figures": {key: summary[key] for key in ("heldout_strict", "heldout_criteria", "images", "optimizer_steps")},
+        "figures": {key: summary[key] for key in ("measures", "images", "optimizer_steps")},
         "judge": judge,
     }
 

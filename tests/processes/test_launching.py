@@ -42,7 +42,7 @@ def test_a_sweep_of_runs_of_two_processes(place: Path) -> None:
     sweep = place / "sweep"
     said = trained(place, PYTHON, "train.py", "-m", "seed=1,2", *small(place), *DDP, f"hydra.sweep.dir={sweep}")
     assert "2 runs: 0 skipped, 0 resumed, 2 started; 2 finished" in said
-    runs = sorted(path.parent for path in sweep.glob("*/state.json"))
+    runs = sorted(path.parent for path in sweep.rglob("state.json"))  # overrides with paths make folders in folders
     assert len(runs) == 2
     assert numbers(runs[0]) == numbers(place / "one")
     assert numbers(runs[0]) != numbers(runs[1])
@@ -102,5 +102,5 @@ def test_what_cannot_work_is_refused(
     overrides = [o for o in small(place) if not any(o.split("=")[0] == m.split("=")[0] for m in more)]
     said = trained(tmp_path, *command, *overrides, *more, f"run_dir={tmp_path}/run", code=1)
     assert told in said
-    assert "Traceback" not in said.split("torch.distributed.elastic")[0]
+    assert "/src/arr_rpo/" not in said  # no frame of ours in a traceback; torchrun has its own
     assert not (tmp_path / "run" / "config.yaml").exists()

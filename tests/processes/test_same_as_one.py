@@ -103,7 +103,7 @@ def test_what_is_drawn_is_the_same_within_the_rounding_of_a_call(place: Path, wa
     one = torch.load(place / "one" / "rpo" / "drawn_0_00.pt", weights_only=True)
     together = torch.cat(drawn)
     assert together.shape == one.shape
-    torch.testing.assert_close(together, one, atol=2e-6, rtol=0)  # a call of 8 rounds otherwise than one of 16
+    torch.testing.assert_close(together, one, atol=5e-6, rtol=0)  # a call of 8 rounds otherwise than one of 16
 
 
 @pytest.mark.parametrize("way", ["ddp", "fsdp2"])

@@ -11,10 +11,10 @@ from PIL import Image
 
 from arr_rpo.evaluation.bootstrap import Resampling
 from arr_rpo.refinement.base import Attempt, best
-from arr_rpo.refinement.figures import choices, grades, summary
-from arr_rpo.refinement.records import Records, truth
+from arr_rpo.refinement.figures import choices, grades, measured, summary
+from arr_rpo.refinement.records import Records
 from arr_rpo.refinement.sheet import LINE, MARGIN, PICTURE, sheet
-from arr_rpo.shapes.scene import draw, place
+from arr_rpo.shapes.measure import ShapesOracle
 from arr_rpo.types import Cost, Grade, Prompt, UserError
 
 HOW = Resampling(draws=200, confidence=0.9, unit="prompt", seed=0)
@@ -22,10 +22,10 @@ RED = {"tag": "colors", "include": [{"class": "circle", "color": "red", "count":
 
 
 def row(name: str, given: list[float | None], strict: list[bool] | None) -> dict[str, Any]:
-    said = [None] * len(given) if strict is None else [{"strict": s, "criteria": 0.5 + s / 2} for s in strict]
+    shapes = [{"shapes": {"value": float(s), "figures": {"criteria": 0.5 + s / 2}}} for s in strict or ()]
     attempts = [
-        {"grade": g, "oracle": o, "failure": "" if g is not None else "no reply", "unread": "", "calls": 2, "tokens": 10}
-        for g, o in zip(given, said, strict=True)
+        {"grade": g, "measured": o, "failure": "" if g is not None else "no reply", "unread": "", "calls": 2, "tokens": 10}
+        for g, o in zip(given, shapes or [{}] * len(given), strict=True)
     ]
     return {"prompt_id": name, "kept": best(given), "attempts": attempts}
 
@@ -39,28 +39,28 @@ ROWS = [
 
 
 def test_who_chooses() -> None:
-    found = {name: figure.value for name, figure in choices(ROWS, "strict", HOW).items()}
+    found = {name: figure.value for name, figure in choices(*measured(ROWS)["shapes"], HOW).items()}
     assert found == pytest.approx(
         {
             "first": 2 / 4,
             "kept": 2 / 4,
             "random": (2 / 3 + 2 / 3 + 1 / 3 + 1) / 4,
-            "oracle_choice": 4 / 4,
+            "best": 4 / 4,
             "kept_minus_first": (1 - 1 + 0 + 0) / 4,
             "kept_minus_random": (1 / 3 - 2 / 3 - 1 / 3 + 0) / 4,
-            "oracle_choice_minus_kept": (0 + 1 + 1 + 0) / 4,
+            "best_minus_kept": (0 + 1 + 1 + 0) / 4,
             "after_round_2": 3 / 4,
         }
     )
-    assert choices(ROWS, "criteria", HOW)["first"].value == pytest.approx((0.5 + 1 + 0.5 + 1) / 4)
+    assert choices(*measured(ROWS)["shapes/criteria"], HOW)["first"].value == pytest.approx((0.5 + 1 + 0.5 + 1) / 4)
 
 
 def test_intervals_are_those_of_differences_paired_by_prompt() -> None:
     """Where the kept picture is better for every prompt alike, there is no doubt left, though the pictures differ."""
     rows = [row(str(i), [0.1, 0.9], [False, True]) for i in range(6)]
-    gain = choices(rows, "strict", HOW)["kept_minus_first"]
+    gain = choices(*measured(rows)["shapes"], HOW)["kept_minus_first"]
     assert (gain.value, gain.low, gain.high, gain.of) == (1.0, 1.0, 1.0, 6)
-    mixed = choices(ROWS, "strict", HOW)["kept"]
+    mixed = choices(*measured(ROWS)["shapes"], HOW)["kept"]
     assert mixed.low is not None
     assert mixed.high is not None
     assert mixed.low < 0.5 < mixed.high
@@ -71,19 +71,10 @@ def test_counts() -> None:
     assert (found["prompts"], found["pictures"], found["rounds"]) == (5, 12, {1: 1, 2: 1, 3: 3})
     assert (found["critiques_failed"], found["critiques_failed_why"], found["ungraded"]) == (4, {"no reply": 4}, 1)
     assert (found["calls"], found["tokens"]) == (24, 120)
-    assert found["oracle"]["strict"]["first"]["of"] == 4  # it does not know the fifth
-    assert summary([row("e", [0.5], None)], HOW)["oracle"] is None
+    assert found["measured"]["shapes"]["first"]["of"] == 4  # it does not know the fifth
+    assert summary([row("e", [0.5], None)], HOW)["measured"] == {}
     first, kept = grades(ROWS, HOW)["first"], grades(ROWS, HOW)["kept"]
     assert (first.value, kept.value, kept.of) == (pytest.approx(1.3 / 3), pytest.approx(2.7 / 3), 3)
-
-
-def test_the_oracle_knows_its_own_world_only() -> None:
-    circle = draw(place([("red", "circle")], [0], np.random.default_rng(0)))
-    said = truth(Prompt("1", "a red circle", RED), circle)
-    assert said is not None
-    assert said.strict
-    assert truth(Prompt("2", "a photo of a bench", {"tag": "single_object", "include": [{"class": "bench"}]}), circle) is None
-    assert truth(Prompt("3", "a red circle"), circle) is None
 
 
 def attempts() -> tuple[Attempt, ...]:
@@ -100,9 +91,9 @@ def attempts() -> tuple[Attempt, ...]:
 
 def test_a_record_is_kept_and_read_again(tmp_path: Path) -> None:
     prompt = Prompt("p/1", "a red circle", RED)
-    records = Records(tmp_path)
+    records = Records(tmp_path, {"shapes": ShapesOracle()})
     records.add([prompt], [3], [attempts()])
-    again = Records(tmp_path)
+    again = Records(tmp_path, {})
     assert again.rows == records.rows
     assert again.has(prompt)
     assert not again.has(Prompt("p/2", "a red circle"))
@@ -115,17 +106,17 @@ def test_a_record_is_kept_and_read_again(tmp_path: Path) -> None:
     assert (graded["grade"], graded["critique"], graded["failure"]) == (0.5, "too dark", "")
     assert (graded["dimensions"], graded["text"], graded["seed"]) == ({"objects": 0.25}, "text 1", [1, "p/1", 2])
     assert (graded["calls"], graded["tokens"]) == (3, 10)  # with what writing took
-    assert graded["oracle"]["strict"] is False
+    assert graded["measured"]["shapes"]["value"] == 0.0
     with Image.open(tmp_path / graded["picture"]) as picture:
         assert np.array_equal(np.asarray(picture), np.asarray(attempts()[1].image))
     with records.path.open("a", encoding="utf-8") as file:
         file.write('{"prompt": "half of')
     with pytest.raises(UserError, match=r"refinement\.jsonl, line 2 is no record"):
-        Records(tmp_path)
+        Records(tmp_path, {})
 
 
 def test_the_sheet_shows_source_attempts_and_which_was_kept(tmp_path: Path) -> None:
-    records = Records(tmp_path)
+    records = Records(tmp_path, {})
     source = Image.new("RGB", (8, 8), (0, 0, 0))
     records.add([Prompt("a", "make it dark", {}, source), Prompt("b", "night")], [0, 1], [attempts(), attempts()[:1]])
     page = np.asarray(sheet(list(records.rows.values()), tmp_path))

@@ -24,13 +24,14 @@ from arr_rpo.report.records import (
     Estimate,
     HeldoutPrompt,
     Interval,
+    Measured,
     OrderClaim,
     ProgressPoint,
     Run,
-    Score,
     Study,
 )
 
+MEASURE = "shapes"
 HOSTILE = "<script>document.title='owned'</script> & \"quotes\" </script>"
 OUTCOMES = ("A", "B", "tie", "inconsistent", "failed")
 LIMITS = Limits(verdicts=60, prompts=4, seeds=2, points=20, criteria=4, picture_side=192, picture_megabytes=9)
@@ -41,20 +42,22 @@ def study(folder: Path, arms: Sequence[str] = ("rubric", "scalar"), seeds: Seque
     runs = [made_run(folder, arm, number, seed, updates) for number, arm in enumerate(arms) for seed in seeds]
     runs[-1] = unfinished(runs[-1])
     missing = (f"{runs[-1].name}: no summary.json: the run did not end",)
-    return Study(folder, "Reward <form>", "Does a rubric beat a scalar?", arms[0], tuple(arms), (), (), tuple(runs), missing)
+    return Study(
+        folder, "Reward <form>", "Does a rubric beat a scalar?", arms[0], tuple(arms), (), (), tuple(runs), missing, (MEASURE,)
+    )
 
 
 def made_run(folder: Path, arm: str, number: int, seed: int, updates: int) -> Run:
     place = folder / f"{arm}" / f"seed={seed}"
     gain = 0.3 / (1 + number) + 0.01 * seed
     summary = {
-        "heldout_strict": {"before": 0.4, "after": 0.4 + gain},
-        "heldout_criteria": {"before": 0.6, "after": 0.6 + gain / 2},
         "kl": 40.0 + number,
         "images": 128 * updates,
         "judge": {"calls": 300 * updates},
         "seconds": 600.0,
     }
+    criteria = {"before": 0.6, "after": 0.6 + gain / 2}
+    measures = {MEASURE: {"before": 0.4, "after": 0.4 + gain, "figures": {"criteria": criteria}}}
     times = tuple(range(1, updates + 1))
     curves = {
         name: Curve(
@@ -72,7 +75,9 @@ def made_run(folder: Path, arm: str, number: int, seed: int, updates: int) -> Ru
         }.items()
     }
     progress = tuple(
-        ProgressPoint(t, 128 * t, 300 * t, 7.5 * t, 0.4 + gain * t / updates, 0.6, 40.0 * t / updates)
+        ProgressPoint(
+            t, 128 * t, 300 * t, 7.5 * t, 40.0 * t / updates, {MEASURE: Measured(0.4 + gain * t / updates, {"criteria": 0.6})}
+        )
         for t in (0, updates // 2, updates)
     )
     config = {"seed": seed, "run_dir": str(place), "reward": {"_target_": f"reward.{arm}", "lose": -0.5 * number}, "lr": 3e-4}
@@ -80,19 +85,20 @@ def made_run(folder: Path, arm: str, number: int, seed: int, updates: int) -> Ru
     versions = {"torch": "2.13.0", "python": "3.11.7", "commit": "0123456789abcdef", "dirty": False}
     versions["commands"] = ["python train.py -m experiment=t2i_rpo reward=rubric,scalar seed=1,2"]
     return Run(
-        place, f"{arm}/seed={seed}", arm, seed, True, config, summary, heldout(place, number, seed), progress, curves, versions,
-        verdict_pictures(place, number, seed, updates), (),
+        place, f"{arm}/seed={seed}", arm, seed, True, config, summary, measures, heldout(place, number, seed), progress, curves,
+        versions, verdict_pictures(place, number, seed, updates), (),
     )  # fmt: skip
 
 
 def unfinished(run: Run) -> Run:
     prompts = tuple(
-        HeldoutPrompt(p.prompt_id, p.split, p.tag, p.text, p.before, None, {k: v for k, v in p.pictures.items() if k == "base"})
+        HeldoutPrompt(p.prompt_id, p.split, p.tag, p.text, p.before, {}, {k: v for k, v in p.pictures.items() if k == "base"})
         for p in run.heldout
     )
     changes: dict[str, Any] = {
         "finished": False,
         "summary": {},
+        "measures": {},
         "heldout": prompts,
         "missing": ("no summary.json: the run did not end",),
     }
@@ -107,7 +113,8 @@ def heldout(place: Path, number: int, seed: int, prompts: int = 6) -> tuple[Held
             "trained": picture(place / f"heldout/{i}_trained.png", (30 * i, 200, 40 * number)),
         }
         text = HOSTILE if i == 0 else f"a photo of {i} circles"
-        made.append(HeldoutPrompt(f"h/{i}", "heldout", "counting", text, Score(False, 0.5), Score(i % 2 == 0, 1.0), pictures))
+        before, after = ({MEASURE: Measured(value, {"criteria": 0.5 + value / 2})} for value in (0.0, float(i % 2 == 0)))
+        made.append(HeldoutPrompt(f"h/{i}", "heldout", "counting", text, before, after, pictures))
     return tuple(made)
 
 
@@ -181,7 +188,7 @@ def analysis(study: Study) -> Analysis:
     """What a comparison might have found; the figures are those of nobody."""
     arms = tuple(
         ArmResult(
-            arm, (1, 2), estimate(0.4), estimate(0.7 - 0.1 * i), estimate(0.3 - 0.1 * i), estimate(0.15), estimate(40, 3),
+            arm, (1, 2), estimate(0.4), estimate(0.7 - 0.1 * i), estimate(0.3 - 0.1 * i), estimate(40, 3),
             estimate(3840), estimate(9000), estimate(600),
         )
         for i, arm in enumerate(study.arms)
@@ -195,7 +202,7 @@ def analysis(study: Study) -> Analysis:
         for arm in study.arms[1:]
     ]  # fmt: skip
     claim = OrderClaim(tuple(study.arms), END, tuple(found[:1]), 0.4, "not shown", f"{' > '.join(study.arms)} is not shown.")
-    return Analysis(arms, tuple(found), (claim,), 0.95, ("Intervals are t intervals over seeds.",))
+    return Analysis(MEASURE, arms, tuple(found), (claim,), 0.95, ("Intervals are t intervals over seeds.",))
 
 
 def report_config(*overrides: str) -> DictConfig:

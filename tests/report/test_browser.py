@@ -38,7 +38,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study")
     study = made.study(folder, arms=ARMS)
     path = folder / "report.html"
-    path.write_text(report_page(study, made.analysis(study), made.LIMITS), encoding="utf-8")
+    path.write_text(report_page(study, [made.analysis(study)], made.LIMITS), encoding="utf-8")
     return path
 
 
@@ -164,7 +164,7 @@ def test_filters_of_verdicts(page: Any) -> None:
 def test_flips_and_wrong_verdicts_can_be_looked_for(chromium: Any, tmp_path: Path) -> None:
     study = made.study(tmp_path, arms=ARMS[:2])
     limits = dataclasses.replace(made.LIMITS, verdicts=600)
-    (tmp_path / "report.html").write_text(report_page(study, made.analysis(study), limits), encoding="utf-8")
+    (tmp_path / "report.html").write_text(report_page(study, [made.analysis(study)], limits), encoding="utf-8")
     page = next(pages := opened(chromium, tmp_path / "report.html", width=1280))
     page.select_option("#verdict-outcome", value="inconsistent")
     assert page.locator(".verdict").count() > 0
@@ -215,7 +215,7 @@ def test_grades_that_decide_look_different(chromium: Any, tmp_path: Path) -> Non
     for file in study.runs[0].verdict_pictures:
         told = json.loads(file.read_text(encoding="utf-8"))
         made.write(file, {**told, "pairs": [{**pair, "grades": [0.9996, 0.9987]} for pair in told["pairs"]]})
-    (tmp_path / "report.html").write_text(report_page(study, made.analysis(study), made.LIMITS), encoding="utf-8")
+    (tmp_path / "report.html").write_text(report_page(study, [made.analysis(study)], made.LIMITS), encoding="utf-8")
     page = next(pages := opened(chromium, tmp_path / "report.html", width=1280))
     for outcome, grades in (("A", "grades 0.9996 and 0.9987"), ("tie", "grades 1.00 and 1.00")):
         page.select_option("#verdict-outcome", value=outcome)
@@ -225,7 +225,7 @@ def test_grades_that_decide_look_different(chromium: Any, tmp_path: Path) -> Non
 
 def test_an_edit_is_shown_beside_its_source(chromium: Any, tmp_path: Path) -> None:
     study = made.edited(made.study(tmp_path, arms=ARMS[:2]))
-    (tmp_path / "report.html").write_text(report_page(study, made.analysis(study), made.LIMITS), encoding="utf-8")
+    (tmp_path / "report.html").write_text(report_page(study, [made.analysis(study)], made.LIMITS), encoding="utf-8")
     for width in (1280, 375):
         page = next(pages := opened(chromium, tmp_path / "report.html", width=width))
         card = page.locator(".verdict").first

@@ -8,10 +8,10 @@ import math
 import pytest
 
 from arr_rpo.report.compare import analyse, compare, corrected, order, pairs_of
-from arr_rpo.report.conditions import accuracy_at
+from arr_rpo.report.conditions import held_at
 from arr_rpo.report.estimates import Comparing
 from arr_rpo.report.records import END, EQUAL_CALLS, EQUAL_IMAGES, MATCHED_KL, Comparison, Estimate, Interval
-from tests.report.doubles import make_run, make_study, point
+from tests.report.doubles import MEASURE, make_run, make_study, point
 
 HOW = Comparing(confidence=0.95, draws=500, seed=1, kl=None)
 
@@ -24,7 +24,7 @@ def made(arm: str, reference: str, value: float, p: float | None) -> Comparison:
 def test_arms_are_paired_by_seed_and_prompt() -> None:
     runs = [make_run("a", 1, "1111"), make_run("a", 2, "1110"), make_run("a", 7, "1111")]
     runs += [make_run("b", 1, "1100"), make_run("b", 2, "1101"), make_run("b", 8, "0000")]
-    got = compare(make_study(runs), "a", "b", END, HOW)
+    got = compare(make_study(runs), "a", "b", MEASURE, END, HOW)
     # By seed (1 - 0.5) and (0.75 - 0.75): mean 0.25, standard error 0.25, t of one degree of freedom 1: p = 1 - 2 atan(1) / pi.
     assert got.difference is not None and got.difference.t is not None
     assert got.difference.value == pytest.approx(0.25)
@@ -39,13 +39,13 @@ def test_runs_without_prompts_are_paired_by_their_means() -> None:
     runs = [
         make_run(arm, seed, after, by_prompt=arm == "a") for arm, after in (("a", "1111"), ("b", "1100")) for seed in (1, 2)
     ]
-    got = compare(make_study(runs), "a", "b", END, HOW)
+    got = compare(make_study(runs), "a", "b", MEASURE, END, HOW)
     assert got.difference is not None and got.difference.bootstrap is not None
     assert got.difference.value == 0.5
     assert got.prompts == 0
     # Both seeds gained as much: nothing says how far a third would be off.
     assert got.p is None and got.difference.note == "the same in each seed, so that nothing says how sure it is"
-    (claimed,) = analyse(make_study(runs, reference="b"), HOW).under(END)
+    (claimed,) = analyse(make_study(runs, reference="b"), MEASURE, HOW).under(END)
     assert claimed.result == "not shown"
     assert claimed.limits == ("paired on 0 of 4 prompts: the others were not measured in all runs",)
 
@@ -54,17 +54,17 @@ def test_runs_on_other_prompts_are_paired_on_those_they_share() -> None:
     """By their text: another file may have the same ids."""
     a, b = make_run("a", 1, "1111"), make_run("b", 1, "1100")
     other = [dataclasses.replace(b.heldout[0], text="another prompt"), *b.heldout[1:3]]
-    got = compare(make_study([a, dataclasses.replace(b, heldout=tuple(other))]), "a", "b", END, HOW)
+    got = compare(make_study([a, dataclasses.replace(b, heldout=tuple(other))]), "a", "b", MEASURE, END, HOW)
     assert got.prompts == 2
     assert got.limits == ("paired on 2 of 4 prompts: the others were not measured in all runs",)
     assert got.difference is not None and got.difference.value == 0.5  # of the second prompt 0, of the third 1
 
 
-def test_an_accuracy_that_was_not_measured_is_named() -> None:
+def test_a_measure_that_was_not_measured_is_named() -> None:
     """Prompts of the real world, which no oracle knows."""
-    unmeasured = dataclasses.replace(make_run("b", 1, "1100"), summary={"heldout_strict": {"before": None, "after": None}})
-    got = analyse(make_study([make_run("a", 1, "1111"), unmeasured], reference="b"), HOW).under(END)[0]
-    assert "held-out accuracy of b was not measured" in got.limits
+    unmeasured = dataclasses.replace(make_run("b", 1, "1100"), measures={})
+    got = analyse(make_study([make_run("a", 1, "1111"), unmeasured], reference="b"), MEASURE, HOW).under(END)[0]
+    assert "b was not measured on held-out prompts" in got.limits
     assert "no seed that both arms finished" not in got.verdict
 
 
@@ -73,7 +73,7 @@ def test_arms_of_which_the_study_names_no_pair_are_compared_all_the_same() -> No
     runs = [make_run(arm, seed, "1111") for arm in ("scalar", "rubric") for seed in (1, 2)]
     study = make_study(runs, claims=[("rubric", "pairwise", "scalar")])
     assert pairs_of(study) == [("rubric", "pairwise"), ("pairwise", "scalar"), ("rubric", "scalar")]
-    assert [c.result for c in analyse(study, HOW).under(END)] == ["no data", "no data", "not shown"]
+    assert [c.result for c in analyse(study, MEASURE, HOW).under(END)] == ["no data", "no data", "not shown"]
 
 
 def test_prompts_of_unseen_combinations_are_not_counted_in() -> None:
@@ -82,12 +82,12 @@ def test_prompts_of_unseen_combinations_are_not_counted_in() -> None:
         run = make_run(arm, 1, after)
         unseen = dataclasses.replace(run.heldout[0], prompt_id="unseen/1", split="unseen")
         runs.append(dataclasses.replace(run, heldout=(*run.heldout, unseen)))
-    assert compare(make_study(runs), "a", "b", END, HOW).prompts == 4
+    assert compare(make_study(runs), "a", "b", MEASURE, END, HOW).prompts == 4
 
 
 def test_a_run_that_did_not_end_is_named_and_left_out() -> None:
     runs = [make_run("a", 1, "1111"), make_run("a", 2, None), make_run("b", 1, "1100"), make_run("b", 2, "1100")]
-    got = analyse(make_study(runs), HOW)
+    got = analyse(make_study(runs), MEASURE, HOW)
     assert got.arms[0].seeds == (1,)
     first = got.under(END)[0]
     assert first.seeds == (1,)
@@ -96,13 +96,13 @@ def test_a_run_that_did_not_end_is_named_and_left_out() -> None:
 
 def test_other_bases_are_named() -> None:
     runs = [make_run("a", 1, "1111", before="1000"), make_run("b", 1, "1100")]
-    got = compare(make_study(runs), "a", "b", END, HOW)
-    assert got.limits == ("the arms start from different accuracies (0.250 and 0.500 with seed 1)",)
+    got = compare(make_study(runs), "a", "b", MEASURE, END, HOW)
+    assert got.limits == ("the arms start from different values (0.250 and 0.500 with seed 1)",)
 
 
 def test_one_seed_claims_nothing() -> None:
     study = make_study([make_run("a", 1, "1111"), make_run("b", 1, "0000")])
-    (got,) = analyse(study, HOW).under(END)
+    (got,) = analyse(study, MEASURE, HOW).under(END)
     assert (got.arm, got.reference, got.p, got.p_holm, got.result) == ("b", "a", None, None, "not shown")
     expected = "b > a: not shown (-1.000, -1.000 to -1.000, one seed: the interval is over prompts only)"
     assert got.verdict == expected
@@ -112,15 +112,15 @@ def test_runs_without_a_partner_do_not_say_where() -> None:
     progress = {1: [point(0, "0000", kl=0), point(4, "1111", kl=3)], 2: [point(0, "0000", kl=0), point(2, "1111", kl=1)]}
     runs = [make_run("a", seed, "1111", progress=progress[seed]) for seed in (1, 2)]
     runs.append(make_run("b", 1, "1111", progress=progress[1]))
-    assert compare(make_study(runs), "a", "b", EQUAL_IMAGES, HOW).at == 40.0
+    assert compare(make_study(runs), "a", "b", MEASURE, EQUAL_IMAGES, HOW).at == 40.0
 
 
 def test_nothing_to_compare_is_said() -> None:
-    (got,) = analyse(make_study([make_run("a", 1, "1111"), make_run("b", 2, "0000")]), HOW).under(END)
+    (got,) = analyse(make_study([make_run("a", 1, "1111"), make_run("b", 2, "0000")]), MEASURE, HOW).under(END)
     assert (got.result, got.difference) == ("no data", None)
     assert got.verdict == "b > a: no data (seed 2 of b, seed 1 of a: no partner)"
     unknown = make_study([make_run("a", 1, "1111")], pairs=[("a", "zebra")])
-    assert analyse(unknown, HOW).under(END)[0].verdict == "a > zebra: no data (seed 1 of a: no partner)"
+    assert analyse(unknown, MEASURE, HOW).under(END)[0].verdict == "a > zebra: no data (seed 1 of a: no partner)"
 
 
 def test_claims_after_correction() -> None:
@@ -160,14 +160,14 @@ def test_which_arms_are_compared() -> None:
 
 def test_accuracy_between_measurements() -> None:
     run = make_run("a", 1, "1111", progress=[point(0, "1000", kl=0.0), point(2, "1100", kl=4.0), point(4, "0111", kl=3.0)])
-    got = accuracy_at(run, EQUAL_IMAGES, 30)  # half way between updates 2 and 4
+    got = held_at(run, MEASURE, EQUAL_IMAGES, 30)  # half way between updates 2 and 4
     assert got is not None
     assert got.mean == pytest.approx(0.625)
     assert got.by_prompt == {"heldout/0": 0.5, "heldout/1": 1.0, "heldout/2": 0.5, "heldout/3": 0.5}
-    first = accuracy_at(run, MATCHED_KL, 3.0)  # first reached at three quarters of the way to update 2, not at update 4
+    first = held_at(run, MEASURE, MATCHED_KL, 3.0)  # first reached at three quarters of the way to update 2, not at update 4
     assert first is not None and first.mean == pytest.approx(0.25 + 0.75 * 0.25)
-    assert accuracy_at(run, MATCHED_KL, 4.1) is None
-    assert accuracy_at(run, EQUAL_CALLS, 1) is None  # calls were not counted
+    assert held_at(run, MEASURE, MATCHED_KL, 4.1) is None
+    assert held_at(run, MEASURE, EQUAL_CALLS, 1) is None  # calls were not counted
 
 
 def test_matched_kl_is_the_largest_that_all_runs_reach() -> None:
@@ -175,16 +175,16 @@ def test_matched_kl_is_the_largest_that_all_runs_reach() -> None:
     for seed in (1, 2):
         runs.append(make_run("a", seed, "1111", progress=[point(0, "0000", kl=0.0), point(4, "1111", kl=8.0)]))
         runs.append(make_run("b", seed, "1111", progress=[point(0, "0000", kl=0.0), point(4, "1111", kl=2.0 + 2 * seed)]))
-    got = compare(make_study(runs), "a", "b", MATCHED_KL, HOW)
+    got = compare(make_study(runs), "a", "b", MEASURE, MATCHED_KL, HOW)
     assert got.at == 4.0
     assert got.limits == ("arm=b,seed=1 reaches no more; others reach up to KL 8",)
     # a has gone half of its way there (0.5); b with seed 1 all of it (1), with seed 2 two thirds: (-1/2 - 1/6) / 2.
     assert got.difference is not None
     assert got.difference.value == pytest.approx(-1 / 3)
-    chosen = compare(make_study(runs), "a", "b", MATCHED_KL, dataclasses.replace(HOW, kl=6.0))
+    chosen = compare(make_study(runs), "a", "b", MEASURE, MATCHED_KL, dataclasses.replace(HOW, kl=6.0))
     assert (chosen.at, chosen.seeds) == (6.0, (2,))
     assert chosen.limits[0] == "arm=b,seed=1 never reaches KL 6, only KL 4"
-    (verdict,) = [c.verdict for c in analyse(make_study(runs, pairs=[("a", "b")]), HOW).under(MATCHED_KL)]
+    (verdict,) = [c.verdict for c in analyse(make_study(runs, pairs=[("a", "b")]), MEASURE, HOW).under(MATCHED_KL)]
     assert verdict.startswith("a > b at KL 4: not shown (-0.333, ")
 
 
@@ -194,22 +194,22 @@ def test_equal_judge_calls() -> None:
     for seed in (1, 2):
         runs.append(make_run("a", seed, "1111", progress=[point(0, "0000", kl=0, calls=0), point(4, "1111", kl=1, calls=100)]))
         runs.append(make_run("b", seed, "1111", progress=[point(0, "0000", kl=0, calls=0), point(4, "1111", kl=1, calls=200)]))
-    got = compare(make_study(runs), "a", "b", EQUAL_CALLS, HOW)
+    got = compare(make_study(runs), "a", "b", MEASURE, EQUAL_CALLS, HOW)
     assert got.at == 100.0
     assert got.difference is not None and got.difference.value == pytest.approx(0.5)
     assert got.limits == ("arm=a,seed=1 reaches no more; others reach up to 200 judge calls",)
-    same = compare(make_study(runs), "a", "b", EQUAL_IMAGES, HOW)
+    same = compare(make_study(runs), "a", "b", MEASURE, EQUAL_IMAGES, HOW)
     assert same.at == 40.0 and same.difference is not None and same.difference.value == 0.0
 
 
 def test_where_all_runs_end_all_prompts_count() -> None:
     progress = [point(0, "00", kl=0), point(4, "11", kl=3)]  # of two prompts, 40 images
     runs = [make_run("a", 1, "1111", progress=progress, images=40), make_run("b", 1, "1000", progress=progress, images=40)]
-    got = compare(make_study(runs), "a", "b", EQUAL_IMAGES, HOW)
+    got = compare(make_study(runs), "a", "b", MEASURE, EQUAL_IMAGES, HOW)
     assert (got.at, got.prompts) == (40.0, 4)
     assert got.difference is not None and got.difference.value == 0.75
     longer = make_run("b", 1, "1000", progress=[*progress, point(8, "11", kl=4)], images=80)
-    got = compare(make_study([runs[0], longer]), "a", "b", EQUAL_IMAGES, HOW)
+    got = compare(make_study([runs[0], longer]), "a", "b", MEASURE, EQUAL_IMAGES, HOW)
     assert (got.at, got.prompts) == (40.0, 2)
     assert got.difference is not None and got.difference.value == 0.0
 
@@ -219,6 +219,6 @@ def test_a_run_that_never_moves_cannot_be_matched() -> None:
     runs.append(make_run("b", 1, "1100", progress=[point(0, "0000", kl=0), point(4, "0000", kl=0)]))
     runs.append(make_run("c", 1, "1100"))
     study = make_study(runs, reference="a")
-    b, c = analyse(study, HOW).under(MATCHED_KL)
+    b, c = analyse(study, MEASURE, HOW).under(MATCHED_KL)
     assert b.verdict == "b > a at matched KL: no data (arm=b,seed=1 stays at KL 0)"
     assert c.result == "no data" and "arm=c,seed=1: not measured during training" in c.limits

@@ -15,7 +15,8 @@ from arr_rpo.report import words
 from arr_rpo.report.markdown import figures, markdown, plain
 from arr_rpo.report.page import inline_json, page
 from arr_rpo.report.phrases import form_of
-from arr_rpo.report.tables import comparisons, config_differences, parts, results, runs
+from arr_rpo.report.tables import comparisons, config_differences, results, runs
+from arr_rpo.report.tables import figures as further_figures
 from tests.report import made
 
 VOID = {"meta", "link", "img", "input", "br", "hr"}
@@ -50,7 +51,7 @@ class Tags(HTMLParser):
 @pytest.fixture(scope="module")
 def html(tmp_path_factory: pytest.TempPathFactory) -> str:
     study = made.study(tmp_path_factory.mktemp("study"))
-    return page(study, made.analysis(study), made.LIMITS)
+    return page(study, [made.analysis(study)], made.LIMITS)
 
 
 def data_of(html: str) -> dict[str, Any]:
@@ -212,7 +213,7 @@ def test_zero_has_no_minus(value: float, form: str, text: str) -> None:
 
 def test_markdown_is_text_whatever_the_names_hold(tmp_path: Path) -> None:
     study = made.study(tmp_path, arms=("a|b", "<b>bold</b>"))
-    text = markdown(study, made.analysis(study), ["change.svg"], "report.html")
+    text = markdown(study, [made.analysis(study)], ["change.svg"], "report.html")
     assert "<" not in text
     rows = [line for line in text.splitlines() if line.startswith("|")]
     widths = {len(re.split(r"(?<!\\)\|", row)) for row in rows if "a\\|b" in row and "%" not in row}
@@ -227,7 +228,7 @@ def test_markdown_is_text_whatever_the_names_hold(tmp_path: Path) -> None:
 
 def test_tables_of_markdown_have_as_many_cells_in_every_row(tmp_path: Path) -> None:
     study = made.study(tmp_path, arms=("a|b", "c"))
-    text = markdown(study, made.analysis(study), [], "report.html")
+    text = markdown(study, [made.analysis(study)], [], "report.html")
     for block in re.findall(r"(?:^\|.*\n?)+", text, re.MULTILINE):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1
 
@@ -245,7 +246,7 @@ def test_figures_are_whole_svg_with_escaped_names(tmp_path: Path) -> None:
 def test_parts_have_a_table_of_their_own(tmp_path: Path) -> None:
     study = made.study(tmp_path)
     analysis = made.analysis(study)
-    assert parts(analysis).rows == ()
-    arms = (replace(analysis.arms[0], parts_after={"position": made.estimate(0.5)}), analysis.arms[1])
-    table = parts(replace(analysis, arms=arms))
+    assert further_figures(analysis).rows == ()
+    arms = (replace(analysis.arms[0], figures_after={"position": made.estimate(0.5)}), analysis.arms[1])
+    table = further_figures(replace(analysis, arms=arms))
     assert (table.head, [[cell.text for cell in row] for row in table.rows]) == (("arm", "position"), [["rubric", "0.500"]])

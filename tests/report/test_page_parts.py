@@ -75,7 +75,7 @@ def test_a_band_is_drawn_where_all_runs_are_known() -> None:
 
 def test_a_run_without_measurements_shows_its_two_ends(tmp_path: Path) -> None:
     run = replace(made.study(tmp_path).runs[0], progress=())
-    found = series(run, "measured/strict")
+    found = series(run, "measured/shapes")
     assert found is not None
     assert {axis: values.tolist() for axis, values in found.x.items()} == {
         "updates": [0, 30],
@@ -83,7 +83,7 @@ def test_a_run_without_measurements_shows_its_two_ends(tmp_path: Path) -> None:
         "judge_calls": [0, 9000],
     }
     assert found.y.tolist() == [0.4, pytest.approx(0.71)]
-    assert series(made.unfinished(run), "measured/strict") is None
+    assert series(made.unfinished(run), "measured/shapes") is None
 
 
 def test_an_axis_that_is_unknown_is_left_out(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_an_axis_that_is_unknown_is_left_out(tmp_path: Path) -> None:
         study,
         runs=tuple(replace(run, progress=tuple(replace(p, judge_calls=None) for p in run.progress)) for run in study.runs),
     )
-    line = curves(study, 20, 4)["lines"]["measured/strict"][0]
+    line = curves(study, 20, 4)["lines"]["measured/shapes"][0]
     assert set(line["bands"]) == set(line["runs"][0]["x"]) == {"updates", "images"}
 
 
@@ -110,7 +110,7 @@ def test_a_run_that_diverged_is_drawn_without_its_nan(tmp_path: Path) -> None:
 
 
 def test_an_unfinished_run_has_its_own_line_and_no_part_in_the_mean(tmp_path: Path) -> None:
-    line = curves(made.study(tmp_path), 20, 4)["lines"]["measured/strict"][1]
+    line = curves(made.study(tmp_path), 20, 4)["lines"]["measured/shapes"][1]
     assert [run["seed"] for run in line["runs"]] == [1, 2]
     assert line["bands"]["updates"]["mean"] == line["runs"][0]["y"]  # of seed 1 alone
 

@@ -41,11 +41,11 @@ def write_run(folder: Path, arm: int, seed: int, events: Path, generator: np.ran
     study = {"name": "hundred", "question": "How large?", "arm": f"arm{arm}", "reference": "arm0"}
     config = {**run.config, "name": "t2i_rpo", "study": study, **{f"key{i}": {"depth": {"value": i}} for i in range(200)}}
     (place / "config.yaml").write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML
-    made.write(place / "summary.json", {**run.summary, "seed": seed})
+    made.write(place / "summary.json", {**run.summary, "measures": run.measures, "seed": seed})
     made.write(place / "versions.json", dict(run.versions))
     rows = []
     for i in range(PROMPTS):
-        score = {"strict": bool(generator.random() < 0.5), "criteria": 0.5, "parts": {"position": 0.5}}
+        score = {"shapes": {"value": float(generator.random() < 0.5), "figures": {"criteria": 0.5, "position": 0.5}}}
         row = {
             "prompt_id": f"h/{i}",
             "split": "heldout",
@@ -59,8 +59,9 @@ def write_run(folder: Path, arm: int, seed: int, events: Path, generator: np.ran
                 noise(place / name, generator)
         rows.append(json.dumps({**row, "before": score, "after": score}))
     (place / "heldout.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    strict = {f"h/{i}": True for i in range(0, PROMPTS, 5)}
-    points = [{**vars(p), "parts": {}, "strict_by_prompt": strict} for p in run.progress]
+    by_prompt = {f"h/{i}": 1.0 for i in range(0, PROMPTS, 5)}
+    measures = {"shapes": {"value": 0.5, "figures": {"criteria": 0.5}, "by_prompt": by_prompt}}
+    points = [{**vars(p), "measures": measures} for p in run.progress]
     (place / "progress.jsonl").write_text("".join(json.dumps(p) + "\n" for p in points), encoding="utf-8")
     (place / "verdicts.jsonl").write_text(json.dumps({"update": 0, "prompt": "p" * 600}) + "\n", encoding="utf-8")
     for path in (place / "verdict_pictures").glob("*.png"):

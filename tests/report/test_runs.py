@@ -12,11 +12,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.tensorboard import SummaryWriter
 
 from arr_rpo.report import page_verdicts
-from arr_rpo.report.compare import analyse
+from arr_rpo.report.compare import analyses
 from arr_rpo.report.estimates import Comparing
 from arr_rpo.report.event_files import read_events, read_metrics
 from arr_rpo.report.page import page
-from arr_rpo.report.records import Score
+from arr_rpo.report.records import Measured
 from arr_rpo.report.runs import read_study
 from arr_rpo.types import UserError
 from tests.report import made
@@ -64,10 +64,11 @@ def test_a_whole_run(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
     (run,) = read_study(tmp_path).runs
     assert (run.name, run.arm, run.seed, run.finished, run.missing) == ("run", "t2i_rpo", 1, True, ())
-    assert (run.before, run.after, run.kl, run.images, run.judge_calls) == (0.5, 0.6, 3.0, 8.0, 20.0)
+    assert (run.mean("shapes", "before"), run.mean("shapes", "after")) == (0.5, 0.6)
+    assert (run.kl, run.images, run.judge_calls) == (3.0, 8.0, 20.0)
     (prompt,) = run.heldout
-    assert prompt.before == Score(True, 1.0, {"position": 1.0})
-    assert prompt.after is None
+    assert prompt.before == {"shapes": Measured(1.0, {"criteria": 1.0, "position": 1.0})}
+    assert prompt.after == {}
     assert prompt.pictures == {"base": folder / "heldout_pictures" / "0_base.png"}  # the other is not there
     assert [point.update for point in run.progress] == [0, 2]
     curve = run.curves["reward/mean"]
@@ -88,7 +89,7 @@ def test_a_killed_run_is_read_to_its_end(tmp_path: Path) -> None:
     events.write_bytes(events.read_bytes()[:-3])  # the half of a record
     (run,) = read_study(tmp_path).runs
     assert not run.finished
-    assert (run.before, run.after, run.judge_calls) == (None, None, None)
+    assert (run.measures, run.judge_calls) == ({}, None)
     assert set(run.missing) == {
         "no summary.json: the run did not end",
         "the last line of progress.jsonl is cut off",
@@ -135,14 +136,14 @@ def test_numbers_of_a_run_that_diverged(tmp_path: Path) -> None:
     (folder / "summary.json").write_text(summary.replace('"kl": 3.0', '"kl": Infinity'), encoding="utf-8")
     study = read_study(tmp_path)
     (run,) = study.runs
-    assert run.kl is None and run.after == 0.6
+    assert run.kl is None and run.mean("shapes", "after") == 0.6
     assert [point.kl for point in run.progress] == [0.0, None]
     assert run.missing == (
         "summary.json: 1 number is not finite (Infinity), and left out",
         "progress.jsonl: 1 number is not finite (NaN), and left out",
     )
     how = Comparing(confidence=0.95, draws=100, seed=1, kl=None)
-    assert "1 number is not finite (NaN)" in page(study, analyse(study, how), made.LIMITS)
+    assert "1 number is not finite (NaN)" in page(study, analyses(study, how), made.LIMITS)
 
 
 def test_a_run_from_before_there_were_records(tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ from PIL import Image, ImageDraw
 
 import arr_rpo.shapes
 from arr_rpo.data.prompts import read_prompts
-from arr_rpo.evaluation.images import measure
+from arr_rpo.measure.base import Taken
 from arr_rpo.shapes.edit_oracle import judge_edit, judge_prompt
 from arr_rpo.shapes.edits import KINDS, Edit, edit_of, from_metadata, others, random_edit, target
+from arr_rpo.shapes.measure import ShapesOracle
 from arr_rpo.shapes.oracle import detect
 from arr_rpo.shapes.oracle_judge import OracleJudge
 from arr_rpo.shapes.questions import cell_of
@@ -191,19 +192,25 @@ def right(prompt: Prompt, rng: np.random.Generator) -> Image.Image:
     return draw(target(*from_metadata(prompt.metadata), rng))
 
 
+def taken(images: list[Image.Image]) -> Taken:
+    values = ShapesOracle().values(HELDOUT, images, None)
+    ids = [p.id for p in HELDOUT]
+    return Taken(dict(zip(ids, values, strict=True)), {p.id: p.metadata["tag"] for p in HELDOUT})
+
+
 def test_strict_accuracy_of_policies_that_cheat() -> None:
     """Without the source, only a lone thing's edit can come out right: a move, or one in four of what keeps its place."""
     rng = np.random.default_rng(0)
-    unchanged = measure(HELDOUT, [p.source for p in HELDOUT])  # type: ignore[misc]
-    assert (unchanged.strict, unchanged.parts) == (0.0, {"instruction": 0.0, "preservation": 1.0})
-    ignorant = measure(HELDOUT, [ignoring(p, rng) for p in HELDOUT])
-    assert ignorant.strict < 0.1
-    assert ignorant.parts["instruction"] > 0.4  # so the strict measure is what tells
+    unchanged = taken([p.source for p in HELDOUT])  # type: ignore[misc]
+    assert (unchanged.mean, unchanged.figures) == (0.0, {"criteria": 0.5, "instruction": 0.0, "preservation": 1.0})
+    ignorant = taken([ignoring(p, rng) for p in HELDOUT])
+    assert ignorant.mean is not None and ignorant.mean < 0.1
+    assert ignorant.figures["instruction"] > 0.4  # so the strict measure is what tells
     alone = [not others(edit, source) for source, edit in (from_metadata(p.metadata) for p in HELDOUT)]
     strict = [judge_prompt(p, ignoring(p, rng)).strict for p in HELDOUT]
     assert not any(s and not lone for s, lone in zip(strict, alone, strict=True))
-    best = measure(HELDOUT, [right(p, rng) for p in HELDOUT])
-    assert best.strict >= AGREEMENT
+    best = taken([right(p, rng) for p in HELDOUT])
+    assert best.mean is not None and best.mean >= AGREEMENT
     assert set(best.by_tag) == set(KINDS)
 
 

@@ -173,7 +173,7 @@ def test_mistakes_stay_in_the_world() -> None:
 def test_metadata_and_back() -> None:
     metadata = to_metadata(SOURCE, EDITS["move"])
     assert metadata["tag"] == "move"
-    assert metadata["source"][1] == {"class": "circle", "color": "red", "x": 8.5, "y": 7.25, "radius": 5.5}
+    assert metadata["scene"][1] == {"class": "circle", "color": "red", "x": 8.5, "y": 7.25, "radius": 5.5}
     for source, edit, _ in drawn(200, 5):
         assert from_metadata(json.loads(json.dumps(to_metadata(source, edit)))) == (source, edit)
 

@@ -30,8 +30,7 @@ def any_prompts(path: str | None, reading: Reading) -> tuple[Item, ...]:
     prompts = read_prompts(str(named(path, "prompts", "a prompt file, or shapes/heldout")), reading)
 
     def item(number: int, row: Row) -> Item:
-        edits = bool(row.pictures) or row.scene is not None
-        source = functools.partial(_source_of, row) if edits else None
+        source = functools.partial(_source_of, row) if row.pictures else None
         return Item(row.id, number, row.text, dict(row.metadata), source, row.negative, lambda: row.prompt().references)
 
     return tuple(item(number, row) for number, row in enumerate(prompts.rows))

@@ -1,4 +1,4 @@
-"""`python evaluate.py run=<folder>`: measures a finished run's policy on its held-out prompts again.
+"""`python evaluate.py run=<folder>`: measures a finished run's policy on its held-out prompts again, by its or other measures.
 `python evaluate.py task=judge ...`: measures a judge on labelled pairs.
 `python evaluate.py task=benchmark ...`: a judge's answers to the questions of a benchmark, on pictures of `generate.py`."""
 
@@ -12,12 +12,15 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from arr_rpo.callbacks.heldout import Heldout
 from arr_rpo.commands.entry import entry
 from arr_rpo.commands.foreign import allowed, config_of, only_files
 from arr_rpo.commands.run_folder import SERVING
 from arr_rpo.data.datamodule import PromptDataModule
-from arr_rpo.evaluation.images import measurable, measure, pictures
+from arr_rpo.evaluation.images import pictures, seen
 from arr_rpo.evaluation.judge_bench import BenchResult, markdown
+from arr_rpo.measure.base import Measure, Own
+from arr_rpo.measure.win_rate import WinRate
 from arr_rpo.run.layout import POLICY
 from arr_rpo.types import UserError
 from arr_rpo.whole_files import write_json
@@ -28,7 +31,7 @@ SETTING = ("judge", "rubric", "reward.protocol", "preferences")  # what a bench 
 @entry(
     "evaluate",
     {
-        "run=runs/...": "the pictures of a finished run, by the oracle",
+        "run=runs/...": "the held-out pictures of a finished run, by its measures or measure=[...]",
         "task=judge judge=...": "how good a judge is on labelled pairs (docs/bench.md)",
         "task=benchmark benchmark=dpg": "a judge's answers to a benchmark's questions (docs/benchmarks.md)",
     },
@@ -45,35 +48,58 @@ def main(config: DictConfig) -> None:
 
 
 def evaluate(config: DictConfig) -> dict[str, Any]:
-    """Loads the run's weights as a user would (`load_lora_weights`, or the pipeline folder) and measures them.
+    """Loads the run's weights as a user would (`load_lora_weights`, or the pipeline folder) and measures them, by the run's own
+    measures or by those of the command.
 
     Raises:
-        UserError: the folder is no run, or one that did not end; or no oracle knows its held-out prompts.
+        UserError: the folder is no run, or one that did not end; or nothing can be measured.
     """
     run = Path(config.run)
     trained = finished_run(run, allowed(config))
-    data, eval_seed = instantiate(trained.data), OmegaConf.select(trained, "callbacks.summary.eval_seed")
-    if not isinstance(data, PromptDataModule) or not isinstance(eval_seed, int):
-        raise UserError(f"run={run}: its config has no prompts, or no callbacks.summary.eval_seed that they were measured with")
-    splits = {name: prompts for name, prompts in (("heldout", data.heldout), ("unseen", data.unseen)) if prompts}
-    known = {name: prompts for name, prompts in splits.items() if measurable(prompts)}
-    if not known:
+    callback = OmegaConf.select(trained, "callbacks.heldout")
+    if callback is not None and config.measure:
+        callback.measures = config.measure
+    data, how = instantiate(trained.data), instantiate(callback)
+    if not isinstance(data, PromptDataModule) or not isinstance(how, Heldout):
+        raise UserError(f"run={run}: its config has no prompts, or no callbacks.heldout that says how they are measured")
+    measures = {name: m for name, m in how.measures.items() if not (why := m.why_not(data.heldout)) or print(f"{name}: {why}")}
+    if not measures:
         raise UserError(
-            f"run={run}: no oracle knows its held-out prompts, so nothing can be counted. {run}/heldout_pictures has pictures "
-            "of them before and after training, and `python evaluate.py task=judge` measures judges."
+            f"run={run}: there is nothing to measure by. measure=[...] names measures (docs/measures.md), and "
+            f"{run}/heldout_pictures has pictures before and after training"
         )
+    for measure in measures.values():
+        measure.begin(_own(trained, measure))
     policy = instantiate(trained.policy)
     policy.load_trained(run / POLICY)
     result: dict[str, Any] = {}
-    for name, prompts in splits.items():
-        if name not in known:
-            print(f"{name}: not measured, since no oracle knows these prompts")
-            continue
-        images = pictures(policy, prompts, eval_seed, config.batch_size)
-        result[name] = measure(prompts, images).to_dict()
-        print(f"{name}: strict {result[name]['strict']:.3f}, criteria {result[name]['criteria']:.3f}, {len(prompts)} prompts")
+    with policy.drawing(how.drawing.get("num_inference_steps"), how.drawing.get("call") or {}):
+        for split, prompts in (("heldout", data.heldout), ("unseen", data.unseen)):
+            if not prompts:
+                continue
+            base = None
+            if any(measure.against_base for measure in measures.values()):
+                with policy.adapter.reference():
+                    drawn = dict(
+                        zip((p.id for p in prompts), pictures(policy, prompts, how.seed, config.batch_size), strict=True)
+                    )
+                base = lambda prompt, drawn=drawn: drawn[prompt.id]  # noqa: E731
+            taken = seen(policy, prompts, measures, how.seed, config.batch_size, base=base).taken
+            result[split] = {
+                name: {"value": one.mean, "figures": one.figures, "missing": one.missing} for name, one in taken.items()
+            }
+            for name, one in taken.items():
+                said = [f"{name} {value:.3f}" for name, value in {name: one.mean, **one.figures}.items() if value is not None]
+                print(f"{split}: {', '.join(said)} ({len(prompts)} prompts)")
     write_json(run / "evaluation.json", result)
     return result
+
+
+def _own(trained: DictConfig, measure: Measure) -> Own | None:
+    """The run's own judge and reward, built only for a measure that asks them."""
+    wanted = isinstance(measure, WinRate) and (measure.judge is None or not measure.asked)
+    seat = trained.callbacks.get("rubric_reward") if wanted else None
+    return Own(instantiate(seat.judge), instantiate(seat.reward), instantiate(seat.rubric)) if seat else None
 
 
 def finished_run(run: Path, allow: Sequence[str] = ()) -> DictConfig:

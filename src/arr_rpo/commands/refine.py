@@ -25,6 +25,7 @@ from arr_rpo.commands.training import recorded, versions
 from arr_rpo.data.prompts import Reading, read_prompts
 from arr_rpo.evaluation.images import spread
 from arr_rpo.judge.base import Judge
+from arr_rpo.measure.base import Measure
 from arr_rpo.refinement.base import Painter
 from arr_rpo.refinement.figures import summary
 from arr_rpo.refinement.loop import RefinementLoop
@@ -49,7 +50,7 @@ FREE = ("allow", "limit", "batch_size", "device", "progress", "sheet", "resampli
     },
 )
 def main(config: DictConfig) -> None:
-    """Prints what the oracle says of the kept pictures, where it knows the prompts."""
+    """Prints what the measures say of the kept pictures."""
     refine(with_policy_of_run(config, list(HydraConfig.get().overrides.task)))
 
 
@@ -83,7 +84,7 @@ def refine(config: DictConfig) -> dict[str, Any]:
         refuse_another(folder, config)
         prompts, records, judge = (
             read_prompts(config.prompts, Reading(**config.data)),
-            Records(folder),
+            Records(folder, _measures(config)),
             instantiate(config.judge),
         )
         asked = spread(range(len(prompts)), len(prompts) if config.limit is None else config.limit)
@@ -138,15 +139,27 @@ def painter(config: DictConfig) -> Painter:
     return moved
 
 
+def _measures(config: DictConfig) -> dict[str, Measure]:
+    """By name.
+
+    Raises:
+        UserError: one compares with pictures of before training, of which there are none here.
+    """
+    found = {str(name): instantiate(measure) for name, measure in config.measure.items()}
+    if paired := [name for name, measure in found.items() if measure.against_base]:
+        raise UserError(f"measure={paired[0]} compares with pictures of before training: leave it out here")
+    return found
+
+
 def _named(judge: Judge) -> dict[str, str]:
     return {"name": judge.name, "revision": judge.revision}
 
 
 def _show(result: dict[str, Any]) -> None:
-    table = Table(title="grades by the judge, the rest by the oracle")
+    table = Table(title="grades by the judge, the rest by measures")
     for column in ("", "mean", "interval", "of"):
         table.add_column(column, justify="left" if not column else "right")
-    for what, figures in {"grade": result["grade"], **(result["oracle"] or {})}.items():
+    for what, figures in {"grade": result["grade"], **result["measured"]}.items():
         for name, figure in figures.items():
             interval = "-" if figure["low"] is None else f"{figure['low']:.3f} to {figure['high']:.3f}"
             mean = "-" if figure["value"] is None else f"{figure['value']:.3f}"

@@ -11,16 +11,16 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from arr_rpo.commands.entry import entry
-from arr_rpo.report.compare import analyse
+from arr_rpo.report.compare import analyses
 from arr_rpo.report.markdown import figures, markdown
 from arr_rpo.report.page import page
 from arr_rpo.report.records import Study
 from arr_rpo.report.runs import read_study
-from arr_rpo.report.words import findings, missing
+from arr_rpo.report.words import alarms, findings, missing
 from arr_rpo.types import UserError
 from arr_rpo.whole_files import write_text
 
-COLUMNS = ("arm", "seed", "heldout_strict_before", "heldout_strict_after", "kl", "images", "judge_calls")
+COLUMNS = ("arm", "seed", "measure", "before", "after", "kl", "images", "judge_calls")
 
 
 @entry(
@@ -47,19 +47,21 @@ def report(config: DictConfig) -> Path:
     if not folder.is_dir():
         raise UserError(f"study={folder}: no such folder. Quote one with '=' in its name: \"study='runs/.../seed=1'\"")
     study = read_study(folder)
-    analysis = analyse(study, instantiate(config.compare))
+    found = analyses(study, instantiate(config.compare))
     limits = instantiate(config.limits)
     output = Path(config.output or folder)
     html = output / "report.html"
-    write_text(html, page(study, analysis, limits))
-    drawn = figures(study, analysis, limits.points)
+    write_text(html, page(study, found, limits))
+    drawn = figures(study, found[0], limits.points)
     for name, text in drawn.items():
         write_text(output / name, text)
-    write_text(output / "report.md", markdown(study, analysis, drawn, html.name))
+    write_text(output / "report.md", markdown(study, found, drawn, html.name))
     write_text(output / "results.csv", results_csv(study))
     for sentence in missing(study):
         print(f"missing: {sentence}")
-    for finding in findings(analysis):
+    for sentence in alarms(study):
+        print(f"ALARM: {sentence}")
+    for finding in findings(found[0]):
         print(f"- {finding.text}")
     print(f"{html} ({html.stat().st_size / 1e6:.1f} MB), report.md, {', '.join([*drawn, 'results.csv'])}")
     return html
@@ -72,18 +74,20 @@ def report_run(run_dir: Path) -> None:
     if not any(run.curves for run in study.runs):
         return  # a recipe's
     html = run_dir / "report.html"
-    write_text(html, page(study, analyse(study, instantiate(config.compare)), instantiate(config.limits)))
+    write_text(html, page(study, analyses(study, instantiate(config.compare)), instantiate(config.limits)))
     print(f"report: {html}")
 
 
 def results_csv(study: Study) -> str:
-    """A row a finished run; an empty cell where a run lacks the figure."""
+    """A row a finished run and measure; an empty cell where a run lacks the figure."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for run in study.runs:
         if run.finished:
-            writer.writerow([run.arm, run.seed, run.before, run.after, run.kl, *map(_whole, (run.images, run.judge_calls))])
+            for name in [name for name in study.measures if name in run.measures] or [""]:
+                figures = (run.mean(name, "before"), run.mean(name, "after"), run.kl)
+                writer.writerow([run.arm, run.seed, name, *figures, *map(_whole, (run.images, run.judge_calls))])
     return text.getvalue()
 
 

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from arr_rpo.commands.foreign import read_config
+from arr_rpo.run import recorded
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import LOCK
 from arr_rpo.types import UserError
@@ -66,9 +67,9 @@ def stage(run_dir: Path, config: DictConfig) -> Stage:
 
 
 def objective(run_dir: Path) -> float | None:
-    """Held-out strict accuracy after training, a share; None of a run without a summary, or that was not measured."""
-    strict = (RunFolder(run_dir).summary() or {}).get("heldout_strict")
-    after = strict.get("after") if isinstance(strict, dict) else None
+    """The run's own measure, the first, after training; None of a run without a summary, or that was not measured."""
+    found: Any = next(iter(recorded.measures(RunFolder(run_dir).summary() or {}).values()), {})
+    after = found.get("after") if isinstance(found, dict) else None
     return None if after is None else float(after)
 
 

@@ -15,6 +15,7 @@ from arr_rpo.commands.errors import plain_errors
 from arr_rpo.plain_files import read_json
 from arr_rpo.report.arms import Label, arm_names, label
 from arr_rpo.report.files import read_yaml
+from arr_rpo.run import recorded
 from arr_rpo.types import UserError
 
 Arms = dict[str, list[dict[str, Any]]]
@@ -100,13 +101,18 @@ def paired(arms: Arms, baseline: str) -> str:
 
 
 def changes_of(runs: Sequence[dict[str, Any]]) -> dict[int, float]:
-    """Seed -> change of the held-out strict accuracy, of the runs in which it was measured."""
-    changes = {int(run["seed"]): change_of(run["heldout_strict"]) for run in runs}
+    """Seed -> change of the run's own measure, of the runs in which it was measured."""
+    changes = {int(run["seed"]): change_of(own_measure(run)) for run in runs}
     return {seed: change for seed, change in changes.items() if change is not None}
 
 
+def own_measure(run: dict[str, Any]) -> dict[str, Any]:
+    """The run's own measure, before and after; nothing where it was not measured."""
+    return next(iter(recorded.measures(run).values()), {"before": None, "after": None, "figures": {}})
+
+
 def change_of(figures: dict[str, float | None]) -> float | None:
-    """After minus before; None where no oracle knows the prompts."""
+    """After minus before; None where it was not measured."""
     before, after = figures["before"], figures["after"]
     return None if before is None or after is None else after - before
 
@@ -120,7 +126,8 @@ def figure(value: float | None, form: str = ".3f") -> str:
 
 
 def row(name: str, run: dict[str, Any]) -> str:
-    strict, criteria, judge = run["heldout_strict"], run["heldout_criteria"], run["judge"]
+    strict, judge = own_measure(run), run["judge"]
+    criteria = strict["figures"].get("criteria", {"before": None, "after": None})
     return (
         f"| {name} | {run['seed']} | {figure(strict['before'])} | {figure(strict['after'])} "
         f"| {figure(change_of(strict), '+.3f')} "
@@ -132,10 +139,10 @@ def row(name: str, run: dict[str, Any]) -> str:
 def write_csv(arms: Arms, path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["arm", "seed", "heldout_strict_before", "heldout_strict_after", "kl", "images", "judge_calls"])
+        writer.writerow(["arm", "seed", "before", "after", "kl", "images", "judge_calls"])
         for name, runs in arms.items():
             for run in runs:
-                strict = run["heldout_strict"]
+                strict = own_measure(run)
                 calls = run["judge"]["calls"]
                 writer.writerow([name, run["seed"], strict["before"], strict["after"], run["kl"], run["images"], calls])
 

@@ -23,10 +23,10 @@ from arr_rpo.run.lock import occupied
 from arr_rpo.run.slurm import restarted, step
 from arr_rpo.types import UserError
 
-GROUPS = {"policy", "sampler", "judge", "rubric", "reward", "algorithm", "data", "trainer", "logger", "callbacks"}
+GROUPS = {"policy", "sampler", "judge", "rubric", "reward", "algorithm", "data", "measure", "trainer", "logger", "callbacks"}
 # What a run was measured by, and what its checkpoint is of: another value would compare or continue what is not the same.
 FIXED = (
-    *("name", "run_dir", "data.heldout", "data.unseen", "callbacks.summary.eval_seed", "callbacks.heldout_progress.eval_seed"),
+    *("name", "run_dir", "data.heldout", "data.unseen", "callbacks.heldout.seed", "callbacks.heldout.drawing"),
     *(f"policy.{key}" for key in ("_target_", "checkpoint", "dtype", "adapter", "num_inference_steps", "call", "scheduler")),
 )
 OF_THE_COMMAND = {"experiment", "resume", "checkpoint", "allow", "trainer"}  # not of the run that goes on

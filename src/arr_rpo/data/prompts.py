@@ -1,19 +1,16 @@
 """Prompts from files as people have them (docs/prompts.md): text, JSON lines, JSON, CSV, TSV, parquet, data sets on disk.
 
 A row is an edit if it names pictures. The first one is the source, others are references. Paths are relative to the file, or to
-a folder `images` beside it. An edit of the shapes world is described and drawn (`shapes.edits.to_metadata`).
+a folder `images` beside it.
 """
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
-
-from PIL.Image import Image
 
 from arr_rpo.data import arrow, tables
 from arr_rpo.data.columns import Columns
@@ -21,12 +18,10 @@ from arr_rpo.data.images import ImageRef, Images
 from arr_rpo.data.pictures import Sides
 from arr_rpo.data.tables import Row as Cells
 from arr_rpo.data.texts import read_text
-from arr_rpo.shapes.edits import from_metadata
-from arr_rpo.shapes.scene import Scene, draw
 from arr_rpo.strict_json import short
 from arr_rpo.types import Prompt, UserError
 
-SHAPES_FOLDER = Path(__file__).parents[1] / "shapes" / "data"
+EMBEDDED = Path(__file__).parents[1] / "shapes" / "data"
 SUFFIXES = (".txt", *tables.SUFFIXES)
 SPLITS = {  # what the files of a folder are called: flow_grpo and Flow-Factory have train.txt and test.txt, or .jsonl
     "train": ("train", "train_metadata"),
@@ -54,13 +49,12 @@ AS_IT_IS = Reading(columns={}, image_root=None, min_side=1, max_side=2**15)  # f
 
 @dataclass
 class Row:
-    """A prompt as its file has it. pictures: the source and its references; scene: a source that is drawn."""
+    """A prompt as its file has it. pictures: the source and its references."""
 
     id: str
     text: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
     pictures: tuple[ImageRef, ...] = ()
-    scene: Scene | None = None
     negative: str | None = None
     images: Images | None = None
     where: str = ""
@@ -68,18 +62,14 @@ class Row:
     @property
     def asked(self) -> tuple[object, ...]:
         """What makes it another prompt than others, without opening a picture."""
-        return (self.text, self.negative, *map(self._identity, self.pictures), self.scene)
+        return (self.text, self.negative, *map(self._identity, self.pictures))
 
     def prompt(self) -> Prompt:
         """Raises a UserError where a picture cannot be read, or is too small."""
         if self.images is None:
-            return Prompt(self.id, self.text, self.metadata, self._drawn, negative=self.negative)
+            return Prompt(self.id, self.text, self.metadata, negative=self.negative)
         source, *references = (self.images.open(picture, self.where) for picture in self.pictures)
         return Prompt(self.id, self.text, self.metadata, source, tuple(references), self.negative)
-
-    @functools.cached_property
-    def _drawn(self) -> Image | None:
-        return None if self.scene is None else draw(self.scene)
 
     def _identity(self, ref: ImageRef) -> object:
         if isinstance(ref, str) and self.images is not None and not ref.startswith("data:"):
@@ -134,7 +124,7 @@ def read_prompts(source: str | Path, how: Reading = AS_IT_IS, split: str = "held
 
 
 def _file(source: str, split: str) -> Path:
-    embedded = SHAPES_FOLDER / f"{source.removeprefix('shapes/')}.jsonl"
+    embedded = EMBEDDED / f"{source.removeprefix('shapes/')}.jsonl"
     path = embedded if source.startswith("shapes/") else Path(source)
     if path.is_dir() and not arrow.is_saved(path):
         return _of_folder(path, split)
@@ -165,10 +155,6 @@ def _rows(path: Path, how: Reading) -> Iterator[Row]:
     columns = Columns(how.columns)
     for cells in _cells(path):
         name = f"{path.stem}/{cells.number}"
-        if isinstance(cells.get("edit"), dict):
-            metadata = {key: value for key, value in cells.items() if key != "prompt"}
-            yield Row(name, cells.text("prompt"), metadata, scene=_scene(metadata, cells.where))
-            continue
         parts = columns.parts(cells)
         row = Row(name, parts.text, parts.metadata, negative=parts.negative, where=cells.where)
         if parts.pictures:
@@ -204,15 +190,6 @@ def _listed(data: Any, path: Path) -> Sequence[Any]:
         if all(isinstance(told, list) and all(isinstance(one, str) for one in told) for told in data.values()):
             return [{"source": picture, "instruction": one} for picture, told in data.items() for one in told]
     raise UserError(f"{path}: expected a list of prompts, or an object that gives an instruction to each picture")
-
-
-def _scene(row: Mapping[str, Any], where: str) -> Scene:
-    try:
-        return from_metadata(row)[0]
-    except (KeyError, TypeError) as error:
-        raise UserError(
-            f"{where}: not an edit of the shapes world as shapes.edits.to_metadata writes it ({error!r})"
-        ) from error
 
 
 def _found(images: Images, ref: ImageRef, where: str) -> ImageRef:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import jinja2
 import yaml
 
 from arr_rpo.evaluation.bootstrap import Figure, Resampling, share
+from arr_rpo.run import recorded
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import VERSIONS, Rows, update_of
 
@@ -23,7 +24,7 @@ TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
 
 @dataclass(frozen=True)
 class Measured:
-    """A share of held-out prompts before and after training, and its change with an interval over prompts."""
+    """A measure of held-out prompts before and after training, means, and its change with an interval over prompts."""
 
     name: str
     before: float
@@ -86,17 +87,30 @@ def write_card(
 
 def measures(run: RunFolder, update: int, *, final: bool, how: Resampling) -> list[Measured]:
     """What is known of the weights after `update` updates: of all held-out prompts at the end of a run, of the sample that is
-    drawn on the way before; nothing where nobody knows what is right."""
+    drawn on the way before; nothing where nothing was measured."""
+    pairs: dict[str, list[tuple[float, float]]] = {}
     if final:
-        rows = [row for row in run.rows(Rows.HELDOUT) if row["split"] == "heldout" and row["before"] and row["after"]]
-        named = {"all criteria of a prompt met": "strict", "criteria met, mean of prompts": "criteria"}
-        pairs = {name: [(float(row["before"][key]), float(row["after"][key])) for row in rows] for name, key in named.items()}
+        for row in run.rows(Rows.HELDOUT):
+            before, after = recorded.values(row["before"]), recorded.values(row["after"])
+            for name in after if row["split"] == "heldout" else ():
+                for said, a, b in _pairs(name, before.get(name), after[name]):
+                    pairs.setdefault(said, []).append((a, b))
     else:
-        on_the_way = {row["update"]: row.get("strict_by_prompt") or {} for row in run.rows(Rows.PROGRESS)}
+        on_the_way = {row["update"]: recorded.on_the_way(row) for row in run.rows(Rows.PROGRESS)}
         first, now = on_the_way.get(0, {}), on_the_way.get(update, {})
-        met = [(float(first[key]), float(now[key])) for key in now if key in first]
-        pairs = {f"all criteria of a prompt met, {len(met)} prompts on the way": met}
+        for name in now:
+            before, after = (some.get(name, {}).get("by_prompt", {}) for some in (first, now))
+            both = [(before[key], value) for key, value in after.items() if value is not None and before.get(key) is not None]
+            pairs[f"{name}, {len(both)} prompts on the way"] = both
     return [_measured(name, both, how) for name, both in pairs.items() if both]
+
+
+def _pairs(name: str, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> Iterator[tuple[str, float, float]]:
+    """Of one prompt: the measure, and of its figures the share of criteria met, which is read most."""
+    for said, of in ((name, "value"), (f"{name}: criteria met", "criteria")):
+        a, b = (None if one is None else one["figures"].get(of) if of != "value" else one["value"] for one in (before, after))
+        if a is not None and b is not None:
+            yield said, float(a), float(b)
 
 
 def _measured(name: str, both: Sequence[tuple[float, float]], how: Resampling) -> Measured:

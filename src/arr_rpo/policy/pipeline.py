@@ -300,6 +300,16 @@ class PipelinePolicy(nn.Module):
             self._run(prompts[rows], "latent", generator=start[rows])
         return images
 
+    @contextlib.contextmanager
+    def drawing(self, num_inference_steps: int | None, call: Mapping[str, Any]) -> Iterator[None]:
+        """Inside, pictures are drawn with these steps and call arguments in place of those of training, as far as given."""
+        steps, arguments = self.num_inference_steps, self._call_arguments
+        self.num_inference_steps, self._call_arguments = num_inference_steps or steps, {**arguments, **call}
+        try:
+            yield
+        finally:
+            self.num_inference_steps, self._call_arguments = steps, arguments
+
     def cache_prompts(self, prompts: Iterable[Prompt]) -> None:
         """Encodes all prompts, then frees the text encoders, if `release_text_encoders`; else no prompt is looked at."""
         if not self.release_text_encoders:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from arr_rpo.evaluation.images import Measured, measurable, measure
+from arr_rpo.measure.base import Measure
 from arr_rpo.plain_files import lines
 from arr_rpo.refinement.base import Attempt, Trail, best
 from arr_rpo.strict_json import decode
@@ -21,11 +21,14 @@ PICTURES = "pictures"
 class Records:
     """The rows of a folder, by the id of their prompt.
 
+    measures: what each picture is measured by, by name, of prompts that they have something to say of.
+
     Raises:
         UserError: `refinement.jsonl` holds a line that is none of ours.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, measures: Mapping[str, Measure]) -> None:
+        self.measures = measures
         self.folder, self.path = folder, folder / "refinement.jsonl"
         self.rows: dict[str, Row] = {}
         written = lines(self.path) if self.path.is_file() else ()
@@ -68,7 +71,8 @@ class Records:
         write_text(self.path, "".join(json.dumps(row) + "\n" for row in self.rows.values()))
 
     def _attempt(self, prompt: Prompt, attempt: Attempt, name: str) -> Row:
-        grade, cost, said = attempt.grade, attempt.grade.cost + attempt.writing, truth(prompt, attempt.image)
+        grade, cost = attempt.grade, attempt.grade.cost + attempt.writing
+        known = {name: measure for name, measure in self.measures.items() if not measure.why_not([prompt])}
         return {
             "text": attempt.text,
             "seed": list(attempt.seed),
@@ -80,14 +84,9 @@ class Records:
             "calls": cost.calls,
             "tokens": cost.tokens,
             "picture": self._save(attempt.image, name),
-            "oracle": said and said.to_dict(),
+            "measured": {n: m.values([prompt], [attempt.image], None)[0].to_dict() for n, m in known.items()},
         }
 
     def _save(self, image: Any, name: str) -> str:
         image.save(self.folder / PICTURES / name)
         return f"{PICTURES}/{name}"
-
-
-def truth(prompt: Prompt, image: Any) -> Measured | None:
-    """What the oracle of the shapes says; None of a prompt that is not of that world."""
-    return measure([prompt], [image]).each[0] if measurable([prompt]) else None

@@ -12,7 +12,7 @@ from itertools import combinations, pairwise
 import numpy as np
 
 from arr_rpo.report import statistics as st
-from arr_rpo.report.conditions import Accuracy, accuracy, ends_at, of_heldout, reached
+from arr_rpo.report.conditions import Held, ends_at, held, of_heldout, reached
 from arr_rpo.report.estimates import Comparing, arm_result, by_seed_and_prompt, estimate, less, one_a_seed
 from arr_rpo.report.phrases import amount, verdict
 from arr_rpo.report.records import (
@@ -27,16 +27,16 @@ from arr_rpo.report.records import (
 )
 
 METHODS = (
-    "Arms are compared in held-out strict accuracy, by differences that are paired by seed and, within a seed, by prompt: all "
-    "arms draw the held-out pictures from the same noise.",
+    "Arms are compared by a held-out measure, by differences that are paired by seed and, within a seed, by prompt: all arms "
+    "draw the held-out pictures from the same noise.",
     "Each mean has two intervals, whose outer limits are shown: Student's t over seeds, which takes the prompts as given, and "
     "a percentile bootstrap that draws both seeds and prompts (Owen 2007, The pigeonhole bootstrap, Annals of Applied "
     "Statistics 1, 386-411). It counts the noise of single pictures more than once, so that a small effect may go unshown. "
     "Likewise the larger of the two p-values counts.",
-    "p-values are corrected over all comparisons of one condition (Holm 1979, Scandinavian Journal of Statistics 6, 65-70); "
-    "the intervals are not.",
+    "p-values are corrected over all comparisons of one condition and measure (Holm 1979, Scandinavian Journal of Statistics "
+    "6, 65-70); the intervals are not.",
     "An order of arms is shown if each of its links is (an intersection-union test: Berger 1982, Technometrics 24, 295-300).",
-    "At equal images, equal judge calls and matched KL, the accuracy is that on the prompts measured during training, on the "
+    "At equal images, equal judge calls and matched KL, the measure is that on the prompts measured during training, on the "
     "line between two measurements, at the largest number that all runs of the two arms reach and where each reaches it first. "
     "Where all of them ended with the same number of images or calls, it is that on all held-out prompts.",
     "With one seed nothing is claimed: its interval is over prompts only. Runs that did not end are in no comparison.",
@@ -45,19 +45,24 @@ METHODS = (
 NO_SPREAD = "the same in each seed, so that nothing says how sure it is"
 
 
-def analyse(study: Study, how: Comparing) -> Analysis:
-    """Everything that a report says of a study."""
+def analyses(study: Study, how: Comparing) -> tuple[Analysis, ...]:
+    """Everything that a report says of a study, by each measure; by none where nothing was measured."""
+    return tuple(analyse(study, measure, how) for measure in study.measures or ("",))
+
+
+def analyse(study: Study, measure: str, how: Comparing) -> Analysis:
+    """Everything that one measure says of a study."""
     pairs = pairs_of(study)
     comparisons: list[Comparison] = []
     for condition in CONDITIONS:
-        comparisons += corrected([compare(study, arm, reference, condition, how) for arm, reference in pairs], how)
+        comparisons += corrected([compare(study, arm, reference, measure, condition, how) for arm, reference in pairs], how)
     claims = [
         order(claim, condition, [c for c in comparisons if c.condition == condition])
         for claim in study.claims
         for condition in CONDITIONS
     ]
-    arms = tuple(arm_result(study, arm, how) for arm in study.arms)
-    return Analysis(arms, tuple(comparisons), tuple(claims), how.confidence, METHODS)
+    arms = tuple(arm_result(study, arm, measure, how) for arm in study.arms)
+    return Analysis(measure, arms, tuple(comparisons), tuple(claims), how.confidence, METHODS)
 
 
 def pairs_of(study: Study) -> list[tuple[str, str]]:
@@ -74,18 +79,18 @@ def pairs_of(study: Study) -> list[tuple[str, str]]:
     return list(once.values())
 
 
-def compare(study: Study, arm: str, reference: str, condition: str, how: Comparing) -> Comparison:
+def compare(study: Study, arm: str, reference: str, measure: str, condition: str, how: Comparing) -> Comparison:
     """One comparison, before any correction."""
     ours, theirs = one_a_seed(study.of(arm)), one_a_seed(study.of(reference))
     limits = [f"{run.name} did not end" for name in (arm, reference) for run in study.of(name) if not run.finished]
-    at, measured = None, condition
+    at, where = None, condition
     if condition != END:
         shared = [some[seed] for some in (ours, theirs) for seed in some if seed in ours and seed in theirs]
-        at = place(shared, condition, how, limits)
+        at = place(shared, measure, condition, how, limits)
         if ends_at(shared, condition, at):
-            measured = END
-    found = [{seed: accuracy(run, measured, at) for seed, run in some.items()} for some in (ours, theirs)]
-    known: list[dict[int, Accuracy]] = [{seed: one for seed, one in some.items() if one is not None} for some in found]
+            where = END
+    found = [{seed: held(run, measure, where, at) for seed, run in some.items()} for some in (ours, theirs)]
+    known: list[dict[int, Held]] = [{seed: one for seed, one in some.items() if one is not None} for some in found]
     seeds = sorted(set(known[0]) & set(known[1]))
     alone = [
         f"seed {seed} of {name}"
@@ -96,7 +101,7 @@ def compare(study: Study, arm: str, reference: str, condition: str, how: Compari
     limits += [f"{', '.join(alone)}: no partner"] if alone else []
     if condition == END:
         limits += unmeasured({arm: (ours, known[0]), reference: (theirs, known[1])})
-        limits += different_starts(ours, theirs, seeds)
+        limits += different_starts(ours, theirs, measure, seeds)
     bare = Comparison(arm, reference, condition, at, None, tuple(seeds), 0, None, None, "no data", "", tuple(limits))
     if not seeds:
         return bare
@@ -114,9 +119,9 @@ def compare(study: Study, arm: str, reference: str, condition: str, how: Compari
     return dataclasses.replace(bare, difference=difference, prompts=prompts, p=p, limits=tuple(limits))
 
 
-def place(runs: Sequence[Run], condition: str, how: Comparing, limits: list[str]) -> float | None:
+def place(runs: Sequence[Run], measure: str, condition: str, how: Comparing, limits: list[str]) -> float | None:
     """Where these runs are compared: the most that all of those reach which were measured; the others are named in `limits`."""
-    most = {run.name: reached(run, condition) for run in runs}
+    most = {run.name: reached(run, measure, condition) for run in runs}
     limits += [f"{name}: not measured during training" for name, value in most.items() if value is None]
     known = {name: value for name, value in most.items() if value is not None}
     if condition == MATCHED_KL and how.kl is not None:
@@ -134,18 +139,18 @@ def place(runs: Sequence[Run], condition: str, how: Comparing, limits: list[str]
     return known[least]
 
 
-def unmeasured(arms: Mapping[str, tuple[Mapping[int, Run], Mapping[int, Accuracy]]]) -> list[str]:
-    """A sentence on the arms with finished runs that have no held-out accuracy."""
+def unmeasured(arms: Mapping[str, tuple[Mapping[int, Run], Mapping[int, Held]]]) -> list[str]:
+    """A sentence on the arms with finished runs that do not have the measure."""
     without = [name for name, (finished, known) in arms.items() if set(finished) - set(known)]
-    return [f"held-out accuracy of {' and '.join(without)} was not measured"] if without else []
+    return [f"{' and '.join(without)} was not measured on held-out prompts"] if without else []
 
 
-def different_starts(ours: Mapping[int, Run], theirs: Mapping[int, Run], seeds: Sequence[int]) -> list[str]:
+def different_starts(ours: Mapping[int, Run], theirs: Mapping[int, Run], measure: str, seeds: Sequence[int]) -> list[str]:
     """A sentence if the arms do not start from the same base."""
     for seed in seeds:
-        a, b = (of_heldout(some[seed], "before") for some in (ours, theirs))
+        a, b = (of_heldout(some[seed], measure, "before") for some in (ours, theirs))
         if a and b and abs(a.mean - b.mean) > 1e-9:
-            return [f"the arms start from different accuracies ({a.mean:.3f} and {b.mean:.3f} with seed {seed})"]
+            return [f"the arms start from different values ({a.mean:.3f} and {b.mean:.3f} with seed {seed})"]
     return []
 
 

@@ -1,4 +1,4 @@
-"""The same footing for two arms: where on their way runs are compared, and what their accuracy was there."""
+"""The same footing for two arms: where on their way runs are compared, and what a measure was there."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ FIELDS: Mapping[str, Callable[[ProgressPoint], float | None]] = {
 
 
 @dataclass(frozen=True)
-class Accuracy:
-    """Held-out strict accuracy of a run at one place. by_prompt: of each prompt, 0 or 1, or between where two measurements are
-    interpolated; empty where only the mean is known."""
+class Held:
+    """A held-out measure of a run at one place. by_prompt: of each prompt, between two measurements interpolated; empty where
+    only the mean is known."""
 
     mean: float
     by_prompt: Mapping[str, float]
 
 
-def of_heldout(run: Run, when: Literal["before", "after"]) -> Accuracy | None:
+def of_heldout(run: Run, measure: str, when: Literal["before", "after"]) -> Held | None:
     """Before or after training, on all held-out prompts."""
-    mean = run.before if when == "before" else run.after
+    mean = run.mean(measure, when)
     if mean is None:
         return None
-    scores = ((p, p.before if when == "before" else p.after) for p in run.heldout if p.split == "heldout")
+    found = ((p, (p.before if when == "before" else p.after).get(measure)) for p in run.heldout if p.split == "heldout")
     # By text, too: another file of prompts may have the same ids.
-    return Accuracy(mean, {f"{p.prompt_id} {p.text}": float(score.strict) for p, score in scores if score is not None})
+    return Held(mean, {f"{p.prompt_id} {p.text}": one.value for p, one in found if one is not None and one.value is not None})
 
 
-def reached(run: Run, condition: str) -> float | None:
+def reached(run: Run, measure: str, condition: str) -> float | None:
     """The most of it that a run has at any of its measurements; None without measurements."""
-    return max((x for x, _ in _measured(run, condition)), default=None)
+    return max((x for x, _ in _measured(run, measure, condition)), default=None)
 
 
-def accuracy_at(run: Run, condition: str, at: float) -> Accuracy | None:
+def held_at(run: Run, measure: str, condition: str, at: float) -> Held | None:
     """Where the run first has so many images, judge calls or nats of KL, on the line between the measurements before and after;
     None if it never has."""
-    points = list(_measured(run, condition))
+    points = list(_measured(run, measure, condition))
     if points and points[0][0] >= at:
         return _between(points[0][1], points[0][1], 0.0)
     for (x0, before), (x1, after) in pairwise(points):
@@ -60,21 +60,20 @@ def ends_at(runs: Iterable[Run], condition: str, at: float | None) -> bool:
     return condition == EQUAL_CALLS and at is not None and all(run.judge_calls == at for run in runs)
 
 
-def accuracy(run: Run, condition: str, at: float | None) -> Accuracy | None:
-    """See `of_heldout` and `accuracy_at`."""
+def held(run: Run, measure: str, condition: str, at: float | None) -> Held | None:
+    """See `of_heldout` and `held_at`."""
     if condition == END:
-        return of_heldout(run, "after")
-    return None if at is None else accuracy_at(run, condition, at)
+        return of_heldout(run, measure, "after")
+    return None if at is None else held_at(run, measure, condition, at)
 
 
-def _measured(run: Run, condition: str) -> Iterator[tuple[float, ProgressPoint]]:
+def _measured(run: Run, measure: str, condition: str) -> Iterator[tuple[float, Held]]:
     for point in run.progress:
-        x = FIELDS[condition](point)
-        if x is not None:
-            yield float(x), point
+        x, found = FIELDS[condition](point), point.measures.get(measure)
+        if x is not None and found is not None and found.value is not None:
+            yield float(x), Held(found.value, found.by_prompt)
 
 
-def _between(a: ProgressPoint, b: ProgressPoint, share: float) -> Accuracy:
-    both = [prompt for prompt in a.strict_by_prompt if prompt in b.strict_by_prompt]
-    by_prompt = {p: (1 - share) * a.strict_by_prompt[p] + share * b.strict_by_prompt[p] for p in both}
-    return Accuracy((1 - share) * a.strict + share * b.strict, by_prompt)
+def _between(a: Held, b: Held, share: float) -> Held:
+    by_prompt = {p: (1 - share) * a.by_prompt[p] + share * b.by_prompt[p] for p in a.by_prompt if p in b.by_prompt}
+    return Held((1 - share) * a.mean + share * b.mean, by_prompt)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from arr_rpo.report import statistics as st
-from arr_rpo.report.conditions import Accuracy, of_heldout
-from arr_rpo.report.records import ArmResult, Estimate, Interval, Run, Study, number_at
+from arr_rpo.report.conditions import Held, of_heldout
+from arr_rpo.report.records import ArmResult, Estimate, Interval, Run, Study
 
 ONE_SEED = "one seed: the interval is over prompts only"
 ONE_SEED_ALONE = "one seed: no interval"
@@ -39,18 +39,18 @@ def estimate(values_SP: st.Floats, how: Comparing) -> Estimate:
     return Estimate(float(values_SP.mean()), seeds, t, bootstrap, note)
 
 
-def by_seed_and_prompt(found: Sequence[Accuracy]) -> st.Floats:
-    """(S, P) accuracies on the prompts that all S runs have, or (S, 1) means where a run has none."""
+def by_seed_and_prompt(found: Sequence[Held]) -> st.Floats:
+    """(S, P) values on the prompts that all S runs have, or (S, 1) means where a run has none."""
     prompts = [p for p in found[0].by_prompt if all(p in one.by_prompt for one in found)]
     if not prompts:
         return np.array([[one.mean] for one in found])
     return np.array([[one.by_prompt[p] for p in prompts] for one in found])
 
 
-def less(a: Accuracy, b: Accuracy) -> Accuracy:
+def less(a: Held, b: Held) -> Held:
     """a - b, prompt by prompt."""
     both = {p: value - b.by_prompt[p] for p, value in a.by_prompt.items() if p in b.by_prompt}
-    return Accuracy(a.mean - b.mean, both)
+    return Held(a.mean - b.mean, both)
 
 
 def one_a_seed(runs: Sequence[Run]) -> dict[int, Run]:
@@ -62,26 +62,25 @@ def one_a_seed(runs: Sequence[Run]) -> dict[int, Run]:
     return found
 
 
-def arm_result(study: Study, arm: str, how: Comparing) -> ArmResult:
+def arm_result(study: Study, arm: str, measure: str, how: Comparing) -> ArmResult:
     runs = one_a_seed(study.of(arm))
-    names = dict.fromkeys(name for run in runs.values() for name in run.summary.get("heldout_parts") or {})
-    parts = {name: _figure(runs, _part_after(name), how) for name in names}
+    names = dict.fromkeys(name for run in runs.values() for name in run.measures.get(measure, {}).get("figures") or {})
+    figures = {name: _figure(runs, _figure_after(measure, name), how) for name in names}
     return ArmResult(
         arm=arm,
         seeds=tuple(runs),
-        before=_accuracy(runs, lambda run: of_heldout(run, "before"), how),
-        after=_accuracy(runs, lambda run: of_heldout(run, "after"), how),
-        change=_accuracy(runs, _change, how),
-        criteria_change=_figure(runs, _criteria_change, how),
+        before=_held(runs, lambda run: of_heldout(run, measure, "before"), how),
+        after=_held(runs, lambda run: of_heldout(run, measure, "after"), how),
+        change=_held(runs, lambda run: _change(run, measure), how),
         kl=_figure(runs, lambda run: run.kl, how),
         images=_figure(runs, lambda run: run.images, how),
         judge_calls=_figure(runs, lambda run: run.judge_calls, how),
         seconds=_figure(runs, lambda run: run.seconds, how),
-        parts_after={name: part for name, part in parts.items() if part is not None},
+        figures_after={name: figure for name, figure in figures.items() if figure is not None},
     )
 
 
-def _accuracy(runs: Mapping[int, Run], of: Callable[[Run], Accuracy | None], how: Comparing) -> Estimate | None:
+def _held(runs: Mapping[int, Run], of: Callable[[Run], Held | None], how: Comparing) -> Estimate | None:
     known = [found for found in map(of, runs.values()) if found is not None]
     return estimate(by_seed_and_prompt(known), how) if known else None
 
@@ -91,15 +90,10 @@ def _figure(runs: Mapping[int, Run], of: Callable[[Run], float | None], how: Com
     return estimate(np.array(known)[:, None], how) if known else None
 
 
-def _change(run: Run) -> Accuracy | None:
-    before, after = of_heldout(run, "before"), of_heldout(run, "after")
+def _change(run: Run, measure: str) -> Held | None:
+    before, after = of_heldout(run, measure, "before"), of_heldout(run, measure, "after")
     return less(after, before) if before and after else None
 
 
-def _criteria_change(run: Run) -> float | None:
-    before, after = run.criteria_before, run.criteria_after
-    return None if before is None or after is None else after - before
-
-
-def _part_after(name: str) -> Callable[[Run], float | None]:
-    return lambda run: number_at(run.summary, "heldout_parts", name, "after")
+def _figure_after(measure: str, name: str) -> Callable[[Run], float | None]:
+    return lambda run: run.mean(measure, "after", name)

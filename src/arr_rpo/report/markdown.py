@@ -16,23 +16,29 @@ SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*[]|"} | {"<": "&lt;", "&": "&
 IN_PLACES = re.compile(r"(?<!\w)_|_(?!\w)|^>")
 
 
-def markdown(study: Study, analysis: Analysis, pictures: Collection[str], page: str) -> str:
+def markdown(study: Study, analyses: Sequence[Analysis], pictures: Collection[str], page: str) -> str:
     """The whole text. pictures, page: names of files beside it, as links."""
     parts = [f"# {plain(study.name)}", plain(study.question), plain(words.facts(study))]
     parts.append(f"Curves, pictures and verdicts: [{page}]({page}), one file that works offline.")
     if missing := words.missing(study):
         parts += ["## What is missing", _list(missing)]
-    found = _list([found.text for found in words.findings(analysis)])
+    if alarms := words.alarms(study):
+        parts += ["## Alarms", _list(alarms)]
+    found = _list([found.text for found in words.findings(analyses[0])])
     parts += ["## What the data show", found or words.nothing_compared(study)]
-    parts += ["## Results", table(tables.results(study, analysis))]
-    parts += [f"![{Path(name).stem}]({name})" for name in pictures]
-    if (by_part := tables.parts(analysis)).rows:
-        parts += ["Share of the held-out criteria met after training, by part:", table(by_part)]
-    differences = tables.comparisons(analysis)
-    if differences.rows:
-        parts += ["Paired differences in held-out accuracy; p-values corrected by Holm over each column.", table(differences)]
-        parts.append(_list(words.sentences(analysis)))
-    parts.append(_list(analysis.methods))
+    for number, analysis in enumerate(analyses):
+        parts += [
+            f"## Results{f': held-out {analysis.measure}' * bool(analysis.measure)}",
+            table(tables.results(study, analysis)),
+        ]
+        parts += [f"![{Path(name).stem}]({name})" for name in pictures if not number]
+        if (further := tables.figures(analysis)).rows:
+            parts += ["Further figures after training:", table(further)]
+        differences = tables.comparisons(analysis)
+        if differences.rows:
+            parts += ["Paired differences; p-values corrected by Holm over each column.", table(differences)]
+            parts.append(_list(words.sentences(analysis)))
+    parts.append(_list(analyses[0].methods))
     configs = tables.config_differences(study)
     if configs.rows:
         parts += ["## What differs between the arms", table(configs)]
@@ -43,17 +49,17 @@ def markdown(study: Study, analysis: Analysis, pictures: Collection[str], page: 
 
 
 def figures(study: Study, analysis: Analysis, points: int) -> dict[str, str]:
-    """File name -> SVG: each arm's change with its interval, and held-out accuracy against images. Those that have data."""
+    """File name -> SVG: each arm's change with its interval, and the measure against images. Those that have data."""
     changes = [
         (arm.arm if len(arm.seeds) > 1 else f"{arm.arm} (one seed)", span)
         for arm in analysis.arms
         if (span := tables.span(arm.change))
     ]
-    found = {"change.svg": svg.forest(changes, "change of held-out accuracy (strict)")} if changes else {}
-    drawn = lines(study, "measured/strict", points)
+    found = {"change.svg": svg.forest(changes, f"change of held-out {analysis.measure}")} if changes else {}
+    drawn = lines(study, f"measured/{analysis.measure}", points)
     bands = [(study.arms[line["arm"]], band["x"], band["mean"]) for line in drawn if (band := line["bands"].get("images"))]
     if bands:
-        found["heldout.svg"] = svg.lines(bands, "held-out accuracy (strict), mean over seeds", "images drawn in training")
+        found["heldout.svg"] = svg.lines(bands, f"held-out {analysis.measure}, mean over seeds", "images drawn in training")
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import groupby
@@ -45,7 +46,7 @@ class Limits:
     picture_megabytes: float
 
 
-def page(study: Study, analysis: Analysis, limits: Limits) -> str:
+def page(study: Study, analyses: Sequence[Analysis], limits: Limits) -> str:
     """The whole file. Whatever came from a run (prompts, names, replies) is escaped."""
     album = Album(limits.picture_side, 1e6 * limits.picture_megabytes)
     unread: list[str] = []
@@ -66,14 +67,12 @@ def page(study: Study, analysis: Analysis, limits: Limits) -> str:
             facts=words.facts(study),
             sections=SECTIONS,
             missing=words.missing(study),
-            findings=words.findings(analysis),
+            alarms=words.alarms(study),
+            findings=words.findings(analyses[0]),
             nothing_compared=words.nothing_compared(study),
-            results=tables.results(study, analysis),
-            parts=tables.parts(analysis),
-            comparisons=tables.comparisons(analysis),
-            sentences=words.sentences(analysis),
-            methods=analysis.methods,
-            confidence=f"{100 * analysis.confidence:g}%",
+            results=[_results(study, analysis) for analysis in analyses],
+            methods=analyses[0].methods,
+            confidence=f"{100 * analyses[0].confidence:g}%",
             points=limits.points,
             agreement=agreement(verdicts, study),
             sampled=sampled,
@@ -90,6 +89,17 @@ def page(study: Study, analysis: Analysis, limits: Limits) -> str:
             bar=lambda span, scale: Markup(svg.bar(span, scale)),
         )
     )
+
+
+def _results(study: Study, analysis: Analysis) -> dict[str, Any]:
+    """What one measure says, for the page."""
+    return {
+        "measure": analysis.measure,
+        "table": tables.results(study, analysis),
+        "figures": tables.figures(analysis),
+        "comparisons": tables.comparisons(analysis),
+        "sentences": words.sentences(analysis),
+    }
 
 
 def inline_json(data: Any) -> Markup:

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from arr_rpo.report.records import Run, Study
+from arr_rpo.report.records import Measured, Run, Study
 from arr_rpo.report.tables import last_update
 
 AXES = (("updates", "updates"), ("images", "images"), ("judge_calls", "judge calls"))
-HELDOUT, TRAINING, CRITERIA, PARTS = "Held out", "In training", "Criteria in training, by the judge", "Held out, by part"
+HELDOUT, TRAINING, CRITERIA, FIGURES = "Held out", "In training", "Criteria in training, by the judge", "Held out, more"
 LOGGED = {
     "reward/mean": "proxy reward",
     "judge/flip_rate": "flip rate",
@@ -24,11 +24,7 @@ LOGGED = {
     "criterion/mean": "criteria met, by the judge",
 }
 FAILED = "judge/failed/"  # by reason
-MEASURED = {
-    "strict": "held-out accuracy (strict)",
-    "criteria": "held-out criteria met",
-    "kl": "KL from the base (nats an image)",
-}
+KL = "KL from the base (nats an image)"
 
 
 @dataclass(frozen=True)
@@ -59,25 +55,31 @@ def lines(study: Study, key: str, points: int) -> list[dict[str, Any]]:
 
 
 def _metrics(study: Study, criteria: int) -> list[tuple[str, str, str]]:
-    parts = dict.fromkeys(part for run in study.runs for point in run.progress for part in point.parts)
+    points = [point for run in study.runs for point in run.progress]
+    figures = dict.fromkeys((name, of) for point in points for name, one in point.measures.items() for of in one.figures)
     asked = Counter(name for run in study.runs for name in run.curves if name.startswith("criterion/") and name not in LOGGED)
     failed = sorted({name for run in study.runs for name in run.curves if name.startswith(FAILED)})
     return [
-        *((f"measured/{key}", label, HELDOUT) for key, label in MEASURED.items()),
+        *((f"measured/{name}", f"held-out {name}", HELDOUT) for name in study.measures),
+        ("kl/kl", KL, HELDOUT),
         *((name, label, TRAINING) for name, label in LOGGED.items()),
         *((name, f"judge failures: {name.removeprefix(FAILED)}", TRAINING) for name in failed),
         *((name, f"P(yes): {name.removeprefix('criterion/')}", CRITERIA) for name, _ in sorted(asked.most_common(criteria))),
-        *((f"part/{part}", f"held-out {part}", PARTS) for part in parts),
+        *((f"figure/{name}/{figure}", f"{name}: {figure}", FIGURES) for name, figure in figures),
     ]
 
 
 def series(run: Run, key: str) -> Series | None:
     """What a run has of a metric: as logged, as measured in the middle of training, or else before and after it."""
     kind, name = key.split("/", 1)
-    if kind == "part":
-        return _measured(run, [point.parts.get(name) for point in run.progress])
+    if kind == "figure":
+        measure, figure = name.split("/", 1)
+        return _measured(run, [one.figures.get(figure) if one else None for one in _of(run, measure)])
     if kind == "measured":
-        return _measured(run, [getattr(point, name) for point in run.progress]) or _ends(run, name)
+        ends = (run.mean(name, "before"), run.mean(name, "after"))
+        return _measured(run, [one.value if one else None for one in _of(run, name)]) or _ends(run, *ends)
+    if kind == "kl":
+        return _measured(run, [point.kl for point in run.progress]) or _ends(run, 0.0, run.kl)
     curve = run.curves.get(key)
     if curve is None or not curve.updates:
         return None
@@ -98,10 +100,12 @@ def _measured(run: Run, values: Sequence[float | None]) -> Series | None:
     return Series({axis: np.asarray(some, float) for axis, some in x.items()}, np.asarray([v for _, v in known], float))
 
 
-def _ends(run: Run, name: str) -> Series | None:
+def _of(run: Run, measure: str) -> list[Measured | None]:
+    return [point.measures.get(measure) for point in run.progress]
+
+
+def _ends(run: Run, before: float | None, after: float | None) -> Series | None:
     """The base and the trained policy, of a run that was not measured in between."""
-    ends = {"strict": (run.before, run.after), "criteria": (run.criteria_before, run.criteria_after), "kl": (0.0, run.kl)}
-    before, after = ends[name]
     if before is None or after is None:
         return None
     x = {"updates": last_update(run), "images": run.images, "judge_calls": run.judge_calls}

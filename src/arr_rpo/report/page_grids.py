@@ -44,8 +44,9 @@ def _cell(prompt: HeldoutPrompt | None, which: str, album: Album) -> dict[str, A
     if prompt is None or which not in prompt.pictures:
         return None
     number = album.add(prompt.pictures[which])
-    score = prompt.before if which == "base" else prompt.after
-    return None if number is None else {"picture": number, "met": None if score is None else score.strict}
+    measured = prompt.before if which == "base" else prompt.after
+    value = next((one.value for one in measured.values()), None)  # the run's own measure
+    return None if number is None else {"picture": number, "met": bool(value) if value in (0.0, 1.0) else None, "value": value}
 
 
 def _spread(names: Sequence[str], count: int) -> list[str]:

@@ -1,6 +1,7 @@
 """What a report is made of: runs as they are read from their folders (`runs`), and what comes of comparing them (`compare`).
 
-Accuracies, shares and their differences are fractions (0.61, not 61). KL is in nats an image, as `summary.json` has it.
+Shares and their differences are fractions (0.61, not 61); a scorer's numbers are in its own unit. KL is in nats an image, as
+`summary.json` has it.
 A thing that a run lacks is None or empty here, and a sentence in `missing`; it is never a number.
 """
 
@@ -12,24 +13,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+LARGEST = 1e15  # no run draws as many pictures, or takes as many seconds; sums and differences of larger ones are infinite
+
 # -- runs ------------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Score:
-    """What an oracle says of one picture. strict: every criterion is met. criteria: share of the criteria met.
-    parts: the same share by name: the sorts of criteria ("position"), or of an edit "instruction" and "preservation"."""
+class Measured:
+    """What a measure says of one picture, or the mean of several. value: the higher the better; None where it was not taken.
+    figures: further numbers by name. by_prompt: of several, prompt id -> value."""
 
-    strict: bool
-    criteria: float
-    parts: Mapping[str, float] = field(default_factory=dict)
+    value: float | None
+    figures: Mapping[str, float] = field(default_factory=dict)
+    by_prompt: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class HeldoutPrompt:
     """One prompt that the policy is measured on, before and after training, from the same initial noise in every run.
 
-    split: "heldout" or "unseen". after: None of a run that did not end.
+    split: "heldout" or "unseen". before, after: by measure; empty where nothing was measured, or the run did not end.
     pictures: "base", "trained" and, of an edit, "source" -> PNG file that exists; of a few fixed prompts, empty for the others.
     """
 
@@ -37,8 +40,8 @@ class HeldoutPrompt:
     split: str
     tag: str
     text: str
-    before: Score | None
-    after: Score | None
+    before: Mapping[str, Measured]
+    after: Mapping[str, Measured]
     pictures: Mapping[str, Path] = field(default_factory=dict)
 
 
@@ -47,19 +50,15 @@ class ProgressPoint:
     """The policy measured in the middle of training, on a fixed subset of the held-out prompts.
 
     update: updates done; 0 is the base. images, judge_calls: drawn and made so far. seconds: of training so far, without these
-    measurements. strict, criteria: means over the subset. kl: path KL from the reference. parts: as in `Score`.
-    strict_by_prompt: prompt id -> every criterion met.
+    measurements. kl: path KL from the reference. measures: by name, over the subset.
     """
 
     update: int
     images: int
     judge_calls: int | None
     seconds: float | None
-    strict: float
-    criteria: float
     kl: float | None
-    parts: Mapping[str, float] = field(default_factory=dict)
-    strict_by_prompt: Mapping[str, bool] = field(default_factory=dict)
+    measures: Mapping[str, Measured] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,8 @@ class Run:
     """One run folder.
 
     name: its path below the study's folder. finished: it wrote its summary. config: `config.yaml`. summary: `summary.json` as
-    it is, empty if there is none. progress: by update. curves: by tag. versions: `versions.json`: packages, and `commit`,
+    it is, empty if there is none. measures: what it says of each measure, before and after, its own first. progress: by update.
+    alarms: sentences, of when and why. curves: by tag. versions: `versions.json`: packages, and `commit`,
     `dirty`, `commands` where they were recorded. missing: sentences.
     verdict_pictures: files that exist.
     """
@@ -95,31 +95,19 @@ class Run:
     finished: bool
     config: Mapping[str, Any]
     summary: Mapping[str, Any]
+    measures: Mapping[str, Mapping[str, Any]]
     heldout: tuple[HeldoutPrompt, ...]
     progress: tuple[ProgressPoint, ...]
     curves: Mapping[str, Curve]
     versions: Mapping[str, Any]
     verdict_pictures: tuple[Path, ...]
     missing: tuple[str, ...]
+    alarms: tuple[str, ...] = ()
 
-    @property
-    def before(self) -> float | None:
-        """Held-out strict accuracy of the base."""
-        return number_at(self.summary, "heldout_strict", "before")
-
-    @property
-    def after(self) -> float | None:
-        """Held-out strict accuracy of the trained policy."""
-        return number_at(self.summary, "heldout_strict", "after")
-
-    @property
-    def criteria_before(self) -> float | None:
-        """Share of the held-out criteria that the base meets."""
-        return number_at(self.summary, "heldout_criteria", "before")
-
-    @property
-    def criteria_after(self) -> float | None:
-        return number_at(self.summary, "heldout_criteria", "after")
+    def mean(self, measure: str, when: str, *figure: str) -> float | None:
+        """A measure of all held-out prompts, "before" or "after" training; or one of its further figures."""
+        found = number_at(self.measures, measure, *(("figures", *figure) if figure else ()), when)
+        return None if found is None or abs(found) > LARGEST else found
 
     @property
     def kl(self) -> float | None:
@@ -146,6 +134,7 @@ class Study:
 
     name, question: as the `study` block of the runs' configs says; the folder's name and "" without one.
     reference: the arm that the others are compared with, or None. arms: in the order in which they are to be shown.
+    measures: that runs have a value of, the first run's own first.
     pairs: further (arm, reference) to be compared. claims: orders that were expected, best arm first.
     missing: of the study itself, and of its runs, each with the run's
     name.
@@ -160,6 +149,7 @@ class Study:
     claims: tuple[tuple[str, ...], ...]
     runs: tuple[Run, ...]
     missing: tuple[str, ...]
+    measures: tuple[str, ...] = ()
 
     def of(self, arm: str) -> tuple[Run, ...]:
         """An arm's runs, by seed."""
@@ -207,8 +197,8 @@ class Estimate:
 
 @dataclass(frozen=True)
 class ArmResult:
-    """An arm over its seeds. seeds: of the finished runs. before, after, change: held-out strict accuracy;
-    criteria_change: of the share of criteria met. parts_after: of the named parts, over the runs that have them.
+    """An arm over its seeds, by one measure. seeds: of the finished runs. before, after, change: of all held-out prompts.
+    figures_after: of the measure's further figures, over the runs that have them.
     An estimate is None where no finished run has the figure."""
 
     arm: str
@@ -216,17 +206,16 @@ class ArmResult:
     before: Estimate | None
     after: Estimate | None
     change: Estimate | None
-    criteria_change: Estimate | None
     kl: Estimate | None
     images: Estimate | None
     judge_calls: Estimate | None
     seconds: Estimate | None
-    parts_after: Mapping[str, Estimate] = field(default_factory=dict)
+    figures_after: Mapping[str, Estimate] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Held-out strict accuracy of `arm` minus that of `reference`, paired by seed and by prompt.
+    """A held-out measure of `arm` minus that of `reference`, paired by seed and by prompt.
 
     condition: one of `CONDITIONS`. at: where the runs were compared: number of images, of judge calls, or KL; None at the end.
     difference: None where nothing can be compared; `verdict` then says why. seeds: the shared ones. prompts: how many each seed
@@ -268,8 +257,9 @@ class OrderClaim:
 
 @dataclass(frozen=True)
 class Analysis:
-    """All that is said of a study. methods: how, with sources, as sentences to print below the tables."""
+    """All that is said of a study by one measure. methods: how, with sources, as sentences to print below the tables."""
 
+    measure: str
     arms: tuple[ArmResult, ...]
     comparisons: tuple[Comparison, ...]
     claims: tuple[OrderClaim, ...]

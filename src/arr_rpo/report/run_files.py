@@ -12,12 +12,11 @@ import numpy as np
 from arr_rpo.report.arms import seed_of
 from arr_rpo.report.event_files import Scalars, read_events, read_metrics
 from arr_rpo.report.files import is_cut_off, picture, read_json, read_rows, read_yaml
-from arr_rpo.report.records import Curve, HeldoutPrompt, ProgressPoint, Run, Score, number_at
-from arr_rpo.run import layout
+from arr_rpo.report.records import LARGEST, Curve, HeldoutPrompt, Measured, ProgressPoint, Run, number_at
+from arr_rpo.run import layout, recorded
 
 EVENTS, METRICS, VERDICTS = "events.out.tfevents", "metrics.csv", "verdicts.jsonl"
 NO_CURVES = ("epoch", "step")
-LARGEST = 1e15  # no run draws as many pictures, or takes as many seconds
 MEASURED = "heldout/"  # tags of what `progress.jsonl` has, too
 
 
@@ -57,12 +56,14 @@ def read_run(folder: Path, study: Path) -> Run:
         finished=bool(summary) and state.get("state", layout.State.FINISHED) == layout.State.FINISHED,
         config=config,
         summary=summary,
+        measures=_measures(summary),
         heldout=heldout,
         progress=progress,
         curves=curves,
         versions=versions,
         verdict_pictures=tuple(sorted((folder / "verdict_pictures").glob("*.json"))),
         missing=tuple(_explained(what) for what in missing),
+        alarms=tuple(_alarms(folder, missing)),
     )
 
 
@@ -82,8 +83,8 @@ def _heldout(folder: Path, missing: list[str]) -> Iterator[HeldoutPrompt]:
                 split=str(row["split"]),
                 tag=str(row["tag"]),
                 text=str(row["prompt"]),
-                before=_score(row["before"]),
-                after=_score(row["after"]),
+                before=_values(recorded.values(row["before"])),
+                after=_values(recorded.values(row["after"])),
                 pictures={name: path for name, path in pictures.items() if path is not None},
             )
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
@@ -92,11 +93,22 @@ def _heldout(folder: Path, missing: list[str]) -> Iterator[HeldoutPrompt]:
         missing.append(f"heldout.jsonl: {bad} rows are in no form that is known")
 
 
-def _score(row: Mapping[str, Any] | None) -> Score | None:
-    if row is None:
-        return None
-    parts = {str(name): _number(part, 1.0) for name, part in row.get("parts", {}).items()}
-    return Score(bool(row["strict"]), _number(row["criteria"], 1.0), parts)
+def _measures(summary: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Those that are mappings: a summary may be of anybody."""
+    try:
+        return {str(name): dict(found) for name, found in recorded.measures(summary).items() if isinstance(found, Mapping)}
+    except (TypeError, ValueError, AttributeError):
+        return {}
+
+
+def _values(found: Mapping[str, Any]) -> dict[str, Measured]:
+    return {str(name): _value(one) for name, one in found.items()}
+
+
+def _value(found: Mapping[str, Any]) -> Measured:
+    figures = {str(name): _number(figure) for name, figure in found.get("figures", {}).items() if figure is not None}
+    by_prompt = {str(name): _number(value) for name, value in found.get("by_prompt", {}).items() if value is not None}
+    return Measured(None if found["value"] is None else _number(found["value"]), figures, by_prompt)
 
 
 def _progress(folder: Path, missing: list[str]) -> list[ProgressPoint]:
@@ -108,17 +120,23 @@ def _progress(folder: Path, missing: list[str]) -> list[ProgressPoint]:
                 images=int(_number(row["images"])),
                 judge_calls=None if row.get("judge_calls") is None else int(_number(row["judge_calls"])),
                 seconds=None if row.get("seconds") is None else _number(row["seconds"]),
-                strict=_number(row["strict"], 1.0),
-                criteria=_number(row["criteria"], 1.0),
                 kl=None if row.get("kl") is None else _number(row["kl"]),
-                parts={name: _number(part, 1.0) for name, part in row.get("parts", {}).items() if part is not None},
-                strict_by_prompt={str(key): bool(value) for key, value in row.get("strict_by_prompt", {}).items()},
+                measures=_values(recorded.on_the_way(row)),
             )
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             bad += 1
     if bad:
         missing.append(f"progress.jsonl: {bad} rows are in no form that is known")
     return [points[update] for update in sorted(points)]
+
+
+def _alarms(folder: Path, missing: list[str]) -> Iterator[str]:
+    """What `callbacks.hacking_monitor` said."""
+    if os.path.lexists(folder / layout.Rows.ALARMS):
+        for row in read_rows(folder / layout.Rows.ALARMS, missing):
+            reasons = row.get("reasons")
+            if isinstance(reasons, list):
+                yield f"after {row.get('update')} updates: {'; '.join(map(str, reasons))}"
 
 
 def _number(value: Any, most: float = LARGEST) -> float:

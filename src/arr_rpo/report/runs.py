@@ -49,7 +49,15 @@ def read_study(folder: Path) -> Study:
         claims=tuple(tuple(claim) for claim in _lists(block.get("claims")) if len(claim) > 1),
         runs=tuple(runs),
         missing=tuple(missing),
+        measures=_measures(runs),
     )
+
+
+def _measures(runs: Sequence[Run]) -> tuple[str, ...]:
+    """Names of those that any run has a value of."""
+    on_the_way = {name for run in runs for p in run.progress for name, one in p.measures.items() if one.value is not None}
+    named = [name for run in runs for name in run.measures if run.mean(name, "after") is not None]
+    return tuple(dict.fromkeys([*named, *sorted(on_the_way)]))
 
 
 def run_folders(folder: Path) -> Iterator[Path]:

@@ -45,7 +45,6 @@ def results(study: Study, analysis: Analysis) -> Table:
         "before",
         "after",
         "change",
-        "criteria, change",
         "KL (nats an image)",
         "images",
         "judge calls",
@@ -58,7 +57,6 @@ def results(study: Study, analysis: Analysis) -> Table:
             Cell(share(arm.before)),
             Cell(share(arm.after), around(arm.after)),
             Cell(signed(arm.change), _with_note(arm.change), span(arm.change)),
-            Cell(signed(arm.criteria_change), around(arm.criteria_change, "+.3f")),
             Cell(share(arm.kl, ".1f"), around(arm.kl, ".1f")),
             Cell(share(arm.images, ",.0f")),
             Cell(share(arm.judge_calls, ",.0f")),
@@ -69,13 +67,13 @@ def results(study: Study, analysis: Analysis) -> Table:
     return Table(head, tuple(rows), frozenset(range(1, len(head))))
 
 
-def parts(analysis: Analysis) -> Table:
-    """A row an arm that ended: the share of criteria met after training, by part. Without rows where no run has parts."""
-    names = list(dict.fromkeys(name for arm in analysis.arms for name in arm.parts_after))
+def figures(analysis: Analysis) -> Table:
+    """A row an arm that ended: the measure's further figures after training. Without rows where no run has any."""
+    names = list(dict.fromkeys(name for arm in analysis.arms for name in arm.figures_after))
     rows = [
-        (Cell(arm.arm), *(Cell(share(found), around(found)) for found in (arm.parts_after.get(name) for name in names)))
+        (Cell(arm.arm), *(Cell(share(found), around(found)) for found in (arm.figures_after.get(name) for name in names)))
         for arm in analysis.arms
-        if arm.parts_after
+        if arm.figures_after
     ]
     return Table(("arm", *names), tuple(rows), frozenset(range(1, len(names) + 1)))
 

@@ -39,6 +39,11 @@ def findings(analysis: Analysis) -> list[Finding]:
     return claims + [_finding(found.result, found.verdict, (*_limits(found), *_elsewhere(found, analysis))) for found in others]
 
 
+def alarms(study: Study) -> list[str]:
+    """What runs said of a policy that seemed to game its reward."""
+    return [f"{_which([run], study)}: {text}" for run in study.runs for text in run.alarms]
+
+
 def nothing_compared(study: Study) -> str:
     """In place of findings."""
     if len(study.runs) == 1:

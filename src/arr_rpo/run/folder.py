@@ -65,9 +65,9 @@ class RunFolder:
         """Removes what a former start wrote after `update` updates: it will be written again."""
         if not self.writes:
             return
-        for kind in (Rows.METRICS, Rows.PROGRESS, Rows.VERDICTS):
+        for kind in (Rows.METRICS, Rows.PROGRESS, Rows.VERDICTS, Rows.ALARMS):
             self._cut_rows(self.path / kind, update)
-        for folder in (layout.GRIDS, layout.VERDICT_PICTURES, layout.SKIPPED):
+        for folder in (layout.GRIDS, layout.VERDICT_PICTURES, layout.ALARM_PICTURES, layout.SKIPPED):
             for path in (self.path / folder).glob("update_*"):
                 if (update_of(path.name) or 0) >= update:
                     self._remove(path)
@@ -174,7 +174,7 @@ class RunFolder:
         number = {"last": max(known, default=None), "best": self.best()}.get(str(which), which)
         if number is None or not str(number).isdigit() or int(number) not in known:
             there = f"there are those after {', '.join(map(str, known))} updates" if known else "there is none"
-            why = "; the best is chosen by held-out accuracy, which was not measured" if which == "best" and known else ""
+            why = "; the best is chosen by the first measure, and nothing was measured" if which == "best" and known else ""
             raise UserError(f"{self.path / layout.CHECKPOINTS}: no checkpoint {which!r}; {there}{why}")
         return known[int(number)]
 

@@ -11,7 +11,9 @@ summary.json      what came of it
 checkpoints/      update_00040/{state.ckpt, policy/}: after 40 updates; best.json names the best one; abandoned_update_...: what
                   a run had done after the checkpoint from which it was told to go on
 policy/           the trained weights, as the stock pipeline loads them
-grids/, verdict_pictures/, heldout_pictures/, skipped/
+heldout_base/     every held-out picture of before training, where a measure compares with it
+alarms.jsonl      a row an alarm, with the prompts whose pictures in alarms/ are to be looked at
+grids/, verdict_pictures/, heldout_pictures/, alarms/, skipped/
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ CONFIG, VERSIONS, STATE, SUMMARY = "config.yaml", "versions.json", "state.json",
 CHECKPOINTS, TRAINING_STATE, BEST = "checkpoints", "state.ckpt", "best.json"
 POLICY = "policy"
 GRIDS, VERDICT_PICTURES, HELDOUT_PICTURES, SKIPPED = "grids", "verdict_pictures", "heldout_pictures", "skipped"
+HELDOUT_BASE, ALARM_PICTURES = "heldout_base", "alarms"
 LOCK = ".lock"
 
 
@@ -31,6 +34,7 @@ class Rows(StrEnum):
     METRICS = "metrics.jsonl"
     PROGRESS = "progress.jsonl"
     VERDICTS = "verdicts.jsonl"
+    ALARMS = "alarms.jsonl"
     HELDOUT = "heldout.jsonl"  # of no update
 
 

@@ -94,5 +94,5 @@ def of_this_world(metadata: Metadata) -> bool:
     """Whether anyone knows what is right: GenEval's own metadata have the same form, about things of the real world."""
     include = metadata.get("include")
     if is_edit(metadata) or not isinstance(include, Sequence) or not include:
-        return is_edit(metadata)
+        return is_edit(metadata) and isinstance(metadata.get("scene"), Sequence)
     return all(isinstance(entry, Mapping) and entry.get("class") in SHAPES for entry in include)

@@ -5,16 +5,19 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+from PIL.Image import Image
 
 from arr_rpo.shapes.prompts import write_files
 from arr_rpo.shapes.questions import Located, Question, cell_of, questions_of
-from arr_rpo.shapes.scene import Scene, Thing, place
+from arr_rpo.shapes.scene import Scene, Thing, draw, place
 from arr_rpo.shapes.vocabulary import CELL_SIZE, CELLS, COLOURS, SEEN, SHAPES, UNSEEN
 
 INSTRUCTION, PRESERVATION = "instruction", "preservation"  # the names of the two sorts of criteria
@@ -228,15 +231,23 @@ def _pick(options: Sequence[Kind], rng: Rng) -> Kind:
 
 
 def to_metadata(source: Scene, edit: Edit) -> dict[str, Any]:
-    """As a prompt carries it: {"tag": kind, "source": [{"class", "color", "x", "y", "radius"}, ...], "edit": {...}}."""
+    """As a prompt carries it: {"tag": kind, "scene": [{"class", "color", "x", "y", "radius"}, ...], "edit": {...}}. Scene is
+    what is in the source, whose picture stands beside it."""
     things = [{"class": t.shape, "color": t.color, "x": t.x, "y": t.y, "radius": t.radius} for t in source]
-    return {"tag": edit.kind, "source": things, "edit": dataclasses.asdict(edit)}
+    return {"tag": edit.kind, "scene": things, "edit": dataclasses.asdict(edit)}
 
 
 def from_metadata(metadata: Mapping[str, Any]) -> tuple[Scene, Edit]:
     """The way back."""
-    things = (Thing(e["color"], e["class"], e["x"], e["y"], e["radius"]) for e in metadata["source"])
+    things = (Thing(e["color"], e["class"], e["x"], e["y"], e["radius"]) for e in metadata["scene"])
     return tuple(things), Edit(**metadata["edit"])
+
+
+def data_url(image: Image) -> str:
+    """A picture as prompt files may hold it."""
+    written = io.BytesIO()
+    image.save(written, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(written.getvalue()).decode()}"
 
 
 def content(source: Scene, edit: Edit) -> tuple[Any, ...]:
@@ -262,7 +273,8 @@ def splits(seed: int = 0) -> dict[str, list[dict[str, Any]]]:
                     continue
                 used.add(content(source, edit))
                 rounded = tuple(Thing(t.color, t.shape, *(round(v, 2) for v in (t.x, t.y, t.radius))) for t in source)
-                rows.append({**to_metadata(rounded, edit), "prompt": instruction(edit, phrasing % 3)})
+                row = {"prompt": instruction(edit, phrasing % 3), "source": data_url(draw(rounded))}
+                rows.append({**row, **to_metadata(rounded, edit)})
                 phrasing += 1
         out[name] = [rows[int(i)] for i in rng.permutation(len(rows))]
     return out

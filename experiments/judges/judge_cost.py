@@ -1,4 +1,4 @@
-"""`python -m arr_rpo.commands.judge_cost [judge=...]`: tokens and seconds of a local judge's answers, one way and the other."""
+"""`python experiments/judges/judge_cost.py [judge=...]`: tokens and seconds of a local judge, one way and the other."""
 
 from __future__ import annotations
 

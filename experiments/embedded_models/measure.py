@@ -1,4 +1,4 @@
-"""`python -m arr_rpo.commands.measure [OVERRIDE...]`: how good the embedded policy and judge are, by the oracle, as Markdown.
+"""`python experiments/embedded_models/measure.py [OVERRIDE...]`: how good the embedded policy and judge are, as Markdown.
 
 With `policy.checkpoint=<folder>` and `judge.model.checkpoint=<folder>` it measures what a recipe has made.
 
@@ -20,9 +20,10 @@ from PIL.Image import Image
 
 from arr_rpo.commands.errors import plain_errors
 from arr_rpo.data.prompts import read_prompts
-from arr_rpo.evaluation.images import measure, pictures
+from arr_rpo.evaluation.images import pictures
 from arr_rpo.judge.forms import NoAnswer
 from arr_rpo.judge.vlm import VLMJudge
+from arr_rpo.measure.base import Taken
 from arr_rpo.noise import Purpose, draws
 from arr_rpo.rubric.parse import RubricError, parse_rubric, parse_structure
 from arr_rpo.shapes import asked, oracle
@@ -30,6 +31,7 @@ from arr_rpo.shapes.asked import Asked
 from arr_rpo.shapes.edits import from_metadata, mistaken_edit
 from arr_rpo.shapes.general import theme_of
 from arr_rpo.shapes.judge_data import PROMPT_KINDS, QUESTION_KINDS, balanced_question, name_things, varied_scene
+from arr_rpo.shapes.measure import ShapesOracle
 from arr_rpo.shapes.scene import draw
 from arr_rpo.types import Criterion, Outcome, Preference, Prompt, Rubric, Verdict
 
@@ -46,9 +48,11 @@ def main(overrides: Sequence[str] = ()) -> None:
     policy, judge, rng = instantiate(config.policy), instantiate(config.judge), draws(Purpose.SAMPLE, SEED, "measure")
     for split in ("heldout", "unseen"):
         prompts = read_prompts(f"shapes/{split}")
-        result = measure(prompts, pictures(policy, prompts, SEED, 128))
+        values = ShapesOracle().values(prompts, pictures(policy, prompts, SEED, 128), None)
+        result = Taken({p.id: v for p, v in zip(prompts, values, strict=True)}, {p.id: p.metadata["tag"] for p in prompts})
         tags = ", ".join(f"{tag} {value:.3f}" for tag, value in result.by_tag.items())
-        print(f"policy, {split}: strict {result.strict:.3f}, criteria {result.criteria:.3f} ({result.prompts} prompts; {tags})")
+        criteria = result.figures["criteria"]
+        print(f"policy, {split}: strict {result.mean:.3f}, criteria {criteria:.3f} ({len(prompts)} prompts; {tags})")
     print("\n| on | figure | value | of |\n|---|---|---|---|")
     for name, asked_of, pairs in cases(policy, judge, rng):
         found = {**judge_figures(judge, asked_of, pairs, rng), **writer_figures(judge, asked_of, pairs, rng)}

@@ -1,0 +1,120 @@
+"""The alarm: says when a policy seems to game its reward, why, and which pictures to look at."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+
+from arr_rpo import ranks
+from arr_rpo.callbacks.rubric_reward import RubricReward
+from arr_rpo.callbacks.run_records import RunRecords
+from arr_rpo.evaluation.alarm import Alarm, Point, Reading, Rule, alarm
+from arr_rpo.measure.base import Taken
+from arr_rpo.measure.signs import group_difference
+from arr_rpo.module import RPOModule
+from arr_rpo.run.layout import Rows
+
+SIGNS, PROXY = "signs", "win_rate"
+RAISED = ("reward/mean", "criterion/mean")  # curves of training that it raises, beside those of a combined reward's parts
+PART = "reward/mean/"
+_log = logging.getLogger(__name__)
+
+
+class HackingMonitor(pl.Callback):
+    """At each measurement on the way it compares the trusted measure (gold) with what the training raises (proxies), and
+    watches figures of the pictures; `evaluation.alarm` has the rule. It says once that an alarm is raised: in the output, the
+    log, in `alarms.jsonl`, in `summary.json` and in the report.
+
+    Args:
+        gold: name of the measure that is trusted; None takes the first that is neither the run's own word nor a sign.
+        rule: what counts as an alarm.
+        stop_on_alarm: whether it ends the run. The best checkpoint by the first measure is kept.
+        pictures: prompts whose pictures are kept for it, beside those of the base.
+    """
+
+    def __init__(self, *, gold: str | None, rule: Rule, stop_on_alarm: bool, pictures: int) -> None:
+        self.gold, self.rule, self.stop_on_alarm, self.pictures = gold, rule, stop_on_alarm, pictures
+        self.points: list[Point] = []
+        self.raised: Alarm | None = None
+        self._since: dict[str, list[float]] = {}  # of the updates since the last measurement
+        self._difference: float | None = None
+
+    @staticmethod
+    def of(trainer: Any) -> HackingMonitor | None:
+        """The one in a trainer's callbacks, if any."""
+        return next((c for c in trainer.callbacks if isinstance(c, HackingMonitor)), None)
+
+    @staticmethod
+    def raised_by(trainer: Any) -> dict[str, Any] | None:
+        """The alarm of a run, for its summary; None without one."""
+        monitor = HackingMonitor.of(trainer)
+        return dataclasses.asdict(monitor.raised) if monitor and monitor.raised else None
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: Any, batch_idx: int
+    ) -> None:
+        assert isinstance(pl_module, RPOModule)
+        for name, value in pl_module.metrics.items():
+            if name in RAISED or name.startswith(PART):
+                self._since.setdefault(name, []).append(value)
+        reward = RubricReward.of(trainer)
+        if reward and reward.last and self._difference is None:  # of the first update after a measurement, which is enough
+            own = reward.last.own
+            found = {"difference": group_difference(own.images, own.group_size)}
+            self._difference = ranks.means([(float(len(own.images)), found)])["difference"]
+        if self.raised:
+            pl_module.log("alarm_at", float(self.raised.update), prog_bar=True, logger=False)
+
+    def measured(self, trainer: pl.Trainer, update: int, taken: Mapping[str, Taken]) -> tuple[str, ...]:
+        """Told of the measures after `update` updates. Returns the prompts to look at where an alarm is raised now."""
+        proxies = {name: Reading.of(values) for name, values in self._since.items() if len(values) > 1}
+        if PROXY in taken and (own := _values(taken[PROXY])):
+            proxies = {PROXY: Reading.of(list(own.values()))}
+        gold = self.gold or next((name for name in taken if name not in (SIGNS, PROXY)), "")
+        signs = taken[SIGNS].by_prompt if SIGNS in taken else {}
+        names = dict.fromkeys(figure for value in signs.values() for figure in value.figures)
+        figures = {n: {prompt: v.figures[n] for prompt, v in signs.items() if n in v.figures} for n in names}
+        self.points.append(Point(update, _values(taken[gold]) if gold in taken else {}, proxies, figures, self._difference))
+        self._since, self._difference = {}, None
+        found = alarm(self.points, self.rule) if len(self.points) > 1 else None
+        for logger in trainer.loggers:
+            logger.log_metrics({"heldout/alarm": float(found is not None)}, step=update)
+        if found is None or self.raised:
+            return ()
+        self.raised = dataclasses.replace(found, prompts=found.prompts[: self.pictures])
+        said = "; ".join(self.raised.reasons)
+        trainer.lightning_module.print(f"ALARM after {update} updates: {said}")
+        _log.warning("alarm after %d updates: %s", update, said)
+        if self.stop_on_alarm:
+            trainer.should_stop = True
+        return self.raised.prompts
+
+    def shown(self, trainer: pl.Trainer, pictures: Mapping[str, Mapping[str, str]]) -> None:
+        """Told where the pictures of the prompts to look at are: prompt -> {"base", "now"}."""
+        if self.raised:
+            row = {"onset": self.raised.onset, "reasons": self.raised.reasons, "pictures": pictures}
+            RunRecords.of(trainer).folder.add(Rows.ALARMS, self.raised.update, [row])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "points": [dataclasses.asdict(point) for point in self.points],
+            "raised": dataclasses.asdict(self.raised) if self.raised else None,
+            "since": self._since,
+            "difference": self._difference,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.points = [
+            Point(**{**point, "proxies": {name: Reading(**one) for name, one in point["proxies"].items()}})
+            for point in state_dict["points"]
+        ]
+        self.raised = Alarm(**state_dict["raised"]) if state_dict["raised"] else None
+        self._since, self._difference = state_dict["since"], state_dict["difference"]
+
+
+def _values(taken: Taken) -> dict[str, float]:
+    return {prompt: value.value for prompt, value in taken.by_prompt.items() if value.value is not None}

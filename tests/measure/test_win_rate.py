@@ -1,0 +1,131 @@
+"""Win rates by hand, and whom they ask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from arr_rpo.measure.base import MAX_FIGURES, Own, Taken, Value
+from arr_rpo.measure.scored import Scored
+from arr_rpo.measure.win_rate import ORDER_DECIDED, TIED, WinRate
+from arr_rpo.reward.combined import Combined
+from arr_rpo.reward.pair_protocols import Compare
+from arr_rpo.reward.pairings import disjoint
+from arr_rpo.reward.pairwise import Pairwise
+from arr_rpo.reward.pointwise import Pointwise
+from arr_rpo.scorer.base import Scorer, grade
+from arr_rpo.types import Cost, Criterion, CriterionCheck, Grade, Outcome, Prompt, Rubric, UserError, Verdict
+
+PROMPTS = [Prompt(f"p/{n}", f"prompt {n}") for n in range(5)]
+BRIGHT, DARK = Image.new("RGB", (8, 8), "white"), Image.new("RGB", (8, 8), "black")
+OUTCOMES = (Outcome.A, Outcome.B, Outcome.TIE, Outcome.INCONSISTENT, Outcome.FAILED)
+
+
+class Says:
+    """A judge with one outcome a prompt, in order, and a check that the picture meets and the base's does not."""
+
+    name, revision = "says", "1"
+
+    def __init__(self) -> None:
+        self.rubrics: list[Any] = []
+
+    def compare(self, prompts: Sequence[Prompt], pairs: Sequence[Any], rubrics: Sequence[Rubric | None]) -> list[Verdict]:
+        assert all(pair == (BRIGHT, DARK) for pair in pairs)
+        self.rubrics += rubrics
+        check = CriterionCheck("colour", "?", 0.9, 0.3)
+        return [Verdict(OUTCOMES[int(p.id[2:])], 0.5, checks=(check,), cost=Cost(2, 10), reason="why") for p in prompts]
+
+
+class Brightness(Scorer):
+    def score(self, prompts: Sequence[Prompt], images: Sequence[Image.Image]) -> list[Grade]:
+        return [grade(image.getpixel((0, 0))[0] / 255) for image in images]  # type: ignore[index]
+
+
+def values(measure: WinRate) -> list[Value]:
+    return measure.values(PROMPTS, [BRIGHT] * 5, [DARK] * 5)
+
+
+def test_each_outcome_is_worth_what_it_says() -> None:
+    judge = Says()
+    measure = WinRate(judge=judge, protocol=Compare(uses_rubric=False), rubric=None)  # type: ignore[arg-type]
+    measure.begin(None)
+    found = values(measure)
+    assert [value.value for value in found] == [1.0, 0.0, 0.5, 0.5, None]
+    assert found[4].reason == "why"
+    assert [(v.figures[TIED], v.figures[ORDER_DECIDED]) for v in found[:4]] == [(0, 0), (0, 0), (1, 0), (0, 1)]
+    assert found[0].figures["colour"] == pytest.approx(0.8)  # (1 + 0.9 - 0.3) / 2
+    assert measure.cost == Cost(10, 50)
+    taken = Taken(dict(zip((p.id for p in PROMPTS), found, strict=True)), {p.id: "" for p in PROMPTS})
+    assert (taken.mean, taken.missing, taken.by_tag) == (0.5, 1, {})
+    assert taken.figures[TIED] == 0.25
+
+
+def test_of_the_base_itself_it_is_one_half_and_nobody_is_asked() -> None:
+    measure = WinRate(judge=Says(), protocol=Compare(uses_rubric=False), rubric=None)  # type: ignore[arg-type]
+    measure.begin(None)
+    assert [value.value for value in measure.values(PROMPTS, [DARK] * 5, None)] == [0.5] * 5
+    assert measure.cost == Cost()
+
+
+def test_the_runs_own_word_is_its_reward_part_by_part() -> None:
+    """Two parts of weight 3 and -1: the judge says A, B, ...; the scorer finds the picture better, which a negative weight
+    turns round."""
+    pairwise = Pairwise(protocol=Compare(uses_rubric=False), win=1.0, lose=-1.0, pairing=disjoint)
+    parts = {
+        "judge": {"reward": pairwise, "weight": 3.0, "gate": None},
+        "bright": {"reward": Pointwise(protocol=Brightness()), "weight": -1.0, "gate": None},
+    }
+    own = Own(Says(), Combined(parts=parts, normalise=True, missing="mask"), None)
+    measure = WinRate(judge=None, protocol=None, rubric=None)
+    measure.begin(own)
+    found = values(measure)
+    assert [value.value for value in found] == [0.75, 0.0, 0.375, 0.375, None]
+    assert [value.figures.get("bright") for value in found] == [0.0, 0.0, 0.0, 0.0, None]
+    assert [value.figures.get("judge") for value in found] == [1.0, 0.0, 0.5, 0.5, None]
+
+
+def test_rubrics_are_written_once_a_prompt() -> None:
+    asked: list[str] = []
+
+    def rubrics(prompts: Sequence[Prompt], judge: Any) -> list[Rubric]:
+        asked.extend(prompt.id for prompt in prompts)
+        return [Rubric((Criterion(prompt.id, "?"),)) for prompt in prompts]
+
+    judge = Says()
+    measure = WinRate(judge=judge, protocol=Compare(uses_rubric=True), rubric=SimpleNamespace(rubrics=rubrics))  # type: ignore[arg-type]
+    measure.begin(None)
+    for _ in range(2):
+        measure.prepare(PROMPTS)
+        values(measure)
+    assert asked == [p.id for p in PROMPTS]
+    assert [rubric.criteria[0].name for rubric in judge.rubrics] == asked * 2
+
+
+def test_what_is_missing_is_named() -> None:
+    with pytest.raises(UserError, match="this run has none"):
+        WinRate(judge=None, protocol=None, rubric=None).begin(None)
+    own = Own(Says(), Pairwise(protocol=Compare(uses_rubric=True), win=1, lose=-1, pairing=disjoint), None)
+    with pytest.raises(UserError, match="reads a rubric and there is none"):
+        WinRate(judge=None, protocol=None, rubric=None).begin(own)
+    with pytest.raises(UserError, match="does not know how object asks"):
+        WinRate(judge=None, protocol=None, rubric=None).begin(Own(Says(), object(), None))
+
+
+def test_a_scorer_that_has_no_number_is_missing() -> None:
+    class Some(Brightness):
+        def score(self, prompts: Sequence[Prompt], images: Sequence[Image.Image]) -> list[Grade]:
+            return [grade(2.0), grade(None)]
+
+    found = Scored(scorer=Some()).values(PROMPTS[:2], [BRIGHT, DARK], None)
+    assert [(value.value, value.reason) for value in found] == [(2.0, ""), (None, "no score")]
+
+
+def test_of_figures_that_judges_name_freely_the_most_common_are_kept() -> None:
+    """Each prompt has a criterion of its own, and one that all share."""
+    each = {f"p/{n}": Value(1.0, {f"own {n}": 1.0, "shared": 0.5}) for n in range(40)}
+    found = Taken(each, dict.fromkeys(each, "")).figures
+    assert found["shared"] == 0.5 and len(found) == MAX_FIGURES
