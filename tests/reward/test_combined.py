@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
@@ -149,3 +150,18 @@ def test_the_example_config_composes() -> None:
     assert list(reward.parts) == ["rubric", "score"]
     assert reward.uses_rubric
     assert reward.parts["score"].weight == 0.5
+
+
+def test_a_part_that_fails_at_ten_percent_masks_so_many_or_shares_its_weight() -> None:
+    """Of 40 groups of 8; who lacks nothing has the same reward in both ways."""
+    rng = np.random.default_rng(3)
+    sure = rng.uniform(size=320).tolist()
+    torn = [None if rng.uniform() < 0.1 else value for value in rng.uniform(size=320)]
+    failed = [value is None for value in torn]
+    parts = {"sure": (tuple(sure), 1.0, None), "torn": (tuple(torn), 1.0, None)}
+    got, valid = values(combined(**parts), 40, 8)
+    assert valid == [not one for one in failed] and 20 < sum(failed) < 44
+    shared, all_valid = values(combined(missing="share", **parts), 40, 8)
+    assert all(all_valid)
+    for row, lost in enumerate(failed):
+        assert shared[row] == pytest.approx(2 * sure[row] if lost else got[row])

@@ -26,8 +26,8 @@ _log = logging.getLogger(__name__)
 
 class HackingMonitor(pl.Callback):
     """At each measurement on the way it compares the trusted measure (gold) with what the training raises (proxies), and
-    watches figures of the pictures; `evaluation.alarm` has the rule. It says once that an alarm is raised: in the output, the
-    log, in `alarms.jsonl`, in `summary.json` and in the report.
+    watches figures of the pictures; `evaluation.alarm` has the rule. It says once that an alarm is raised: in the log, in
+    `alarms.jsonl`, in `summary.json` and in the report.
 
     Args:
         gold: name of the measure that is trusted; None takes the first that is neither the run's own word nor a sign.
@@ -87,8 +87,8 @@ class HackingMonitor(pl.Callback):
             return ()
         self.raised = dataclasses.replace(found, prompts=found.prompts[: self.pictures])
         said = "; ".join(self.raised.reasons)
-        trainer.lightning_module.print(f"ALARM after {update} updates: {said}")
-        _log.warning("alarm after %d updates: %s", update, said)
+        if ranks.rank() == 0:
+            _log.warning("ALARM after %d updates: %s", update, said)
         if self.stop_on_alarm:
             trainer.should_stop = True
         return self.raised.prompts

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from arr_rpo.callbacks.rubric_reward import RubricReward
 from arr_rpo.data.datamodule import PromptDataModule
 from arr_rpo.module import RPOModule
+from arr_rpo.run.described import class_of, reward_of
 
 
 def show(config: DictConfig, trainer: Any, module: Any, data: Any, begun_at: int) -> None:
@@ -28,28 +29,16 @@ def _rows(
     whole = sum(p.numel() for p in policy.transformer.parameters())
     reward = (config.callbacks or {}).get("rubric_reward") or {}
     judge = reward.get("judge") or {}
-    rubric = _class(reward.get("rubric") or {}) if reads_rubrics else "none"
+    rubric = class_of(reward.get("rubric") or {}) if reads_rubrics else "none"
     pictures = config.data.candidates_per_update
     start = f" from update {begun_at} on" if begun_at else ""
     return [
         ("experiment", f"{config.name}, seed {config.seed}"),
         ("policy", f"{type(policy.pipe).__name__} {config.policy.checkpoint}, {trained:,} of {whole:,} weights trained"),
-        ("judge", f"{_class(judge)} {(judge.get('model') or {}).get('checkpoint', '')}".rstrip()),
-        ("rubric, reward", f"{rubric}, {_reward(reward.get('reward') or {})}"),
+        ("judge", f"{class_of(judge)} {(judge.get('model') or {}).get('checkpoint', '')}".rstrip()),
+        ("rubric, reward", f"{rubric}, {reward_of(reward.get('reward') or {})}"),
         ("objective", f"{type(algorithm.objective).__name__}, groups of {algorithm.group_size}"),
         ("prompts", f"{len(data.train):,} of {config.data.train}, measured on {len(data.heldout):,} of {config.data.heldout}"),
         ("updates", f"{config.data.updates} of {pictures} pictures{start}"),
         ("folder", f"{config.run_dir}    (tensorboard --logdir {config.run_dir})"),
     ]
-
-
-def _reward(config: Any) -> str:
-    """The protocol of judging, the function or scorer, or the parts."""
-    if parts := config.get("parts"):
-        return " + ".join(f"{name} ({_reward(part.get('reward') or {})})" for name, part in parts.items())
-    score = config.get("score")
-    return str(score) if isinstance(score, str) else _class(score or config.get("protocol") or config)
-
-
-def _class(config: Any) -> str:
-    return str(config.get("_target_", "")).rpartition(".")[2]

@@ -17,6 +17,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ProgressBar
+from pytorch_lightning.loggers import WandbLogger
 
 from arr_rpo import ranks
 from arr_rpo.callbacks.run_records import RunRecords
@@ -28,12 +29,13 @@ from arr_rpo.commands.quiet import quieten
 from arr_rpo.commands.start_card import show
 from arr_rpo.commands.train import GROUPS
 from arr_rpo.run.folder import RunFolder
-from arr_rpo.run.layout import TRAINING_STATE, VERSIONS, State, update_of
+from arr_rpo.run.layout import TRACKERS, TRAINING_STATE, VERSIONS, State, update_of
 from arr_rpo.run.provenance import provenance
 from arr_rpo.run.signals import Signals
 from arr_rpo.types import UserError
 
 KEYS = GROUPS | {"name", "seed", "run_dir", "resume", "checkpoint", "allow", "num_threads", "module", "study"}
+IDS = ("id", "run_id")  # what W&B and MLflow know a run by
 PACKAGES = ("torch", "diffusers", "transformers", "pytorch-lightning", "peft", "hydra-core")
 
 
@@ -65,7 +67,11 @@ def train(config: DictConfig) -> None:
             show(config, trainer, module, data, 0 if checkpoint is None else update_of(checkpoint.name) or 0)
         gc.freeze()  # what libraries made lasts: to look through it for garbage takes 0.4 s a time
         try:
-            describe(trainer.loggers, OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
+            if checkpoint is None:  # trackers refuse another value later
+                describe(trainer.loggers, OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
+            folder.json(
+                TRACKERS, {name: _id(logger) for name, logger in zip(config.logger or {}, trainer.loggers, strict=False)}
+            )
             with processes.at_work(trainer, config, records):
                 trainer.fit(module, data, ckpt_path=checkpoint and str(checkpoint / TRAINING_STATE), weights_only=True)
         except BaseException as error:
@@ -85,7 +91,7 @@ def built(config: DictConfig, checkpoint: Path | None, records: RunRecords) -> t
     trainer = instantiate(
         config.trainer,
         plugins=[*instantiate(config.trainer.plugins), processes.environment()],
-        logger=[_logger(name, logger, checkpoint) for name, logger in (config.logger or {}).items() if logger],
+        logger=[_logger(name, logger, checkpoint, records.folder) for name, logger in (config.logger or {}).items() if logger],
         callbacks=[records, *callbacks],
     )
     module, data = instantiate(config.module), instantiate(config.get("data"))  # recipes bring their own data
@@ -93,15 +99,23 @@ def built(config: DictConfig, checkpoint: Path | None, records: RunRecords) -> t
     return trainer, module, data
 
 
-def _logger(name: str, config: DictConfig, checkpoint: Path | None) -> Any:
-    """One that can is told where the curves go on, so that none has a point twice."""
-    go_on = {"purge_step": update_of(checkpoint.name)} if checkpoint is not None and "purge_step" in config else {}
+def _logger(name: str, config: DictConfig, checkpoint: Path | None, folder: RunFolder) -> Any:
+    """One that can is told where the curves go on, so that none has a point twice, or which of a tracker's runs this one is."""
+    go_on: dict[str, Any] = {}
+    if checkpoint is not None:
+        go_on = {"purge_step": update_of(checkpoint.name)} if "purge_step" in config else {}
+        go_on |= {key: found for key in IDS if key in config and (found := folder.trackers().get(name)) is not None}
     try:
         return instantiate(config, **go_on)
     except InstantiationException as error:
         if isinstance(error.__cause__, ImportError):
             raise UserError(f"logger={name}: its package is not installed: pip install 'arr_rpo[{name}]'") from error
         raise
+
+
+def _id(logger: Any) -> str | None:
+    """What a tracker knows the run by; None of a logger that writes into the run's folder."""
+    return logger.version if isinstance(logger, WandbLogger) else getattr(logger, "run_id", None)
 
 
 def _ended(records: RunRecords, error: BaseException) -> None:

@@ -14,6 +14,7 @@ import yaml
 
 from arr_rpo.evaluation.bootstrap import Figure, Resampling, share
 from arr_rpo.run import recorded
+from arr_rpo.run.described import class_of, reward_of
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import VERSIONS, Rows, update_of
 
@@ -68,11 +69,10 @@ def write_card(
         license=license,
         update=update,
         usage=usage.format(base=base),
-        reward=_target(config.get("reward")),
-        protocol=_target((config.get("reward") or {}).get("protocol")),
-        rubric=_target(config.get("rubric")),
-        algorithm=_target((config.get("algorithm") or {}).get("objective")),
-        judge=(summary or {}).get("judge") or {"name": _target(config.get("judge")), "revision": ""},
+        reward=reward_of(config.get("reward")) or "none",
+        rubric=class_of(config.get("rubric")) or "none",
+        algorithm=class_of((config.get("algorithm") or {}).get("objective")) or "none",
+        judge=(summary or {}).get("judge") or {"name": class_of(config.get("judge")) or "none", "revision": ""},
         prompts=config.get("data") or {},
         measures=measures(run, update, final=summary is not None, how=resampling),
         confidence=round(100 * resampling.confidence),
@@ -81,6 +81,7 @@ def write_card(
         samples=_samples(run, folder) if summary is not None else [],
         commands=_versions(run).get("commands", []),
         commit=_versions(run).get("commit"),
+        dirty=bool(_versions(run).get("dirty")),
     )
     (folder / "README.md").write_text(text, encoding="utf-8")
 
@@ -144,8 +145,3 @@ def _versions(run: RunFolder) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found
-
-
-def _target(part: Any) -> str:
-    """The class of a part of a config, without its module."""
-    return str(part["_target_"]).rsplit(".", 1)[-1] if isinstance(part, Mapping) and "_target_" in part else "none"

@@ -61,6 +61,10 @@ class RunFolder:
         """What a finished run came to; None of any other."""
         return self._json(layout.SUMMARY) if self.finished() else None
 
+    def trackers(self) -> dict[str, Any]:
+        """By which ids trackers know the run, by the name of the logger."""
+        return self._json(layout.TRACKERS) or {}
+
     def _cut_back(self, update: int) -> None:
         """Removes what a former start wrote after `update` updates: it will be written again."""
         if not self.writes:

@@ -8,6 +8,7 @@ progress.jsonl    a row a measure on the way: {"update": updates done, ...}
 verdicts.jsonl    a row a verdict or grade, with the number of its update
 heldout.jsonl     a row a held-out prompt, before and after
 summary.json      what came of it
+trackers.json     what W&B and MLflow know the run by
 checkpoints/      update_00040/{state.ckpt, policy/}: after 40 updates; best.json names the best one; abandoned_update_...: what
                   a run had done after the checkpoint from which it was told to go on
 policy/           the trained weights, as the stock pipeline loads them
@@ -23,6 +24,7 @@ from enum import StrEnum
 CONFIG, VERSIONS, STATE, SUMMARY = "config.yaml", "versions.json", "state.json", "summary.json"
 CHECKPOINTS, TRAINING_STATE, BEST = "checkpoints", "state.ckpt", "best.json"
 POLICY = "policy"
+TRACKERS = "trackers.json"
 GRIDS, VERDICT_PICTURES, HELDOUT_PICTURES, SKIPPED = "grids", "verdict_pictures", "heldout_pictures", "skipped"
 HELDOUT_BASE, ALARM_PICTURES = "heldout_base", "alarms"
 LOCK = ".lock"
