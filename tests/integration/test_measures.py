@@ -68,9 +68,10 @@ def test_no_measure_draws_no_heldout_picture(tmp_path: Path, monkeypatch: pytest
         raise AssertionError("a held-out picture was drawn")
 
     monkeypatch.setattr(PipelinePolicy, "generate", never)
+    monkeypatch.setattr("arr_rpo.callbacks.heldout.path_kl", never)
     run = start(tmp_path / "run", "measure=none")
     summary = run.summary()
-    assert summary is not None and summary["measures"] == {}
+    assert summary is not None and summary["measures"] == {} and summary["kl"] is None
     assert objective(run.path) is None
     assert not (run.path / "progress.jsonl").exists() and not (run.path / "heldout.jsonl").exists()
 

@@ -42,8 +42,8 @@ class Heldout(pl.Callback):
     it says which checkpoint is the best, and what `train.py` returns.
 
     Args:
-        measures: by name. One that has nothing to say of these prompts is left out, and says why. None of them at all draws no
-            held-out picture.
+        measures: by name. One that has nothing to say of these prompts is left out, and says why. None of them at all draws
+            nothing, and measures no KL.
         every_n_updates: None measures before and after training only.
         prompts: of the held-out ones, at even distances in their file, that are measured on the way.
         kl_prompts, final_kl_prompts: the same for the path KL, on the way and at the end; kl_sampler: of the paths, the same
@@ -113,6 +113,8 @@ class Heldout(pl.Callback):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, RPOModule)
+        if not self._wanted:
+            return
         with averaged(trainer, pl_module):
             self._take_all(trainer, pl_module, AFTER)
             self.kl = path_kl(pl_module.policy, self._some(trainer, self.final_kl_prompts), self.seed, self.kl_sampler)

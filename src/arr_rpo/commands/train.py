@@ -6,6 +6,7 @@ What trains is imported when there is something to train: `--help` and a misspel
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -34,13 +35,16 @@ COMPARISONS = {"arm", "study", "hparams_search"}
 
 
 def _log_folder(resume: str | None, fresh: str) -> str:
-    """Where Hydra puts its log: into the folder of a run that goes on. Each process that torchrun or srun starts comes by here;
-    the first one's folder is the run's, of a step of Slurm's one that its next start finds again."""
+    """Where Hydra puts its log: into the run's folder, which is named, goes on, or is new. Each process that torchrun or srun
+    starts comes by here; the first one's folder is the run's, of a step of Slurm's one that its next start finds again."""
     if ranks.announced() > 1 and ranks.rank():
         return str(Path(tempfile.gettempdir()) / f"arr_rpo_{os.getuid()}_process_{ranks.rank()}")
     if (job := step()) is not None:
         fresh = str(Path(fresh).parent / f"slurm_{job}")
-    return str(resume) if resume and (Path(resume) / CONFIG).is_file() else fresh
+    if resume and (Path(resume) / CONFIG).is_file():
+        return str(resume)
+    named = [argument.removeprefix("run_dir=").strip("'\"") for argument in sys.argv if argument.startswith("run_dir=")]
+    return named[-1] if named else fresh
 
 
 OmegaConf.register_new_resolver("folder_of", _log_folder, replace=True)
@@ -58,7 +62,7 @@ def main(config: DictConfig) -> float | None:
     """Runs one experiment in its own folder, or goes on with one that was stopped (`resume=<run folder>`).
 
     Returns:
-        Held-out strict accuracy after training, what a hyper-parameter search maximises; None where it is not measured.
+        The run's own measure after training, what a hyper-parameter search maximises; None where it is not measured.
     """
     if ranks.announced() == 1:
         return run(config)

@@ -69,9 +69,9 @@ def train(config: DictConfig) -> None:
         try:
             if checkpoint is None:  # trackers refuse another value later
                 describe(trainer.loggers, OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
-            folder.json(
-                TRACKERS, {name: _id(logger) for name, logger in zip(config.logger or {}, trainer.loggers, strict=False)}
-            )
+            ids = {name: _id(logger) for name, logger in zip(config.logger or {}, trainer.loggers, strict=False)}
+            if known := {name: found for name, found in ids.items() if found}:
+                folder.json(TRACKERS, known)
             with processes.at_work(trainer, config, records):
                 trainer.fit(module, data, ckpt_path=checkpoint and str(checkpoint / TRAINING_STATE), weights_only=True)
         except BaseException as error:

@@ -1,0 +1,20 @@
+"""Where a run's log lies."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from arr_rpo.commands.train import _log_folder
+
+
+def test_the_log_is_in_the_runs_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config.yaml").touch()
+    monkeypatch.setattr(sys, "argv", ["train.py", "seed=1"])
+    assert _log_folder(None, "fresh") == "fresh"
+    assert _log_folder(str(tmp_path), "fresh") == str(tmp_path)
+    assert _log_folder(str(tmp_path / "no run"), "fresh") == "fresh"
+    monkeypatch.setattr(sys, "argv", ["train.py", "run_dir=other", "run_dir='runs/a=b'"])
+    assert _log_folder(None, "fresh") == "runs/a=b"
