@@ -22,7 +22,7 @@ test: setup lint
 
 # With several processes, two machines (network namespaces, as root), a Slurm, a vLLM: each skipped, with its reason, where it is not to be had.
 test-servers: setup
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m servers -p no:cacheprovider
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m servers $(ARGS)
 
 bench: setup
 	HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/overhead.py

@@ -75,6 +75,6 @@ def test_a_sweep_by_submitit_has_a_job_of_two_tasks_a_run(undisturbed: Path, tmp
         *(PYTHON, "train.py", "-m", "seed=1,2", *small(undisturbed, UPDATES), *HOW, *launcher),
         f"hydra.sweep.dir={tmp_path}/sweep",
     )
-    runs = sorted(path.parent for path in (tmp_path / "sweep").glob("*/state.json"))
+    runs = sorted(path.parent for path in (tmp_path / "sweep").rglob("state.json"))
     assert [state(run)["state"] for run in runs] == ["finished", "finished"], said(tmp_path)
     assert numbers(runs[0]) == numbers(undisturbed / "alone")
