@@ -136,13 +136,17 @@ def test_a_form_is_filled_as_without_cache_and_padding(models: tuple[LocalModel,
     sharing, _ = models
     asked, forms = pairs()
     answers, _ = sharing.fill(asked, forms)
+
+    def tokens(text: str) -> torch.Tensor:
+        return torch.tensor([sharing.processor.tokenizer(text, add_special_tokens=False).input_ids])
+
     for conversation, form, slots in zip(asked, forms, answers, strict=True):
         assert not isinstance(slots, NoAnswer)
         batch = padded(sharing.processor, [conversation])
         ids, filled = batch["input_ids"], iter(slots)
         for piece in pieces(form):
             if isinstance(piece, str):
-                ids = torch.cat([ids, torch.tensor([sharing.tokens(piece)])], 1)
+                ids = torch.cat([ids, tokens(piece)], 1)
                 continue
             types = torch.nn.functional.pad(batch["mm_token_type_ids"], (0, ids.shape[1] - batch["input_ids"].shape[1]))
             with torch.no_grad():
@@ -153,10 +157,25 @@ def test_a_form_is_filled_as_without_cache_and_padding(models: tuple[LocalModel,
                     pixel_values=batch["pixel_values"],
                     image_grid_thw=batch["image_grid_thw"],
                 ).logits[0, -1]
-            menu = [sharing.one_token(choice) for choice in piece]
+            menu = [int(tokens(choice)) for choice in piece]
             expected = logits[menu].softmax(-1)  # given that it is one of the menu
             assert list(next(filled).values()) == pytest.approx(expected.tolist(), abs=1e-4)
             ids = torch.cat([ids, torch.tensor([[menu[int(expected.argmax())]]])], 1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("share", ["true", "false"])
+def test_forms_of_any_outline_are_filled_together(
+    name: str, share: str, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One slot, seven and nine: the same answers as each form by itself, in as many passes as the longest needs."""
+    model = make(name, folders[name], "dtype=float64", f"share_prefixes={share}")
+    asked, forms = ([*some, *others] for some, others in zip(pairs(), mixed(), strict=True))
+    alone = [p for one in zip(asked, forms, strict=True) for p in probabilities(model.fill(*([part] for part in one))[0])]
+    step, passes = model.prefill.step, []
+    monkeypatch.setattr(model.prefill, "step", lambda *given, **more: (passes.append(1), step(*given, **more)))
+    assert probabilities(model.fill(asked, forms)[0]) == pytest.approx(alone, abs=1e-9)
+    assert len(passes) <= 4 + 9 - 1  # four levels, or none and the beginnings of the replies
 
 
 def test_tokens_that_are_shared_are_counted_once(models: tuple[LocalModel, LocalModel]) -> None:

@@ -50,16 +50,20 @@ class Prefill:
     def __init__(self, model: Any, processor: Any, name: str, batch_size: int) -> None:
         self.model, self.processor, self.name, self.batch_size = model, processor, name, batch_size
 
-    def contexts(self, conversations: Sequence[Conversation]) -> Iterator[Context]:
-        """The conversations in batches, in an order of our own (`Context.rows`)."""
-        for start in range(0, len(conversations), self.batch_size):
-            rows = list(range(start, min(start + self.batch_size, len(conversations))))
-            batch = self.inputs([conversations[i] for i in rows])
-            mask = batch["attention_mask"]
-            positions = self.positions(batch["input_ids"], mask, batch.get("image_grid_thw"))
-            out = self.model(**batch, position_ids=positions, use_cache=True, logits_to_keep=1)
-            tokens = mask.sum(1).tolist()
-            yield Context(rows, tokens, out.logits[:, -1], mask, _next(positions), out.past_key_values)
+    def contexts(self, conversations: Sequence[Conversation], begun: Sequence[list[int]]) -> Iterator[Context]:
+        """The conversations, and what each reply begins with, in batches, in an order of our own (`Context.rows`)."""
+        for some in ([i for i, tokens in enumerate(begun) if tokens], [i for i, tokens in enumerate(begun) if not tokens]):
+            for start in range(0, len(some), self.batch_size):
+                rows = some[start : start + self.batch_size]
+                batch = self.inputs([conversations[i] for i in rows])
+                mask = batch["attention_mask"]
+                positions = self.positions(batch["input_ids"], mask, batch.get("image_grid_thw"))
+                out = self.model(**batch, position_ids=positions, use_cache=True, logits_to_keep=1)
+                tokens = [read + len(begun[i]) for i, read in zip(rows, mask.sum(1).tolist(), strict=True)]
+                context = Context(rows, tokens, out.logits[:, -1], mask, _next(positions), out.past_key_values)
+                if begun[rows[0]]:
+                    self.step(context, [begun[i] for i in rows])
+                yield context
 
     def inputs(self, conversations: Sequence[Conversation]) -> dict[str, Any]:
         """What `generate` is given."""
@@ -122,9 +126,14 @@ class SharedPrefill(Prefill):
         self.reader.forget()
         self._features = {}
 
-    def contexts(self, conversations: Sequence[Conversation]) -> Iterator[Context]:
+    def contexts(self, conversations: Sequence[Conversation], begun: Sequence[list[int]]) -> Iterator[Context]:
         """See `Prefill.contexts`. Conversations that begin alike come in one batch where it is large enough."""
+        if not conversations:
+            return
         rows = self.reader.rows(conversations)
+        for row, tokens in zip(rows, begun, strict=True):
+            row.tokens.extend(tokens)
+            row.keys.extend(tokens)
         seen = self._encoded()
         for part in parts([row.keys for row in rows], self.batch_size):
             yield self._read(part, [rows[i] for i in part], seen)
