@@ -112,7 +112,13 @@ class LocalModel:
             batch = self.prefill.inputs(part)
             read = batch["input_ids"].shape[1]
             held = [self.grammars.held(schemas[start : start + len(part)], read)] if schemas else None
-            out = self.model.generate(**batch, max_new_tokens=max_new_tokens, do_sample=False, logits_processor=held)
+            out = self.model.generate(
+                **batch,
+                max_new_tokens=max_new_tokens,
+                do_sample=False,
+                logits_processor=held,
+                custom_generate=self.prefill.decoding,
+            )
             new = out[:, read:]
             texts = self.processor.tokenizer.batch_decode(new, skip_special_tokens=True)
             replies += [_after_thought(text.strip()) for text in texts]
