@@ -16,6 +16,7 @@ from arr_rpo.types import Reason
 Menu: TypeAlias = tuple[str, ...]
 Piece: TypeAlias = "str | Menu"
 Form: TypeAlias = "Menu | Mapping[str, Form]"
+Steps: TypeAlias = "list[tuple[str, Menu]]"  # for each slot of a form, the fixed text before it and what is chosen from
 Slots: TypeAlias = "list[dict[str, float]]"  # for each slot of a form, the probability of each choice
 
 YES_NO: Menu = ("yes", "no")
@@ -77,13 +78,19 @@ def _json_pieces(form: Form) -> Iterator[Piece]:
     yield "}"
 
 
-def outline(form: Form) -> tuple[Menu | None, ...]:
-    """The form without its texts: forms of one outline can be filled together."""
-    return tuple(None if isinstance(piece, str) else piece for piece in pieces(form))
+def steps(form: Form) -> Steps:
+    """Each menu after the fixed text before it. What is fixed after the last one need not be read."""
+    found: Steps = []
+    text = ""
+    for piece in pieces(form):
+        if isinstance(piece, tuple):
+            found.append((text, piece))
+        text = piece if isinstance(piece, str) else ""
+    return found
 
 
 def menus(form: Form) -> list[Menu]:
-    return [piece for piece in pieces(form) if isinstance(piece, tuple)]
+    return [menu for _, menu in steps(form)]
 
 
 def example(form: Form) -> str:

@@ -15,7 +15,7 @@ from hydra.utils import instantiate
 from PIL import Image, ImageDraw
 
 from arr_rpo.judge.asking import Conversation, assistant, user
-from arr_rpo.judge.forms import A_B, YES_NO, Form, NoAnswer, pieces, verdict
+from arr_rpo.judge.forms import A_B, YES_NO, Form, NoAnswer, pieces, steps, verdict
 from arr_rpo.judge.local.loading import EMBEDDED
 from arr_rpo.judge.local.model import LocalModel
 from arr_rpo.judge.local.processor import Qwen3VLProcessor, save_qwen3_vl
@@ -136,13 +136,17 @@ def test_a_form_is_filled_as_without_cache_and_padding(models: tuple[LocalModel,
     sharing, _ = models
     asked, forms = pairs()
     answers, _ = sharing.fill(asked, forms)
+
+    def tokens(text: str) -> torch.Tensor:
+        return torch.tensor([sharing.processor.tokenizer(text, add_special_tokens=False).input_ids])
+
     for conversation, form, slots in zip(asked, forms, answers, strict=True):
         assert not isinstance(slots, NoAnswer)
         batch = padded(sharing.processor, [conversation])
         ids, filled = batch["input_ids"], iter(slots)
         for piece in pieces(form):
             if isinstance(piece, str):
-                ids = torch.cat([ids, torch.tensor([sharing.tokens(piece)])], 1)
+                ids = torch.cat([ids, tokens(piece)], 1)
                 continue
             types = torch.nn.functional.pad(batch["mm_token_type_ids"], (0, ids.shape[1] - batch["input_ids"].shape[1]))
             with torch.no_grad():
@@ -153,10 +157,25 @@ def test_a_form_is_filled_as_without_cache_and_padding(models: tuple[LocalModel,
                     pixel_values=batch["pixel_values"],
                     image_grid_thw=batch["image_grid_thw"],
                 ).logits[0, -1]
-            menu = [sharing.one_token(choice) for choice in piece]
+            menu = [int(tokens(choice)) for choice in piece]
             expected = logits[menu].softmax(-1)  # given that it is one of the menu
             assert list(next(filled).values()) == pytest.approx(expected.tolist(), abs=1e-4)
             ids = torch.cat([ids, torch.tensor([[menu[int(expected.argmax())]]])], 1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("share", ["true", "false"])
+def test_forms_of_any_outline_are_filled_together(
+    name: str, share: str, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One slot, seven and nine: the same answers as each form by itself, in as many passes as the longest needs."""
+    model = make(name, folders[name], "dtype=float64", f"share_prefixes={share}")
+    asked, forms = ([*some, *others] for some, others in zip(pairs(), mixed(), strict=True))
+    alone = [p for one in zip(asked, forms, strict=True) for p in probabilities(model.fill(*([part] for part in one))[0])]
+    step, passes = model.prefill.step, []
+    monkeypatch.setattr(model.prefill, "step", lambda *given, **more: (passes.append(1), step(*given, **more)))
+    assert probabilities(model.fill(asked, forms)[0]) == pytest.approx(alone, abs=1e-9)
+    assert len(passes) <= 4 + 9 - 1  # four levels, or none and the beginnings of the replies
 
 
 def test_tokens_that_are_shared_are_counted_once(models: tuple[LocalModel, LocalModel]) -> None:
@@ -231,6 +250,23 @@ def test_replies_are_those_of_one_conversation_at_a_time(models: tuple[LocalMode
     assert cost.calls == len(asked)
 
 
+def test_a_row_that_has_ended_is_read_no_further(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two rows one writes three words and its end, the other as many as it may."""
+    model = make("shapes", folders["shapes"])
+    asked = [[user(RED, "describe the image.")], [user("prompt: a photo of a red circle. write a rubric.")]]
+    alone = [model.generate([conversation], 20)[0][0] for conversation in asked]
+    forward, rows = model.model.forward, []
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        rows.append(len(kwargs["input_ids"]))
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(model.model, "forward", counted)
+    assert model.generate(asked, 20)[0] == alone
+    written = len(model.processor.tokenizer(str(alone[0]), add_special_tokens=False).input_ids)
+    assert rows == [2] * (written + 1) + [1] * (20 - written - 1)
+
+
 def test_padding_after_the_end_of_a_reply_is_no_cost(folders: dict[str, Path]) -> None:
     model = make("shapes", folders["shapes"])
     end = model.model.generation_config.eos_token_id
@@ -247,6 +283,15 @@ def test_special_tokens_in_a_prompt_are_letters(models: tuple[LocalModel, LocalM
         end = model.processor.tokenizer.convert_tokens_to_ids("<|im_end|>")
         assert ids.count(end) == padded(model.processor, clean)["input_ids"][0].tolist().count(end)
         assert not isinstance(model.fill(asked, [YES_NO])[0][0], NoAnswer)
+
+
+def test_special_tokens_in_a_criterion_are_letters(models: tuple[LocalModel, LocalModel]) -> None:
+    """Its question is a key of the form: it would show an image that is not there."""
+    form = verdict(["is it<|im_end|><|image_pad|>?"])
+    for model in models:
+        assert not isinstance(model.fill([[user(RED, "judge.")]], [form])[0][0], NoAnswer)
+        ids = {token for tokens in model._ids([steps(form)]).values() for token in tokens}
+        assert not ids & set(model.processor.tokenizer.all_special_ids)
 
 
 def test_a_generated_form_is_read_strictly(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:

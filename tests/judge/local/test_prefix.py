@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arr_rpo.judge.local.prefix_tree import Node, parts, prefix_tree, segments
+from arr_rpo.judge.local.prefix_tree import KEPT, Node, least_work, parts, prefix_tree, segmenter, work
 
 ROWS = st.lists(st.lists(st.integers(0, 1), min_size=2, max_size=5), min_size=1, max_size=4)
 
@@ -28,9 +28,21 @@ def test_an_image_with_two_questions_and_another_with_one() -> None:
 def test_two_levels_take_the_cut_that_saves_more() -> None:
     """Cut after 1: 1 + 4 * 3 = 13 tokens; after 1 2 and 1 3: 2 * 2 + 4 * 2 = 12."""
     rows = [[1, 2, 9, 4], [1, 2, 8, 4], [1, 3, 9, 4], [1, 3, 8, 4]]
-    assert segments(rows, 2) == [(2, 4)] * 4
-    assert segments(rows, 3) == [(1, 2, 4)] * 4
-    assert segments(rows, 1) == [(4,)] * 4
+    assert segmenter(rows)(2) == [(2, 4)] * 4
+    assert segmenter(rows)(3) == [(1, 2, 4)] * 4
+    assert segmenter(rows)(1) == [(4,)] * 4
+
+
+def test_padding_is_work() -> None:
+    """Two pairs share 2 and 6 tokens, and one is left: two levels read 2 * 6 + 4 * 1 and keep 4 * 7, one level reads 4 * 7.
+    Where 1 and 5 of 6 are shared, two levels read 2 * 5 + 4 * 5 and keep 4 * 10, and one reads and keeps 4 * 6."""
+    alike = [[1, 1, 7], [1, 1, 8], [2, 2, 2, 2, 2, 2, 7], [2, 2, 2, 2, 2, 2, 8]]
+    assert work(*prefix_tree(alike, 2)) == 16 + KEPT * 28
+    assert least_work(alike, 4) == prefix_tree(alike, 2)
+    uneven = [[1, 7, 1, 1, 1, 1], [1, 8, 1, 1, 1, 1], [2, 2, 2, 2, 2, 7], [2, 2, 2, 2, 2, 8]]
+    assert work(*prefix_tree(uneven, 2)) == 30 + KEPT * 40
+    assert work(*prefix_tree(uneven, 1)) == 24 + KEPT * 24
+    assert least_work(uneven, 4) == prefix_tree(uneven, 1)
 
 
 def test_one_level_shares_nothing() -> None:

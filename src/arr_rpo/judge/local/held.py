@@ -9,6 +9,7 @@ import llguidance
 import llguidance.hf
 import numpy as np
 import torch
+from llguidance.numpy import allocate_token_bitmask, consume_token_par, fill_next_token_bitmask_par
 from torch import Tensor
 from transformers import LogitsProcessor, PreTrainedTokenizerFast
 
@@ -25,7 +26,8 @@ class Grammars:
     def held(self, schemas: Sequence[Mapping[str, Any]], read: int) -> Held:
         """For one call of `generate` on rows that have `read` tokens, padding included."""
         texts = [llguidance.LLMatcher.grammar_from_json_schema(dict(schema), defaults=COMPACT) for schema in schemas]
-        return Held([llguidance.LLMatcher(self._tokenizer, text) for text in texts], read)
+        matchers = {text: llguidance.LLMatcher(self._tokenizer, text) for text in set(texts)}
+        return Held([matchers[text].deep_copy() for text in texts], read)
 
 
 class Held(LogitsProcessor):
@@ -33,14 +35,16 @@ class Held(LogitsProcessor):
 
     def __init__(self, matchers: Sequence[llguidance.LLMatcher], read: int) -> None:
         self._matchers, self._read = matchers, read
+        self._executor = llguidance.LLExecutor()
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        for row, matcher in enumerate(self._matchers):
-            if input_ids.shape[1] > self._read and not matcher.is_stopped():
-                matcher.consume_token(int(input_ids[row, -1]))
-            if matcher.is_stopped():
-                continue
-            mask = np.unpackbits(np.frombuffer(matcher.compute_bitmask(), np.uint8), bitorder="little")
-            allowed = torch.from_numpy(mask[: scores.shape[1]].astype(bool)).to(scores.device)
-            scores[row] = scores[row].masked_fill(~allowed, float("-inf"))
-        return scores
+        if input_ids.shape[1] > self._read:
+            written = zip(self._matchers, input_ids[:, -1].tolist(), strict=True)
+            consume_token_par(self._executor, [(matcher, token) for matcher, token in written if not matcher.is_stopped()])
+        writing = [(matcher, row) for row, matcher in enumerate(self._matchers) if not matcher.is_stopped()]
+        if not writing:
+            return scores
+        masks = allocate_token_bitmask(*scores.shape)  # of ones
+        fill_next_token_bitmask_par(self._executor, writing, masks)
+        allowed = np.unpackbits(masks.view(np.uint8), axis=1, count=scores.shape[1], bitorder="little")
+        return scores.masked_fill(torch.from_numpy(allowed == 0).to(scores.device), float("-inf"))

@@ -13,7 +13,7 @@ import torch
 from PIL.Image import Image
 
 from arr_rpo.judge.asking import Conversation
-from arr_rpo.judge.forms import Form, Menu, NoAnswer, Slots, menus, outline, pieces
+from arr_rpo.judge.forms import Form, Menu, NoAnswer, Slots, Steps, steps
 from arr_rpo.judge.generated import fill_by_generation
 from arr_rpo.judge.local.hashed_once import hashed_once
 from arr_rpo.judge.local.held import Grammars
@@ -112,7 +112,13 @@ class LocalModel:
             batch = self.prefill.inputs(part)
             read = batch["input_ids"].shape[1]
             held = [self.grammars.held(schemas[start : start + len(part)], read)] if schemas else None
-            out = self.model.generate(**batch, max_new_tokens=max_new_tokens, do_sample=False, logits_processor=held)
+            out = self.model.generate(
+                **batch,
+                max_new_tokens=max_new_tokens,
+                do_sample=False,
+                logits_processor=held,
+                custom_generate=self.prefill.decoding,
+            )
             new = out[:, read:]
             texts = self.processor.tokenizer.batch_decode(new, skip_special_tokens=True)
             replies += [_after_thought(text.strip()) for text in texts]
@@ -129,45 +135,51 @@ class LocalModel:
 
     @torch.no_grad()
     def fill(self, conversations: Sequence[Conversation], forms: Sequence[Form]) -> tuple[list[Slots | NoAnswer], list[Cost]]:
-        """See `Model.fill`. Forms of one outline are filled together."""
+        """See `Model.fill`. Forms are filled together, whatever is in them."""
         if self.answers == "generated":
             return fill_by_generation(self.generate, conversations, forms, self._max_form)  # which forgets by itself
-        conversations = self._shown(conversations)
+        asked = [steps(form) for form in forms]
         answers: list[Slots | NoAnswer] = [[]] * len(forms)
         costs = [Cost()] * len(forms)
         try:
-            for shape in dict.fromkeys(map(outline, forms)):
-                alike = [i for i, form in enumerate(forms) if outline(form) == shape]
-                for context in self.prefill.contexts([conversations[i] for i in alike]):
-                    rows = [alike[k] for k in context.rows]
-                    filled = self._filled(context, [forms[i] for i in rows])
-                    for i, answer, tokens in zip(rows, filled, context.tokens, strict=True):
-                        answers[i], costs[i] = answer, Cost(1, tokens)
+            ids = self._ids(asked)
+            for context in self.prefill.contexts(self._shown(conversations), [ids[form[0][0]] for form in asked]):
+                filled = self._filled(context, [asked[i] for i in context.rows], ids)
+                for i, answer, tokens in zip(context.rows, filled, context.tokens, strict=True):
+                    answers[i], costs[i] = answer, Cost(1, tokens)
         finally:
             self.prefill.forget()
         return answers, costs
 
-    def _filled(self, context: Context, forms: Sequence[Form]) -> list[Slots | NoAnswer]:
-        """The slots of forms of one outline, in order, each with the most probable choices before it in context."""
-        slots: list[Slots] = [[] for _ in forms]
-        mass = torch.ones(len(forms))
-        pending: list[list[int]] = [[] for _ in forms]  # tokens of each reply that the model has not read yet
-        for column in zip(*map(pieces, forms), strict=True):
-            if isinstance(column[0], str):
-                read = {text: self.tokens(text) for text in set(column)}
-                pending = [tokens + read[text] for tokens, text in zip(pending, column, strict=True)]
-                continue
-            if any(pending):
-                self.prefill.step(context, pending)
-                context.tokens = [before + len(new) for before, new in zip(context.tokens, pending, strict=True)]
-            menu = [self.one_token(choice) for choice in column[0]]
-            chosen = context.logits_BV.float().softmax(-1).cpu()[:, menu]
-            mass = torch.minimum(mass, chosen.sum(1))
-            share = chosen / chosen.sum(1, keepdim=True).clamp(min=1e-12)
-            for row, row_slots in enumerate(slots):
-                row_slots.append(dict(zip(column[0], share[row].tolist(), strict=True)))
-            pending = [[menu[best]] for best in chosen.argmax(1).tolist()]
-        return [self._accepted(s, float(m), menus(f)) for s, m, f in zip(slots, mass, forms, strict=True)]
+    def _filled(self, context: Context, asked: Sequence[Steps], ids: Mapping[str, list[int]]) -> list[Slots | NoAnswer]:
+        """The slots of each form, in order, each with the most probable choices before it in context; forms leave once full.
+
+        context: has read the texts before the first slots. ids: the tokens of texts and choices.
+        """
+        slots: list[Slots] = [[] for _ in asked]
+        mass = torch.ones(len(asked))
+        best = [0] * len(asked)  # the token last chosen, which the model has not read yet
+        rows = list(range(len(asked)))  # those whose forms have slots left
+        for number in range(max(map(len, asked))):
+            if number:
+                left = [k for k, row in enumerate(rows) if number < len(asked[row])]
+                context.select(left)
+                rows = [rows[k] for k in left]
+                new = [[best[row], *ids[asked[row][number][0]]] for row in rows]
+                self.prefill.step(context, new)
+                for row, tokens in zip(rows, new, strict=True):
+                    context.tokens[row] += len(tokens)
+            probabilities = context.logits_BV.float().softmax(-1).cpu()
+            for menu in dict.fromkeys(asked[row][number][1] for row in rows):
+                some = [k for k, row in enumerate(rows) if asked[row][number][1] == menu]
+                choices, here = [ids[choice][0] for choice in menu], [rows[k] for k in some]
+                chosen = probabilities[some][:, choices]
+                mass[here] = torch.minimum(mass[here], chosen.sum(1))
+                share = chosen / chosen.sum(1, keepdim=True).clamp(min=1e-12)
+                for row, shares, first in zip(here, share.tolist(), chosen.argmax(1).tolist(), strict=True):
+                    slots[row].append(dict(zip(menu, shares, strict=True)))
+                    best[row] = choices[first]
+        return [self._accepted(s, float(m), [menu for _, menu in f]) for s, m, f in zip(slots, mass, asked, strict=True)]
 
     def _accepted(self, slots: Slots, mass: float, asked: Sequence[Menu]) -> Slots | NoAnswer:
         if mass >= self.min_choice_mass:  # a NaN is not
@@ -209,17 +221,21 @@ class LocalModel:
             return list(conversations)
         return [[{**turn, "content": [part(one) for one in turn["content"]]} for turn in turns] for turns in conversations]
 
-    def tokens(self, text: str) -> list[int]:
-        return list(self.processor.tokenizer(text, add_special_tokens=False).input_ids)
-
-    def one_token(self, choice: str) -> int:
-        ids = self.tokens(choice)
-        if len(ids) != 1:
-            raise UserError(
-                f"judge {self.name!r}: the choice {choice!r} is {len(ids)} tokens; answer-token verdicts need one. "
-                "Set judge.model.answers=generated."
-            )
-        return ids[0]
+    def _ids(self, asked: Sequence[Steps]) -> dict[str, list[int]]:
+        """The tokens of the texts and choices of forms; a choice is one token, or there is no probability of it."""
+        choices = {choice for form in asked for _, menu in form for choice in menu}
+        texts = list(choices.union(text for form in asked for text, _ in form))
+        if not texts:
+            return {}
+        read = self.processor.tokenizer(texts, add_special_tokens=False, split_special_tokens=True)
+        ids = dict(zip(texts, read["input_ids"], strict=True))
+        for choice in choices:
+            if len(ids[choice]) != 1:
+                raise UserError(
+                    f"judge {self.name!r}: the choice {choice!r} is {len(ids[choice])} tokens; answer-token verdicts need one. "
+                    "Set judge.model.answers=generated."
+                )
+        return ids
 
 
 def _whole(text: str | NoAnswer, cost: Cost, limit: int) -> tuple[str | NoAnswer, Cost]:

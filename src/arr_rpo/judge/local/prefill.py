@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from arr_rpo.judge.asking import Conversation
-from arr_rpo.judge.local.prefix_tree import parts, prefix_tree
-from arr_rpo.judge.local.rows import Reader, Row, padded
+from arr_rpo.judge.local.greedy import greedy
+from arr_rpo.judge.local.prefix_tree import least_work, parts
+from arr_rpo.judge.local.roomy import roomy_cache
+from arr_rpo.judge.local.rows import Picture, Reader, Row, padded
 from arr_rpo.types import UserError
 
 # Instructions, prompt and rubric, images, question: what a batch can share. Each level is one forward pass.
@@ -45,21 +47,30 @@ class Context:
 
 
 class Prefill:
-    """Each conversation by itself: images and texts as often as they occur. Fits every model."""
+    """Each conversation by itself: images and texts as often as they occur. Fits every model.
+
+    decoding: the loop that `generate` is to run; None is that of transformers.
+    """
+
+    decoding: Callable[..., Tensor] | None = None
 
     def __init__(self, model: Any, processor: Any, name: str, batch_size: int) -> None:
         self.model, self.processor, self.name, self.batch_size = model, processor, name, batch_size
 
-    def contexts(self, conversations: Sequence[Conversation]) -> Iterator[Context]:
-        """The conversations in batches, in an order of our own (`Context.rows`)."""
-        for start in range(0, len(conversations), self.batch_size):
-            rows = list(range(start, min(start + self.batch_size, len(conversations))))
-            batch = self.inputs([conversations[i] for i in rows])
-            mask = batch["attention_mask"]
-            positions = self.positions(batch["input_ids"], mask, batch.get("image_grid_thw"))
-            out = self.model(**batch, position_ids=positions, use_cache=True, logits_to_keep=1)
-            tokens = mask.sum(1).tolist()
-            yield Context(rows, tokens, out.logits[:, -1], mask, _next(positions), out.past_key_values)
+    def contexts(self, conversations: Sequence[Conversation], begun: Sequence[list[int]]) -> Iterator[Context]:
+        """The conversations, and what each reply begins with, in batches, in an order of our own (`Context.rows`)."""
+        for some in ([i for i, tokens in enumerate(begun) if tokens], [i for i, tokens in enumerate(begun) if not tokens]):
+            for start in range(0, len(some), self.batch_size):
+                rows = some[start : start + self.batch_size]
+                batch = self.inputs([conversations[i] for i in rows])
+                mask = batch["attention_mask"]
+                positions = self.positions(batch["input_ids"], mask, batch.get("image_grid_thw"))
+                out = self.model(**batch, position_ids=positions, use_cache=True, logits_to_keep=1)
+                tokens = [read + len(begun[i]) for i, read in zip(rows, mask.sum(1).tolist(), strict=True)]
+                context = Context(rows, tokens, out.logits[:, -1], mask, _next(positions), out.past_key_values)
+                if begun[rows[0]]:
+                    self.step(context, [begun[i] for i in rows])
+                yield context
 
     def inputs(self, conversations: Sequence[Conversation]) -> dict[str, Any]:
         """What `generate` is given."""
@@ -105,12 +116,15 @@ class Prefill:
 
 
 class SharedPrefill(Prefill):
-    """Every distinct image is encoded once until `forget`, every common beginning read once a batch."""
+    """Every distinct image is encoded once until `forget`, every common beginning read once a batch, no end waited for."""
+
+    decoding = staticmethod(greedy)
 
     def __init__(self, model: Any, processor: Any, name: str, batch_size: int) -> None:
         super().__init__(model, processor, name, batch_size)
         self.reader = Reader(processor, name)
         self._features: dict[str, tuple[Tensor, list[Tensor]]] = {}
+        self._blocks: dict[tuple[int, ...], Tensor] = {}
         kinds = getattr(model.config.get_text_config(), "layer_types", None) or []
         if "mm_encoder_outputs" not in inspect.signature(type(model).forward).parameters or {*kinds} - {"full_attention"}:
             raise UserError(
@@ -122,9 +136,14 @@ class SharedPrefill(Prefill):
         self.reader.forget()
         self._features = {}
 
-    def contexts(self, conversations: Sequence[Conversation]) -> Iterator[Context]:
+    def contexts(self, conversations: Sequence[Conversation], begun: Sequence[list[int]]) -> Iterator[Context]:
         """See `Prefill.contexts`. Conversations that begin alike come in one batch where it is large enough."""
+        if not conversations:
+            return
         rows = self.reader.rows(conversations)
+        for row, tokens in zip(rows, begun, strict=True):
+            row.tokens.extend(tokens)
+            row.keys.extend(tokens)
         seen = self._encoded()
         for part in parts([row.keys for row in rows], self.batch_size):
             yield self._read(part, [rows[i] for i in part], seen)
@@ -133,24 +152,25 @@ class SharedPrefill(Prefill):
         """See `Prefill.inputs`."""
         rows = self.reader.rows(conversations)
         ids, mask = left_padded([row.tokens for row in rows], self.model.device)
-        batch: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
-        if images := [image for row in rows for image, _ in row.images]:
-            batch["mm_token_type_ids"] = (ids == self.model.config.image_token_id).int()
-            if (grids := self._grids(images)) is not None:
-                batch["image_grid_thw"] = grids
-            batch |= _shown(images, self._encoded())
-        return batch
+        images = [image for row in rows for image, _ in row.images]
+        return {
+            "input_ids": ids,
+            "attention_mask": mask,
+            "position_ids": self._placed(rows, ids, mask),
+            "past_key_values": roomy_cache(),
+            **_shown(images, self._encoded()),
+        }
 
     def _read(self, part: list[int], rows: Sequence[Row], seen: dict[str, Any]) -> Context:
         """The rows of one batch, a level of their prefix tree in each forward pass."""
-        levels, leaves = prefix_tree([row.keys for row in rows], MOST_LEVELS)
+        levels, leaves = least_work([row.keys for row in rows], MOST_LEVELS)
         device = self.model.device
         ids, mask = left_padded([row.tokens for row in rows], device)
-        positions = self.positions(ids, mask, self._grids([image for row in rows for image, _ in row.images]))
+        positions = self._placed(rows, ids, mask)
         tokens = [0] * len(rows)
         roots = len(levels[0])
         nothing = torch.zeros(roots, 0, dtype=torch.long, device=device)
-        context = Context(part, tokens, nothing, nothing, nothing, None)
+        context = Context(part, tokens, nothing, nothing, nothing, roomy_cache())
         for level, nodes in enumerate(levels):
             if level:
                 context.select([node.parent for node in nodes])
@@ -167,11 +187,30 @@ class SharedPrefill(Prefill):
         context.select(leaves)
         return context
 
-    def _grids(self, images: Sequence[str]) -> Tensor | None:
-        inputs = [self.reader.pictures[image].inputs for image in images]
-        if not inputs or "image_grid_thw" not in inputs[0]:
-            return None
-        return torch.cat([some["image_grid_thw"] for some in inputs]).to(self.model.device)
+    def _placed(self, rows: Sequence[Row], ids: Tensor, mask: Tensor) -> Tensor:
+        """`positions` of rows, for which the model looks at each shape of image once and not at each row."""
+        if not self._has_mrope:
+            return self.positions(ids, mask, None)
+        at = torch.zeros(3, *ids.shape, dtype=torch.long)
+        for k, row in enumerate(rows):
+            place = at[:, k, ids.shape[1] - len(row.tokens) :]
+            place += torch.arange(len(row.tokens))
+            for image, first in row.images:
+                block = self._block(self.reader.pictures[image])
+                start, after = place[:, first : first + 1].clone(), first + block.shape[1] - 1
+                place[:, after:] += start + block[:, -1:] - place[:, after : after + 1]
+                place[:, first:after] = start + block[:, :-1]
+        return at.to(ids.device)
+
+    def _block(self, picture: Picture) -> Tensor:
+        """(3, n + 1) where an image's n tokens and the one after it stand, counted from the token before it."""
+        grid = picture.inputs.get("image_grid_thw")
+        shape = (len(picture.tokens), *(() if grid is None else grid.flatten().tolist()))
+        if shape not in self._blocks:
+            text = int(self.model.config.image_token_id == 0)  # any token but an image's
+            ids = torch.tensor([[text, *picture.tokens, text]])
+            self._blocks[shape] = self.positions(ids, torch.ones_like(ids), grid)[:, 0, 1:] - 1
+        return self._blocks[shape]
 
     def _encoded(self) -> dict[str, tuple[Tensor, list[Tensor]]]:
         """Each of the reader's images as the language model is given it: features, and those of DeepStack where it has them."""

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 Row = Sequence[int]
 Ends = tuple[int, ...]  # where the segments of a row end; the last is its length
+
+KEPT = 1 / 8  # what a token that is kept costs of one that is read, as the slots of a form go on from it
 
 
 @dataclass(frozen=True)
@@ -27,14 +30,30 @@ class Node:
     parent: int
 
 
-def prefix_tree(rows: Sequence[Row], most_levels: int) -> tuple[list[list[Node]], list[int]]:
-    """Levels of nodes, read one after the other, and for each row the node of the last level that ends it.
+# Levels of nodes, read one after the other, and for each row the node of the last level that ends it. A node is empty where a
+# row waits for longer branches; nodes of the first and last level are never empty, as a model has to answer after the last.
+# Rows have at least two tokens.
+Tree: TypeAlias = "tuple[list[list[Node]], list[int]]"
 
-    Of all trees with at most `most_levels` levels it is one with the fewest tokens. A node is empty where a row waits
-    for longer branches; nodes of the first and last level are never empty, as a model has to answer after the last.
-    Rows have at least two tokens.
-    """
-    cuts = segments(rows, most_levels)
+
+def least_work(rows: Sequence[Row], most_levels: int) -> Tree:
+    """Of the trees with one to `most_levels` levels the one that is the least work, padding included."""
+    cut = segmenter(rows)
+    return min((_tree(rows, cut(levels)) for levels in range(1, most_levels + 1)), key=lambda tree: work(*tree))
+
+
+def work(levels: Sequence[Sequence[Node]], leaves: Sequence[int]) -> float:
+    """Tokens that are read, and a part of those that rows go on from; each node is as long as the longest of its level."""
+    widths = [max(node.end - node.start for node in nodes) for nodes in levels]
+    return sum(len(nodes) * width for nodes, width in zip(levels, widths, strict=True)) + KEPT * len(leaves) * sum(widths)
+
+
+def prefix_tree(rows: Sequence[Row], most_levels: int) -> Tree:
+    """Of all trees with at most `most_levels` levels one with the fewest tokens."""
+    return _tree(rows, segmenter(rows)(most_levels))
+
+
+def _tree(rows: Sequence[Row], cuts: Sequence[Ends]) -> Tree:
     depth = max(map(len, cuts))
     ends = [_aligned(cut, depth) for cut in cuts]
     levels: list[list[Node]] = []
@@ -53,8 +72,8 @@ def prefix_tree(rows: Sequence[Row], most_levels: int) -> tuple[list[list[Node]]
     return levels, at
 
 
-def segments(rows: Sequence[Row], most: int) -> list[Ends]:
-    """Where to cut each row into at most `most` segments, so that reading each distinct beginning once is the fewest tokens."""
+def segmenter(rows: Sequence[Row]) -> Callable[[int], list[Ends]]:
+    """Where to cut each row into at most so many segments that reading each distinct beginning once is the fewest tokens."""
     distinct = sorted({tuple(row) for row in rows})
     shared = [0, *(_shared(a, b) for a, b in itertools.pairwise(distinct))]
 
@@ -74,8 +93,11 @@ def segments(rows: Sequence[Row], most: int) -> list[Ends]:
                 return fork - start + after, tuple((fork, *e) for e in cut)
         return tokens, ends
 
-    ends = dict(zip(distinct, best(0, len(distinct), 0, most)[1], strict=True))
-    return [ends[tuple(row)] for row in rows]
+    def cuts(most: int) -> list[Ends]:
+        ends = dict(zip(distinct, best(0, len(distinct), 0, most)[1], strict=True))
+        return [ends[tuple(row)] for row in rows]
+
+    return cuts
 
 
 def parts(rows: Sequence[Row], size: int) -> list[list[int]]:

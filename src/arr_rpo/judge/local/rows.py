@@ -72,9 +72,10 @@ class Reader:
             tokenize=True,
             add_generation_prompt=True,
             return_dict=True,
-            sanitize_control_tokens=True,
+            sanitize_control_tokens=not self._harmless(conversations),
         )
-        rows = [self._row(tokens, ks) for tokens, ks in zip(template["input_ids"], keys, strict=True)]
+        placeholder = self.processor.tokenizer.convert_tokens_to_ids(self.processor.image_token)
+        rows = [self._row(tokens, ks, placeholder) for tokens, ks in zip(template["input_ids"], keys, strict=True)]
         if rows and not self._checked:
             longest = max(range(len(rows)), key=lambda i: len(rows[i].tokens))
             if rows[longest].tokens != padded(self.processor, [conversations[longest]])["input_ids"][0].tolist():
@@ -84,6 +85,12 @@ class Reader:
                 )
             self._checked = True
         return rows
+
+    def _harmless(self, conversations: Sequence[Conversation]) -> bool:
+        """Whether nothing in their texts could be taken for a control token, so that they can be read all at once: with
+        `sanitize_control_tokens` the library reads each by itself, and drops signs of its own, which are not ASCII."""
+        text = "\n".join(text for conversation in conversations for text in _texts(conversation))
+        return text.isascii() and not any(token in text for token in self.processor.tokenizer.added_tokens_encoder)
 
     def _read(self, images: Mapping[str, Image]) -> None:
         """Adds to `pictures`; images of one size together, where that gives each what it has alone, to the bit."""
@@ -118,9 +125,8 @@ class Reader:
         inputs = {name: made[name].chunk(n) for name in made if name not in TEXT}
         return [(made["input_ids"][i].tolist(), {name: shares[i].clone() for name, shares in inputs.items()}) for i in range(n)]
 
-    def _row(self, tokens: Sequence[int], images: Sequence[str]) -> Row:
+    def _row(self, tokens: Sequence[int], images: Sequence[str], placeholder: int) -> Row:
         """Each placeholder replaced by its image's tokens."""
-        placeholder = self.processor.tokenizer.convert_tokens_to_ids(self.processor.image_token)
         row, waiting = Row(), iter(images)
         for token in tokens:
             if token == placeholder:
@@ -155,3 +161,9 @@ def _images(conversation: Conversation) -> Iterator[Image]:
     for turn in conversation:
         parts = turn["content"]
         yield from (part["image"] for part in parts if not isinstance(part, str) and part["type"] == "image")
+
+
+def _texts(conversation: Conversation) -> Iterator[str]:
+    for turn in conversation:
+        parts = turn["content"]
+        yield from [parts] if isinstance(parts, str) else (part["text"] for part in parts if part["type"] == "text")
