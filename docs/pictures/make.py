@@ -51,7 +51,8 @@ def first_page(run: Path) -> Image.Image:
         for column, row in enumerate(shown):
             x = left + column * (SIDE + GAP)
             paste(sheet, run / row["pictures"][kind], (x, top))
-            pen.rectangle((x - 1, top - 1, x + SIDE, top + SIDE), outline=GREEN if row[when]["shapes"]["value"] else RED, width=2)
+            frame = GREEN if row[when]["shapes"]["value"] else RED
+            pen.rectangle((x - 1, top - 1, x + SIDE, top + SIDE), outline=frame, width=2)
     for column, row in enumerate(shown):
         text = "\n".join(wrapped(row["prompt"], SIDE + GAP - 6, ImageFont.load_default(11)))
         top = 8 + 2 * (SIDE + GAP)
