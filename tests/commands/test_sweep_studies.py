@@ -135,7 +135,7 @@ def test_an_arm_changes_what_its_name_says() -> None:
     assert rules["rpo_paper"]["sampler"]["shared_noise"] is True
     assert rules["rpo_paper"]["module"]["lr_schedule"]["path"].endswith("constant")
     tuned = runs("algorithm_tuning").values()
-    assert {run["module"]["optimizer"]["lr"] for run in tuned} == {1e-4, 3e-4, 1e-3}
+    assert {run["module"]["optimizer"]["lr"] for run in tuned} == {3e-5, 1e-4, 3e-4, 1e-3}
     assert all(run["judge"]["_target_"].endswith("OracleJudge") for run in tuned)
     assert {part for job in jobs("algorithm_tuning") for part in job if part.startswith("seed=")} == {"seed=11", "seed=12"}
     ranks = [run["policy"]["adapter"] for run in runs("lora_rank").values()]
