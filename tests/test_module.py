@@ -60,6 +60,9 @@ def weights(module: RPOModule) -> list[torch.Tensor]:
         ([], 2),  # one minibatch of the 3 rows with an advantage, 2 stochastic steps
         (["algorithm.steps_per_update=null"], 1),
         (["algorithm.minibatch_size=2"], 4),
+        (["algorithm.minibatch_size=null"], 2),
+        (["algorithm=rpo_paper"], 1),
+        (["algorithm=flow_dppo", "algorithm.group_size=2"], 2),
         (["algorithm.epochs=3"], 6),
         (["algorithm=flow_dpo"], 3),  # all 3 noise levels of the schedule
         (["algorithm=diffusion_nft", "algorithm.group_size=2"], 3),

@@ -120,8 +120,9 @@ class RPOModule(pl.LightningModule):
             rollout = self.rollout(prompts, noise)
         self.check("the rollout's latents", rollout.clean_BD)
         self.check("the rollout's log-probabilities", rollout.log_probs_BT)
-        if self.replay_floor is None and (self.algorithm.objective.clip_range is not None or rollout.step_indices):
-            self.replay_floor = check_parity(self.policy, rollout, self.algorithm.objective.clip_range)
+        limits = (self.algorithm.objective.clip_range, self.algorithm.objective.kl_threshold)
+        if self.replay_floor is None and (limits != (None, None) or rollout.step_indices):
+            self.replay_floor = check_parity(self.policy, rollout, *limits)
             self.print(f"replay parity: log-probabilities agree within {self.replay_floor:.1e} nats a dimension")
         if self.policy.short_way is None:
             self.policy.find_short_way(rollout)
@@ -192,7 +193,7 @@ class RPOModule(pl.LightningModule):
             for epoch in range(a.epochs):
                 order = noise.generator(Purpose.ORDER, epoch)
                 shuffled = units[torch.randperm(len(units), generator=order).to(units.device)]
-                for minibatch in shuffled.split(max(1, a.minibatch_size // units.shape[1])):
+                for minibatch in shuffled.split(max(1, (a.minibatch_size or units.numel()) // units.shape[1])):
                     timesteps = torch.randperm(a.objective.steps(self.policy, rollout), generator=order)
                     with self.policy.conditioning_kept():
                         for tasks in self.tasks(rollout, advantages, noise, epoch, minibatch, timesteps):
@@ -228,7 +229,7 @@ class RPOModule(pl.LightningModule):
         a = self.algorithm
         if not len(working := a.objective.working(advantages, minibatch)):
             return
-        size, first = max(1, (a.microbatch_size or a.minibatch_size) // minibatch.shape[1]), rollout.first * a.group_size
+        size, first = max(1, (a.microbatch_size or minibatch.numel()) // minibatch.shape[1]), rollout.first * a.group_size
         passes = [units.split(size) if len(units) else () for units in self.by_process(working, len(advantages.values_B))]
         own = [(units, len(units)) for units in passes[ranks.rank()]]
         if self.policy.sharded:  # all processes put its weights together at once: those with less to do make passes in vain

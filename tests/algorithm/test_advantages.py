@@ -28,6 +28,11 @@ def test_by_hand(advantage: Advantage, expected: list[list[float]]) -> None:
     torch.testing.assert_close(advantage(REWARDS, VALID), torch.tensor(expected), rtol=3e-4, atol=1e-6)
 
 
+def test_raw_is_clipped_where_that_is_asked() -> None:
+    assert raw(REWARDS, VALID, maximum=1.5).tolist() == [[1.0, 1.5, 1.5, 0.0], [1.0, 0.0, 0.0, 1.0]]
+    assert raw(-REWARDS, VALID, maximum=1.5)[0].tolist() == [-1.0, -1.5, -1.5, 0.0]
+
+
 def test_group_normalised_adds_its_constant_to_the_standard_deviation() -> None:
     # mean 0, std 1e-4: 1e-4 / (1e-4 + 1e-4)
     value = group_normalised(torch.tensor([[1e-4, -1e-4]]), torch.ones(1, 2, dtype=torch.bool))

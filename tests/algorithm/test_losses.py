@@ -8,7 +8,16 @@ import pytest
 import torch
 
 from arr_rpo.algorithm.gaussian import log_prob
-from arr_rpo.algorithm.losses import ClippedLoss, Step, clipped_surrogate, inverse_dt, log_ratio, normalised_log_ratio
+from arr_rpo.algorithm.losses import (
+    ClippedLoss,
+    Step,
+    clipped_surrogate,
+    divergence_masked_surrogate,
+    inverse_dt,
+    log_ratio,
+    normalised_log_ratio,
+    step_kl,
+)
 
 
 def surrogate(ratios: list[float], advantages: list[float], clip_range: float = 0.05) -> tuple[ClippedLoss, torch.Tensor]:
@@ -61,6 +70,54 @@ def test_only_the_loss_carries_a_gradient() -> None:
     result, _ = surrogate([1.01], [1.0])
     assert result.loss.requires_grad
     assert not any(value.requires_grad for value in result[1:])
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "kl", "loss", "gradient", "held"),
+    [
+        (1.5, 2.0, 0.01, -3.0, -3.0, 0.0),  # close to the policy that drew it: whatever its own ratio is
+        (1.5, 2.0, 0.05, 0.0, 0.0, 1.0),  # far (the threshold itself counts), and further away
+        (0.5, 2.0, 0.09, -1.0, -1.0, 0.0),  # far, and back
+        (0.5, -1.0, 0.09, 0.0, 0.0, 1.0),
+        (1.5, -1.0, 0.09, 1.5, 1.5, 0.0),
+        (1.0, 2.0, 0.09, -2.0, -2.0, 0.0),  # a ratio of 1 says of no direction that it is away
+        (1.5, 0.0, 0.09, 0.0, 0.0, 0.0),
+    ],
+)
+def test_one_sample_under_a_divergence_mask(
+    ratio: float, advantage: float, kl: float, loss: float, gradient: float, held: float
+) -> None:
+    """Flow-DPPO, by hand: -M rho A, whose slope by log rho is itself."""
+    log_rho = torch.tensor([math.log(ratio)], dtype=torch.float64, requires_grad=True)
+    advantages, kl_B = (torch.tensor([value], dtype=torch.float64) for value in (advantage, kl))
+    result = divergence_masked_surrogate(log_rho, advantages, kl_B, threshold=0.05)
+    (slope,) = torch.autograd.grad(result.loss, log_rho)
+    assert result.loss.item() == pytest.approx(loss)
+    assert slope.item() == pytest.approx(gradient)
+    assert result.clip_fraction.item() == held
+
+
+def test_what_is_held_back_counts_in_the_mean() -> None:
+    log_rho = torch.tensor([0.5, 0.0], requires_grad=True)
+    result = divergence_masked_surrogate(log_rho, torch.tensor([1.0, 3.0]), torch.tensor([1.0, 0.0]), threshold=0.5)
+    (slope,) = torch.autograd.grad(result.loss, log_rho)
+    assert result.loss.item() == -1.5
+    assert slope.tolist() == [0.0, -1.5]
+    assert result.clip_fraction.item() == 0.5
+    assert not any(value.requires_grad for value in result[1:])
+
+
+def test_the_exact_kl_pulls_and_the_published_estimate_does_not() -> None:
+    """One dimension, std 2, mean 0.5, the other's 0, x = 1: KL 0.5^2 / 8; log p - log p_other = (1 - 0.25) / 8. By the mean:
+    0.5 / 4, which leads to the other, and (1 - 0.5) / 4, which leads away from x, wherever the other is."""
+    mean = torch.tensor([[0.5]], requires_grad=True)
+    for other, kl, estimate in ((0.0, 0.03125, 0.09375), (2.0, 0.28125, 0.09375)):
+        x, reference = torch.tensor([[1.0]]), torch.tensor([[other]])
+        step = Step(log_prob(x, mean, 2.0), mean, 2.0, log_prob(x, reference, 2.0), reference, dt=0.2)
+        assert step_kl(step).item() == pytest.approx(kl)
+        assert log_ratio(step).item() == pytest.approx(estimate)
+        assert torch.autograd.grad(step_kl(step).sum(), mean, retain_graph=True)[0].item() == pytest.approx((0.5 - other) / 4)
+        assert torch.autograd.grad(log_ratio(step).sum(), mean)[0].item() == pytest.approx(0.125)
 
 
 def recorded(std: float, shift: float, dimensions: int = 4000) -> Step:

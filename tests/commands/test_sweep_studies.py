@@ -15,6 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from arr_rpo.commands.training import check_keys
+from arr_rpo.report.arms import arm_names, label
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 STUDIES = sorted(path.stem for path in (CONFIGS / "study").glob("*.yaml"))
@@ -54,7 +55,8 @@ def runs(study: str, *overrides: str) -> dict[str, dict[str, Any]]:
 
 
 def test_the_studies_of_the_issue_are_there() -> None:
-    assert set(STUDIES) == {"reward_form", "rubric_kind", "algorithm", "judge", "group_size", "kl", "lora_rank"}
+    issue = {"reward_form", "rubric_kind", "algorithm", "judge", "group_size", "kl", "lora_rank"}
+    assert set(STUDIES) == issue | {"algorithm_tuning"}
 
 
 @pytest.mark.parametrize("study", STUDIES)
@@ -64,8 +66,9 @@ def test_a_study_says_what_it_is(study: str) -> None:
     assert config.hydra.sweep.dir == f"runs/study/{study}/t2i_rpo"  # stable: the same command finds its runs again
     blocks = [run["study"] for run in runs(study).values()]
     arms = blocks[0]["arms"]
-    assert [block["arm"] for block in blocks] == arms
-    assert list(runs(study)) == [f"arm={arm},seed=1" for arm in arms]
+    labels = {folder: label(run, Path(folder)) for folder, run in runs(study).items()}
+    assert list(arm_names(labels).values()) == arms  # as the report will name them
+    assert list(runs(study)) == [f"arm={arm.replace(', ', ',')},seed=1" for arm in arms]
     for block in blocks:
         assert block["name"] == study
         assert block["question"].endswith("?")
@@ -75,9 +78,13 @@ def test_a_study_says_what_it_is(study: str) -> None:
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_arms_have_five_seeds_and_equal_images(study: str) -> None:
-    assert len(jobs(study)) == 5 * len(runs(study))
-    budgets = {(run["data"]["updates"], run["data"]["candidates_per_update"]) for run in runs(study).values()}
-    assert budgets == {(20, 64) if study in ("reward_form", "rubric_kind") else (40, 128)}
+    assert len(jobs(study)) == len(runs(study)) * (2 if study == "algorithm_tuning" else 5)
+    budgets = {run["data"]["updates"] * run["data"]["candidates_per_update"] for run in runs(study).values()}
+    assert budgets == {20 * 64 if study in ("reward_form", "rubric_kind") else 40 * 128}
+    measured = {
+        run["callbacks"]["heldout"]["every_n_updates"] * run["data"]["candidates_per_update"] for run in runs(study).values()
+    }
+    assert len(measured) == 1  # after as many images in every arm
     assert all(run["data"]["candidates_per_update"] % run["data"]["group_size"] == 0 for run in runs(study).values())
 
 
@@ -97,6 +104,7 @@ def differing(study: str) -> set[str]:
             "algorithm",
             {"algorithm", "sampler", "policy", "reward", "data"},
         ),  # the policy has the sampler, the data the group size
+        ("algorithm_tuning", {"algorithm", "sampler", "policy", "reward", "data"}),
         ("judge", {"judge"}),
         ("group_size", {"algorithm", "data"}),
         ("kl", {"algorithm"}),
@@ -122,7 +130,13 @@ def test_an_arm_changes_what_its_name_says() -> None:
     rules = {run["study"]["arm"]: run for run in runs("algorithm").values()}
     assert rules["diffusion_nft"]["module"]["optimizer"]["lr"] == 1e-4
     assert rules["rpo_paper"]["reward"]["lose"] == -0.1
+    assert rules["rpo_paper"]["data"]["candidates_per_update"] == 16
+    assert rules["rpo_paper"]["sampler"]["shared_noise"] is True
     assert rules["rpo_paper"]["module"]["lr_schedule"]["path"].endswith("constant")
+    tuned = runs("algorithm_tuning").values()
+    assert {run["module"]["optimizer"]["lr"] for run in tuned} == {3e-5, 1e-4, 3e-4, 1e-3}
+    assert all(run["judge"]["_target_"].endswith("OracleJudge") for run in tuned)
+    assert {part for job in jobs("algorithm_tuning") for part in job if part.startswith("seed=")} == {"seed=11", "seed=12"}
     ranks = [run["policy"]["adapter"] for run in runs("lora_rank").values()]
     assert [(adapter["rank"], adapter["alpha"]) for adapter in ranks] == [(2, 4), (8, 16), (32, 64), (128, 256)]
     sizes = [run["data"]["group_size"] for run in runs("group_size").values()]

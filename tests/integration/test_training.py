@@ -286,14 +286,22 @@ def test_every_experiment_composes(path: Path) -> None:
     ("experiment", "rank", "lr", "steps", "kl"), [("t2i_rpo_paper", 16, 5e-5, 8, 0.01), ("edit_rpo_paper", 32, 1e-5, 10, 0.02)]
 )
 def test_the_papers_hyper_parameters(experiment: str, rank: int, lr: float, steps: int, kl: float) -> None:
-    """arXiv 2605.08354; no other dynamics or reward than published."""
+    """Of the released code of arXiv 2605.08354; no other dynamics or reward than published."""
     config = configure([f"experiment={experiment}", "run_dir=x", "data.train=a", "data.heldout=b"])
-    objective, adapter = config.algorithm.objective, config.policy.adapter
+    objective, adapter, data = config.algorithm.objective, config.policy.adapter, config.data
     assert (adapter.rank, adapter.alpha, config.module.optimizer.lr) == (rank, 2 * rank, lr)
     assert (config.policy.num_inference_steps, config.policy.call.height, config.policy.call.width) == (steps, 512, 512)
     assert (objective.clip_range, objective.kl_coefficient, config.algorithm.group_size) == (0.2, kl, 2)
     assert (config.reward.win, config.reward.lose, config.sampler.eta, config.sampler.shared_noise) == (1.0, -0.1, 0.3, True)
-    assert config.algorithm.advantage.path.endswith("raw")
+    assert (config.algorithm.advantage._target_.split(".")[-1], config.algorithm.advantage.maximum) == ("raw", 5.0)
+    assert objective.kl.path.endswith(".log_ratio")
+    assert (config.algorithm.steps_per_update, config.algorithm.minibatch_size) == (None, None)  # a step a rollout
+    assert (data.candidates_per_update, data.updates) == (16, 300)
+    assert (adapter.target_modules, adapter.init_lora_weights) == (["to_k", "to_q", "to_v", "to_out.0"], True)
+    assert (config.policy.scheduler.shift, config.policy.scheduler.use_dynamic_shifting) == (3, False)
+    optimizer = config.module.optimizer
+    assert (optimizer.betas, optimizer.eps, optimizer.weight_decay) == ([0.9, 0.999], 1e-8, 1e-4)
+    assert config.algorithm.max_grad_norm == 1.0
     assert config.module.lr_schedule.path.endswith("constant")
 
 
@@ -313,6 +321,7 @@ def test_the_papers_hyper_parameters(experiment: str, rank: int, lr: float, step
             "judge=oracle",
         ],
         ["algorithm=grpo_guard", "algorithm.group_size=4", "reward/pairing=swiss", "judge=oracle", "sampler=cps"],
+        ["algorithm=flow_dppo", "algorithm.group_size=4", "judge=oracle"],
         ["algorithm=flow_dpo", "judge=oracle", "sampler=ode"],
         ["algorithm=rpo", "judge=oracle", "sampler=dance_sde", "sampler/window=random", "sampler.window.size=1"],
     ],

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from arr_rpo.algorithm import dynamics, windows
-from arr_rpo.algorithm.losses import log_ratio, normalised_log_ratio, plain_weight
+from arr_rpo.algorithm.losses import log_ratio, normalised_log_ratio, plain_weight, step_kl
 from arr_rpo.noise import Noise, Purpose
 from arr_rpo.objective.base import Objective, Task, best_and_worst, candidates
 from arr_rpo.objective.forward_process import DiffusionNFT, FlowDPO
-from arr_rpo.objective.policy_gradient import PolicyGradient
+from arr_rpo.objective.policy_gradient import FlowDPPO, PolicyGradient
 from arr_rpo.policy.parity import check_parity, replay_floor
 from arr_rpo.policy.pipeline import PipelinePolicy
 from arr_rpo.types import Advantages, Prompt, Rollout, UserError
@@ -163,6 +163,50 @@ def test_the_clip_can_bind(policy: PipelinePolicy, rollout: Rollout) -> None:
         advantages=advantages(*(-change.sign()).tolist())
     )  # each has gone the wrong way: nothing may hold it back
     assert policy_gradient().loss(policy, against)[1]["policy/clip_fraction"] == 0
+
+
+def flow_dppo(kl_threshold: float) -> FlowDPPO:
+    return FlowDPPO(log_ratio=log_ratio, weight=plain_weight, kl_threshold=kl_threshold, kl=step_kl, kl_coefficient=0.0)
+
+
+def test_the_exact_kl_holds_back_in_place_of_the_clip(policy: PipelinePolicy, rollout: Rollout) -> None:
+    """Only where a candidate has gone far and its advantage asks for more of it; on its own samples nothing is held."""
+    units = candidates(ADVANTAGES)
+    start, log = flow_dppo(1e-9).loss(policy, task(policy, rollout, units))
+    assert log["policy/clip_fraction"] == 0
+    torch.testing.assert_close(start, policy_gradient().loss(policy, task(policy, rollout, units))[0])
+    moved(policy, 0.2)
+    with torch.no_grad():
+        now = policy.replay(rollout, torch.arange(4), 1)
+        change = now.log_probs_B - rollout.log_probs_BT[:, 1]
+        kl = (((now.mean - rollout.means_BTD[:, 1]) / now.std) ** 2).mean((1, 2)) / 2
+    wanted = task(policy, rollout, units)._replace(advantages=advantages(*change.sign().tolist()))
+    between = float(kl.sort().values[1:3].mean())  # two candidates lie below, two above
+    held, log = flow_dppo(between).loss(policy, wanted)
+    assert log["policy/clip_fraction"] == 0.5
+    torch.testing.assert_close(held, -(change.exp() * change.sign())[kl < between].sum() / 4)
+    against = wanted._replace(advantages=advantages(*(-change.sign()).tolist()))
+    assert flow_dppo(between).loss(policy, against)[1]["policy/clip_fraction"] == 0
+
+
+def test_a_threshold_below_the_replays_own_noise_is_refused(policy: PipelinePolicy, rollout: Rollout) -> None:
+    assert check_parity(policy, rollout, None, 1e-6) <= 1e-6
+    with pytest.raises(UserError, match="kl_threshold=0"):
+        check_parity(policy, rollout, None, 0.0)
+
+
+def test_the_published_estimate_is_added_in_place_of_the_kl(policy: PipelinePolicy, rollout: Rollout) -> None:
+    """The log has the exact one all the same."""
+    moved(policy)
+    units = candidates(ADVANTAGES)
+    without, log = policy_gradient().loss(policy, task(policy, rollout, units, measure_kl=True))
+    with_estimate, other = policy_gradient(kl=log_ratio, kl_coefficient=3.0).loss(policy, task(policy, rollout, units))
+    with torch.no_grad():
+        now = policy.replay(rollout, torch.arange(4), 1).log_probs_B
+        with policy.adapter.reference():
+            reference = policy.replay(rollout, torch.arange(4), 1).log_probs_B
+    torch.testing.assert_close(with_estimate - without, 3 * (now - reference).mean())
+    torch.testing.assert_close(other["policy/kl"], log["policy/kl"])
 
 
 def test_kl_is_added_with_its_coefficient(policy: PipelinePolicy, rollout: Rollout) -> None:

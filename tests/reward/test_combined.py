@@ -66,6 +66,14 @@ def test_normalised_parts_count_alike_whatever_their_scale() -> None:
     assert plain[0] > plain[1] > plain[2]  # the larger scale decides alone
 
 
+def test_winning_by_two_rewards_is_more_than_by_one() -> None:
+    """GDPO (arXiv 2601.05242, figure 2): two binary rewards, two candidates. Normalised as a sum, a group of 0 and 1 and one of
+    0 and 2 would both be -1 and 1."""
+    one, other = (0.0, 1.0, 0.0, 1.0), (0.0, 0.0, 0.0, 1.0)
+    got, _ = values(combined(normalise=True, one=(one, 1.0, None), other=(other, 1.0, None)), 2, 2)
+    assert got == pytest.approx([-1.0, 1.0, -2.0, 2.0], abs=1e-3)
+
+
 def test_a_missing_part_masks_or_is_shared_out() -> None:
     parts = {"a": ((1.0, None, 3.0, None), 1.0, None), "b": ((2.0, 2.0, None, None), 3.0, None)}
     assert values(combined("mask", **parts)) == ([7.0, 0.0, 0.0, 0.0], [True, False, False, False])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 
-def raw(rewards_PG: Tensor, valid_PG: Tensor) -> Tensor:
-    """A = r: no baseline, no normalisation, as ARR's RPO publishes it (arXiv 2605.08354)."""
-    return rewards_PG.where(valid_PG, 0.0)
+def raw(rewards_PG: Tensor, valid_PG: Tensor, *, maximum: float = math.inf) -> Tensor:  # a run of before does not know it
+    """A = clip(r, -maximum, maximum): no baseline, no normalisation, as ARR's RPO publishes it (arXiv 2605.08354)."""
+    return rewards_PG.clamp(-maximum, maximum).where(valid_PG, 0.0)
 
 
 def centred(rewards_PG: Tensor, valid_PG: Tensor) -> Tensor:

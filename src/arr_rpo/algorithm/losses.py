@@ -7,9 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from arr_rpo.algorithm.gaussian import gaussian_kl
+
 
 class Step(NamedTuple):
-    """A recorded step under current weights (the first three) and as it was recorded.
+    """A recorded step under current weights (the first three) and under others: those that recorded it, or the reference.
 
     log_probs_B, old_log_probs_B: (B,) nats a dimension (`gaussian.log_prob`); mean, old_mean: (B, ...); std: of both.
     dt: how far the noise level falls in this step, positive.
@@ -24,7 +26,8 @@ class Step(NamedTuple):
 
 
 class ClippedLoss(NamedTuple):
-    """loss: scalar to minimise; the rest are detached scalars for the log."""
+    """loss: scalar to minimise; the rest are detached scalars for the log. clip_fraction: share of the candidates that are held
+    back, so that they have no gradient."""
 
     loss: Tensor
     ratio: Tensor
@@ -33,8 +36,18 @@ class ClippedLoss(NamedTuple):
 
 
 def log_ratio(step: Step) -> Tensor:
-    """(B,) log rho = log p - log p_old, nats a dimension: rho is the geometric mean of the ratio over dimensions."""
+    """(B,) log rho = log p - log p_old, nats a dimension: rho is the geometric mean of the ratio over dimensions.
+
+    With the reference's log-probability for the old one it is the estimate of the KL that ARR's released code adds to its loss
+    (`new_log_probs - ref_log_probs`). On samples of p its mean is the KL, but its gradient is that of log p: a constant shift
+    of every advantage by -beta, and no pull to the reference. `step_kl` has one.
+    """
     return step.log_probs_B - step.old_log_probs_B
+
+
+def step_kl(step: Step) -> Tensor:
+    """(B,) KL between the step's two Gaussians, exact, nats a dimension (`gaussian.gaussian_kl`)."""
+    return gaussian_kl(step.mean, step.old_mean, step.std)
 
 
 def normalised_log_ratio(step: Step) -> Tensor:
@@ -71,3 +84,18 @@ def clipped_surrogate(log_ratio_B: Tensor, advantages_B: Tensor, clip_range: flo
     difference = log_ratio_B.detach()
     outside = ((ratio - 1).abs() > clip_range) & (torch.sign(ratio - 1) == torch.sign(advantages_B))
     return ClippedLoss(loss, ratio.detach().mean(), outside.float().mean(), (difference.exp() - 1 - difference).mean())
+
+
+def divergence_masked_surrogate(log_ratio_B: Tensor, advantages_B: Tensor, kl_B: Tensor, threshold: float) -> ClippedLoss:
+    """Flow-DPPO (arXiv 2606.11025, eq. 18; the KL is its eq. 14): -mean M rho A for one denoising step. M is 0 where the step's
+    KL to the policy that drew it is at least `threshold` and the candidate still moves away (rho > 1 with A > 0, rho < 1 with
+    A < 0), else 1: what leads back is never held back, nor is anything as long as the policy is close.
+
+    log_ratio_B, kl_B: (B,) of `log_ratio` and `step_kl`; threshold: nats a dimension, as kl_B.
+    """
+    ratio = torch.exp(log_ratio_B)
+    away = torch.sign(ratio - 1) * torch.sign(advantages_B) > 0
+    held = (kl_B >= threshold) & away
+    loss = -(ratio * advantages_B).where(~held, 0.0).mean()
+    difference = log_ratio_B.detach()
+    return ClippedLoss(loss, ratio.detach().mean(), held.float().mean(), (difference.exp() - 1 - difference).mean())

@@ -44,6 +44,7 @@ class Objective(Protocol):
 
     needs_old: bool  # whether the weights that rolled out are kept for it
     clip_range: float | None  # in the units of its ratio; None where nothing is clipped
+    kl_threshold: float | None  # nats a dimension of a step, where this holds candidates back in place of a clipped ratio
 
     def units(self, advantages: Advantages, group_size: int) -> Tensor:
         """(N, k): rows that the loss is a mean over, alone (k = 1) or in pairs of a better and a worse one (k = 2). None that
@@ -68,7 +69,7 @@ class Algorithm:
     objective: what is minimised.
     group_size: candidates a prompt, G.
     epochs: passes over a rollout.
-    minibatch_size: candidates in one optimizer step.
+    minibatch_size: candidates in one optimizer step; null takes all of a rollout.
     microbatch_size: candidates in one backward pass, whose gradients are added up; null takes the whole minibatch.
     steps_per_update: timesteps whose gradients are added up before the optimizer steps; null adds all of them up.
     max_grad_norm: clip of the gradient norm.
@@ -82,7 +83,7 @@ class Algorithm:
     objective: Objective
     group_size: int
     epochs: int
-    minibatch_size: int
+    minibatch_size: int | None
     microbatch_size: int | None
     steps_per_update: int | None
     max_grad_norm: float

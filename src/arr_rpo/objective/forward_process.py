@@ -20,7 +20,7 @@ class FlowDPO:
         beta: strength of the pull to the reference model, in units of 1 / velocity error (a mean over dimensions).
     """
 
-    needs_old, clip_range = False, None
+    needs_old, clip_range, kl_threshold = False, None, None
 
     def __init__(self, *, beta: float) -> None:
         self.beta = beta
@@ -59,7 +59,7 @@ class DiffusionNFT:
         kl_coefficient: of the mean squared difference of velocities to the reference model.
     """
 
-    needs_old, clip_range = True, None
+    needs_old, clip_range, kl_threshold = True, None, None
 
     def __init__(self, *, beta: float, advantage_scale: float, kl_coefficient: float) -> None:
         self.beta, self.advantage_scale, self.kl_coefficient = beta, advantage_scale, kl_coefficient

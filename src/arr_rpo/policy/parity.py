@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from arr_rpo import ranks
+from arr_rpo.algorithm.gaussian import gaussian_kl
 from arr_rpo.policy.pipeline import PipelinePolicy
 from arr_rpo.types import Rollout, UserError
 
@@ -28,11 +29,21 @@ def replay_floor(policy: PipelinePolicy, rollout: Rollout, rows: int = 4) -> flo
         return max(floor, largest(chosen[:1]))
 
 
-def check_parity(policy: PipelinePolicy, rollout: Rollout, clip_range: float | None) -> float:
-    """The measured floor.
+@torch.no_grad()
+def kl_floor(policy: PipelinePolicy, rollout: Rollout, rows: int = 4) -> float:
+    """Largest KL of a replayed step to the recorded one, of the same candidates, in nats a dimension."""
+    chosen = torch.arange(min(rows, len(rollout.images)))
+    steps = [policy.replay(rollout, chosen, step) for step in range(len(rollout.step_indices))]
+    return max(float(gaussian_kl(s.mean, rollout.means_BTD[chosen, t], s.std).max()) for t, s in enumerate(steps))
+
+
+def check_parity(
+    policy: PipelinePolicy, rollout: Rollout, clip_range: float | None, kl_threshold: float | None = None
+) -> float:
+    """The measured floor of log-probabilities.
 
     Raises:
-        UserError: no step was recorded, the floor is that of a wrong replay, or the clip range lies below it.
+        UserError: no step was recorded, the floor is that of a wrong replay, or the clip range or threshold lies below its own.
     """
     if not rollout.step_indices:
         raise UserError(
@@ -52,5 +63,10 @@ def check_parity(policy: PipelinePolicy, rollout: Rollout, clip_range: float | N
         raise UserError(
             f"algorithm.objective.clip_range={clip_range:g} lies below the replay floor {floor:.1e}: numerical noise alone "
             "would clip. Raise clip_range, or use policy.dtype=float32."
+        )
+    if kl_threshold is not None and kl_threshold <= (lowest := max(ranks.gathered(kl_floor(policy, rollout)))):
+        raise UserError(
+            f"algorithm.objective.kl_threshold={kl_threshold:g} lies below the KL {lowest:.1e} of a replayed step to the "
+            "recorded one: numerical noise alone would hold candidates back. Raise kl_threshold, or use policy.dtype=float32."
         )
     return floor

@@ -43,7 +43,8 @@ class Combined:
     Args:
         parts: name -> {"reward", "weight", "gate"}.
         normalise: whether each part's values are made to mean 0 and deviation 1 within a group before they are weighed (GDPO,
-            arXiv 2601.05242), so that weights compare parts whatever their scales are.
+            arXiv 2601.05242), so that weights compare parts whatever their scales are. Its normalisation of the sums over
+            the update is not done: it is one factor for all advantages.
         missing: what becomes of a candidate that lacks a part's value. `mask`: it has no reward. `share`: the other parts'
             weights share the missing one's; one that lacks all has no reward.
     """
