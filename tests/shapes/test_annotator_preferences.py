@@ -128,7 +128,7 @@ def test_configs() -> None:
         config = configure(["task=judge", f"preferences={name}"], "evaluate").preferences
         assert config.policy.checkpoint == "shapes"
         assert (config.label_noise, config.annotator) == (noise, "ada")
-    scored = configure(["reward=annotator", "judge=none", "rubric=none", "reward.score.annotator=ivo"]).reward
+    scored = configure(["reward=annotator", "judge=none", "rubric=none", "reward.protocol.annotator=ivo"]).reward
     assert not instantiate(scored).uses_rubric
 
 

@@ -104,6 +104,11 @@ class AnnotatorScorer(Scorer):
     def __init__(self, *, annotator: str) -> None:
         self._annotator = annotators.annotator(annotator)
 
+    def p_better(self, a: float, b: float) -> float:
+        """P(the annotator prefers the one that is worth a), a tie half each."""
+        p_a, p_tie = annotators.chances(a - b, self._annotator.temperature, self._annotator.ties)
+        return p_a + p_tie / 2
+
     def score(self, prompts: Sequence[Prompt], images: Sequence[Image]) -> list[Grade]:
         """See `Scorer.score`. The checks are the prompt's criteria and the tastes that it leaves open."""
         return [

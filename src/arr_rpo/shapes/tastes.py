@@ -15,7 +15,7 @@ from typing import Any
 
 from arr_rpo.shapes.questions import Located, Question, cell_of, parse
 from arr_rpo.shapes.scene import Thing
-from arr_rpo.shapes.vocabulary import CELL_SIZE, CELLS, COLOURS, SEEN
+from arr_rpo.shapes.vocabulary import CELL_SIZE, CELLS, COLOURS, RELATIONS, SEEN, SHAPES
 
 Truth = Callable[[Sequence[Located]], bool]
 HALVES = {"upper row": (0, 1), "lower row": (2, 3), "left column": (0, 2), "right column": (1, 3)}  # cells
@@ -109,6 +109,18 @@ def _colors(fits: Callable[[int, int], bool]) -> Truth:
 TASTES: Mapping[str, Taste] = {one.question: one for one in _tastes()}
 
 
+def everything() -> tuple[Taste, ...]:
+    """Every taste that there is: those of this module, and those that are questions of prompts, too."""
+    asked = [Question("empty", cell=cell) for cell in range(len(CELLS))]
+    asked += [Question("place", shape, cell=cell) for shape in SHAPES for cell in range(len(CELLS))]
+    asked += [
+        Question("position", a, None, 1, relation, other_shape=b)
+        for a, b in itertools.permutations(SHAPES, 2)
+        for relation in RELATIONS
+    ]
+    return (*TASTES.values(), *(taste(str(one)) for one in asked))
+
+
 def leaves_open(metadata: Mapping[str, Any], question: str) -> bool:
     """Whether of the pictures that follow a prompt some meet a taste and some do not."""
     return _leaves_open(json.dumps(metadata["include"]), question)
@@ -120,9 +132,13 @@ def _leaves_open(include: str, question: str) -> bool:
     return len({truth(things) for things in _following(include)}) == 2
 
 
+def following(metadata: Mapping[str, Any]) -> tuple[tuple[Thing, ...], ...]:
+    """Every picture that follows a prompt: its things in all colours that are left open, in all cells."""
+    return _following(json.dumps(metadata["include"]))
+
+
 @functools.lru_cache(maxsize=256)
 def _following(include: str) -> tuple[tuple[Thing, ...], ...]:
-    """Every picture that follows a prompt: its things in all colours that are left open, in all cells."""
     entries = json.loads(include)
     each = [[(c, s) for c, s in SEEN if s == e["class"] and c == e.get("color", c)] for e in entries for _ in range(e["count"])]
     pictures: dict[frozenset[tuple[tuple[str, str], int]], tuple[Sequence[tuple[str, str]], Sequence[int]]] = {}
