@@ -62,13 +62,13 @@ def test_wrong_labels() -> None:
 
 
 def test_choices_by_chance_err_where_little_is_at_stake() -> None:
-    right, chosen = pairs(pairs=489), pairs(pairs=489, chance=True)
+    right, chosen = pairs(pairs=405), pairs(pairs=405, chance=True)
     assert chosen[:40] != right[:40]
     agree = [a.better is b.better for a, b in zip(right, chosen, strict=True) if a.better is not Outcome.TIE]
     assert 0.75 < np.mean(agree) < 0.98
     assert sum(p.better is Outcome.TIE for p in chosen) > 20
-    dropped = pairs(pairs=489, chance=True, ties="drop")
-    assert dropped.left_out == {"tie": 489 - len(dropped)}
+    dropped = pairs(pairs=405, chance=True, ties="drop")
+    assert dropped.left_out == {"tie": 405 - len(dropped)}
     assert len(dropped.ids) == len(dropped) == sum(p.better is not Outcome.TIE for p in chosen)
 
 
@@ -81,9 +81,9 @@ def test_several_pairs_a_prompt_and_those_of_one() -> None:
     assert {p.id for p in mine} == {p.id for p in some[:4] if p.better is not Outcome.TIE}
     assert [p.id for p in some.for_prompt(prompt, 2, seed=1)] == [p.id for p in mine][:2]
     assert some.for_prompt(Prompt("x", "a photo of a cat"), 3, seed=1) == []
-    again = pairs(pairs=500)  # of 489 prompts: the last 11 are second pairs
+    again = pairs(pairs=416)  # of 405 prompts: the last 11 are second pairs
     assert [p.id.endswith("/1") for p in again].count(True) == 11
-    assert len(set(again.ids)) == 500
+    assert len(set(again.ids)) == 416
 
 
 class Painter:
