@@ -97,7 +97,7 @@ class RewardModelRecipe(pl.LightningModule):
         self.head = Head(self.features.size, hidden)
         self.lora = nn.ParameterList(self.features.parameters())  # so that checkpoints have them, and not what is frozen
         self.labelled: list[Labelled] = []
-        self._known: dict[tuple[str, str], Tensor] = {}  # features of frozen models, by prompt and picture
+        self.known: dict[tuple[str, str], Tensor] = {}  # features of frozen models, by prompt and picture
         self._keys: list[tuple[tuple[str, str], tuple[str, str]]] = []  # of A and B of each pair
         self._best: dict[str, Any] = {}
 
@@ -108,37 +108,48 @@ class RewardModelRecipe(pl.LightningModule):
     # -- data ---------------------------------------------------------------------------------------------------------
 
     def setup(self, stage: str) -> None:
-        """Opens the pairs once. The features of a frozen model are those of all steps; a LoRA's are their standard to begin."""
+        """Opens the pairs once. The features of a frozen model are those of all steps; a LoRA's are their standard to begin.
+
+        Raises:
+            UserError: there is too little to learn from, or nothing would be measured.
+        """
+        if (every := self.trainer.val_check_interval) > self.steps:
+            raise UserError(
+                f"module.steps={self.steps} end before anything is measured: give fewer trainer.val_check_interval={every}"
+            )
         with Progress(disable=self.trainer.progress_bar_callback is None) as bar:
             total = len(self.pairs) if self.most_pairs is None else min(self.most_pairs, len(self.pairs))
             task = bar.add_task("reading pairs", total=total)
             waiting: list[Preference] = []
             for labelled, pair in taken(self.pairs, self.most_pairs, self.seed):
                 self.labelled.append(labelled)
-                self._keys.append((_key(pair.prompt, pair.a), _key(pair.prompt, pair.b)))
+                self._keys.append((key_of(pair.prompt, pair.a), key_of(pair.prompt, pair.b)))
                 waiting.append(pair)
                 if 2 * len(waiting) >= self.at_once:
-                    self._read(waiting)
+                    self.read(waiting)
                     bar.advance(task, len(waiting))
                     waiting = []
-            self._read(waiting)
+            self.read(waiting)
         self.train_rows, self.heldout_rows = apart(self.labelled, self.heldout_share)
-        known = [self._known[key] for row in self.train_rows for key in self._keys[row] if key in self._known]
+        known = [self.known[key] for row in self.train_rows for key in self._keys[row] if key in self.known]
+        if not known:
+            raise UserError("the judge's model could describe none of the pictures: try judge.describe=false for it")
         self.head.standardise(torch.stack(known))
 
     @torch.no_grad()
-    def _read(self, pairs: Sequence[Preference]) -> None:
+    def read(self, pairs: Sequence[Preference]) -> None:
+        """Takes the features of their pictures, of those that are not known yet."""
         new = {
             key: (pair.prompt, image)
             for pair in pairs
             for image in (pair.a, pair.b)
-            if (key := _key(pair.prompt, image)) not in self._known
+            if (key := key_of(pair.prompt, image)) not in self.known
         }
         asked = list(new.items())
         for start in range(0, len(asked), self.at_once):
             part = asked[start : start + self.at_once]
             rows, features = self.features.of([prompt for _, (prompt, _) in part], [image for _, (_, image) in part])
-            self._known.update({part[row][0]: vector for row, vector in zip(rows, features.cpu(), strict=True)})
+            self.known.update({part[row][0]: vector for row, vector in zip(rows, features.cpu(), strict=True)})
 
     def train_dataloader(self) -> ResumableLoader:
         return ResumableLoader(Batches(self.train_rows, self.steps, self.batch_size, self.seed))
@@ -180,8 +191,9 @@ class RewardModelRecipe(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Keeps the weights if nothing was better, and ends the run if nothing has been for long."""
-        measured = {name: float(self.trainer.callback_metrics[f"heldout/{name}"]) for name in ("loss", "accuracy")}
-        if measured["loss"] < self._best.get("loss", float("inf")):
+        names, found = ("loss", "accuracy"), self.trainer.callback_metrics
+        measured = {name: float(found[f"heldout/{name}"]) for name in names if f"heldout/{name}" in found}
+        if measured.get("loss", float("inf")) < self._best.get("loss", float("inf")):
             weights = {name: value.detach().cpu().clone() for name, value in self.state_dict().items()}
             self._best, self.missed = {**measured, "step": self.global_step, "weights": weights}, 0
         else:
@@ -202,11 +214,11 @@ class RewardModelRecipe(pl.LightningModule):
 
     def _scores(self, rows: Sequence[int]) -> tuple[Tensor, list[int]]:
         """(n, 2) of A and B, and the rows of which both could be read."""
-        there = [row for row in rows if all(key in self._known for key in self._keys[row])]
+        there = [row for row in rows if all(key in self.known for key in self._keys[row])]
         if not there:
             return torch.empty(0, 2), []
         if self.adapter is None:
-            features = torch.stack([self._known[key] for row in there for key in self._keys[row]]).to(self.device)
+            features = torch.stack([self.known[key] for row in there for key in self._keys[row]]).to(self.device)
             return self.head(features).view(-1, 2), there
         opened = [next(iter(self.pairs.open([self.labelled[row].index]))) for row in there]
         prompts = [pair.prompt for pair in opened for _ in "ab"]
@@ -231,9 +243,7 @@ class RewardModelRecipe(pl.LightningModule):
 
     def on_train_end(self) -> None:
         """Writes the folder, with the weights at the least held-out loss."""
-        if not self._best:
-            log.warning("nothing was measured on held-out pairs: trainer.val_check_interval is beyond module.steps")
-        else:
+        if self._best:
             self.load_state_dict(self._best["weights"])
         about = {key: value for key, value in self._best.items() if key != "weights"}
         counts = {"pairs": len(self.train_rows), "heldout_pairs": len(self.heldout_rows)}
@@ -241,7 +251,7 @@ class RewardModelRecipe(pl.LightningModule):
         log.info("wrote the reward model to %s: held-out accuracy %.3f", self.output_dir, about.get("accuracy", float("nan")))
 
 
-def _key(prompt: Prompt, image: Image) -> tuple[str, str]:
+def key_of(prompt: Prompt, image: Image) -> tuple[str, str]:
     """What a picture's features depend on."""
     pictures = [picture for picture in (prompt.source, *prompt.references) if picture is not None]
     return " ".join([prompt.text, *map(digest, pictures)]), digest(image)
