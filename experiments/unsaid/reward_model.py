@@ -87,7 +87,7 @@ def main() -> None:
                 recipe.known = known
                 quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False}
                 pl.Trainer(
-                    accelerator="cpu", max_epochs=1, val_check_interval=20, num_sanity_val_steps=0,
+                    accelerator="cpu", max_epochs=1, num_sanity_val_steps=0,
                     enable_model_summary=False, **quiet,
                 ).fit(recipe)  # fmt: skip
                 found.append(accuracy(recipe, list(new), known))

@@ -79,7 +79,7 @@ def written(path: Path, rows: list[dict[str, Any]], reader: str) -> list[str]:
 def test_end_to_end(make: Callable[[Path], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reader, path = make(tmp_path)
     monkeypatch.chdir(tmp_path)
-    few = ["module.steps=4", "trainer.val_check_interval=2", "trainer.enable_progress_bar=false", "trainer.accelerator=cpu"]
+    few = ["module.steps=4", "module.measure_every=2", "trainer.enable_progress_bar=false", "trainer.accelerator=cpu"]
     source = [f"preferences@module.pairs={reader}", f"module.pairs.path={path}"]
     train(configure(["experiment=reward_model", *source, *few, f"run_dir={tmp_path / 'run'}"]))
     assert json.loads((tmp_path / "run" / "reward_model" / "reward_model.json").read_text(encoding="utf-8"))["pairs"] > 1

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from arr_rpo.judge.forms import GRADES, NoAnswer, example
 from arr_rpo.judge.local.model import LocalModel
+from arr_rpo.judge.local.rows import padded
 from arr_rpo.judge.vlm import VLMJudge
 from arr_rpo.types import Prompt, UserError
 
@@ -90,7 +91,9 @@ class Features:
         rows = [i for i, one in enumerate(asked) if not isinstance(one, NoAnswer)]
         if not rows:
             return [], torch.empty(0, self.size, device=self.device)
-        batch = self._local.prefill.inputs(self._local._shown([asked[i] for i in rows]))
+        # Every picture anew: those that describing has encoded are without the LoRA, and without gradients.
+        self._local.prefill.forget()
+        batch = dict(padded(self._local.processor, self._local._shown([asked[i] for i in rows])).to(self.device))
         mask = batch["attention_mask"]
         positions = self._local.prefill.positions(batch["input_ids"], mask, batch.get("image_grid_thw"))
         hidden_BLH = self.backbone(**batch, position_ids=positions).last_hidden_state.float()

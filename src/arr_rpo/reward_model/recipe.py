@@ -16,7 +16,7 @@ from PIL.Image import Image
 from rich.progress import Progress
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from arr_rpo.data.datamodule import ResumableLoader
 from arr_rpo.judge.asking import digest
@@ -58,8 +58,9 @@ class RewardModelRecipe(pl.LightningModule):
         pairs: labelled pairs (`preferences@module.pairs=...`). most_pairs: at most so many; None takes all.
         heldout_share: of the prompts, whose pairs are held out.
         adapter: None leaves the model as it is: each picture is then read once.
-        hidden: units of the head's layer; 0 makes it linear. lr: of the head.
-        steps: at most. patience: measurements on held-out pairs without a better one, after which the run ends.
+        hidden: units of the head's layer; 0 makes it linear. lr, weight_decay: of the head.
+        steps: at most. measure_every: steps between measurements on held-out pairs. patience: of these without a better one,
+            after which the run ends.
         batch_size: pairs in a step. pictures_at_once: that the model reads in one pass.
     """
 
@@ -73,6 +74,7 @@ class RewardModelRecipe(pl.LightningModule):
         adapter: Adapter | None,
         hidden: int,
         steps: int,
+        measure_every: int,
         patience: int,
         batch_size: int,
         pictures_at_once: int,
@@ -89,7 +91,7 @@ class RewardModelRecipe(pl.LightningModule):
         self.automatic_optimization, self.strict_loading = False, False
         self.pairs, self.output_dir = pairs, Path(output_dir)
         self.steps, self.batch_size, self.at_once, self.seed = steps, batch_size, pictures_at_once, seed
-        self.patience, self.missed = patience, 0  # measurements since the best
+        self.measure_every, self.patience, self.missed = measure_every, patience, 0  # measurements since the best
         self.lr, self.weight_decay, self.most_pairs, self.heldout_share = lr, weight_decay, most_pairs, heldout_share
         self.features, self.adapter = Features(judge), adapter
         if adapter is not None:
@@ -113,9 +115,9 @@ class RewardModelRecipe(pl.LightningModule):
         Raises:
             UserError: there is too little to learn from, or nothing would be measured.
         """
-        if (every := self.trainer.val_check_interval) > self.steps:
+        if self.measure_every > self.steps:
             raise UserError(
-                f"module.steps={self.steps} end before anything is measured: give fewer trainer.val_check_interval={every}"
+                f"module.steps={self.steps} end before anything is measured: module.measure_every={self.measure_every}"
             )
         with Progress(disable=self.trainer.progress_bar_callback is None) as bar:
             total = len(self.pairs) if self.most_pairs is None else min(self.most_pairs, len(self.pairs))
@@ -154,11 +156,6 @@ class RewardModelRecipe(pl.LightningModule):
     def train_dataloader(self) -> ResumableLoader:
         return ResumableLoader(Batches(self.train_rows, self.steps, self.batch_size, self.seed))
 
-    def val_dataloader(self) -> DataLoader[Any]:
-        size = self.batch_size
-        parts = [self.heldout_rows[i : i + size] for i in range(0, len(self.heldout_rows), size)]
-        return DataLoader(parts, batch_size=None, collate_fn=list)  # type: ignore[arg-type]
-
     def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:
         """Rows are numbers of ours."""
         return batch
@@ -168,7 +165,7 @@ class RewardModelRecipe(pl.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         groups: list[dict[str, Any]] = [{"params": list(self.head.parameters()), "lr": self.lr}]
         if self.adapter is not None:
-            groups.append({"params": list(self.lora), "lr": self.adapter.lr})
+            groups.append({"params": list(self.lora), "lr": self.adapter.lr, "weight_decay": 0.0})
         return torch.optim.AdamW(groups, weight_decay=self.weight_decay)
 
     def training_step(self, rows: list[int], batch_idx: int) -> None:
@@ -181,19 +178,22 @@ class RewardModelRecipe(pl.LightningModule):
         torch.nn.utils.clip_grad_norm_([*self.head.parameters(), *self.lora], 1.0)
         optimizer.step()
         self.log("train/loss", loss.mean().detach(), prog_bar=True)
+        if self.global_step % self.measure_every == 0:
+            self._measure()
 
-    def validation_step(self, rows: list[int], batch_idx: int) -> None:
-        loss, right = self._judged(rows)
-        if loss is not None and right is not None:
-            self.log("heldout/loss", loss.mean(), prog_bar=True, batch_size=len(loss))
-            if len(right):
-                self.log("heldout/accuracy", right.mean(), prog_bar=True, batch_size=len(right))
-
-    def on_validation_epoch_end(self) -> None:
-        """Keeps the weights if nothing was better, and ends the run if nothing has been for long."""
-        names, found = ("loss", "accuracy"), self.trainer.callback_metrics
-        measured = {name: float(found[f"heldout/{name}"]) for name in names if f"heldout/{name}" in found}
-        if measured.get("loss", float("inf")) < self._best.get("loss", float("inf")):
+    @torch.no_grad()
+    def _measure(self) -> None:
+        """Keeps the weights if nothing was better on held-out pairs, and ends the run if nothing has been for long. Within the
+        step, so that a checkpoint after it has what was measured."""
+        size = self.batch_size
+        parts = [self._judged(self.heldout_rows[i : i + size]) for i in range(0, len(self.heldout_rows), size)]
+        losses = [loss for loss, _ in parts if loss is not None]
+        if not losses:
+            return
+        loss, right = float(torch.cat(losses).mean()), torch.cat([right for _, right in parts if right is not None])
+        measured = {"loss": loss, **({"accuracy": float(right.mean())} if len(right) else {})}
+        self.log_dict({f"heldout/{name}": value for name, value in measured.items()}, prog_bar=True)
+        if loss < self._best.get("loss", float("inf")):
             weights = {name: value.detach().cpu().clone() for name, value in self.state_dict().items()}
             self._best, self.missed = {**measured, "step": self.global_step, "weights": weights}, 0
         else:
