@@ -46,6 +46,7 @@ def ben(**changes: object) -> AnnotatorPreferences:
         "split": "shapes/open_train",
         "pairs": 400,
         "pairs_per_prompt": 1,
+        "only_open": False,
         "label_noise": 0.0,
         "chance": True,
         "ties": "keep",

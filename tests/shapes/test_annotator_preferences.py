@@ -23,6 +23,7 @@ def pairs(**changes: object) -> AnnotatorPreferences:
         "split": "shapes/open_train",
         "pairs": 200,
         "pairs_per_prompt": 1,
+        "only_open": False,
         "label_noise": 0.0,
         "chance": False,
         "ties": "keep",
@@ -84,6 +85,15 @@ def test_several_pairs_a_prompt_and_those_of_one() -> None:
     again = pairs(pairs=416)  # of 405 prompts: the last 11 are second pairs
     assert [p.id.endswith("/1") for p in again].count(True) == 11
     assert len(set(again.ids)) == 416
+
+
+def test_prompts_alone_that_leave_a_taste_open() -> None:
+    ada = annotator("ada")
+    some = pairs(annotator="ada", only_open=True)
+    assert all(ada.open_in(p.prompt.metadata) for p in some)
+    assert not all(ada.open_in(p.prompt.metadata) for p in pairs(annotator="ada"))
+    shares = [np.mean([p.subset in ("taste", "both") for p in source]) for source in (some, pairs(annotator="ada"))]
+    assert shares[0] > 2 * shares[1]
 
 
 class Painter:

@@ -32,6 +32,8 @@ class AnnotatorPreferences(Sequence[Preference]):
         split: "shapes/open_train", "shapes/open_heldout", or a file of prompts with such metadata.
         pairs_per_prompt: how many come of a prompt before the next one's; prompts come in an order that the seed decides, and
             again when all have had theirs.
+        only_open: whether prompts come only that leave one of the annotator's tastes open: most pairs differ in how far the
+            prompt is followed and in nothing else. The pictures are then not those of other annotators.
         label_noise: share of the labels, ties aside, that name the other picture; 0.5 is a coin.
         chance: whether a choice is one that the annotator makes, by chance; else it is what is worth more to them, and equal
             worth is a tie.
@@ -48,6 +50,7 @@ class AnnotatorPreferences(Sequence[Preference]):
         split: str,
         pairs: int,
         pairs_per_prompt: int,
+        only_open: bool,
         label_noise: float,
         chance: bool,
         ties: Literal["keep", "drop"],
@@ -60,7 +63,10 @@ class AnnotatorPreferences(Sequence[Preference]):
                 f"pairs_per_prompt={pairs_per_prompt} numbers above 0"
             )
         self.annotator, self._seed, self._noise, self._chance = annotators.annotator(annotator), seed, label_noise, chance
-        made = _pictures(read_prompts(split), pairs, pairs_per_prompt, seed, policy)
+        prompts = [p for p in read_prompts(split)[:] if not only_open or self.annotator.open_in(p.metadata)]
+        if not prompts:
+            raise UserError(f"preferences.only_open: no prompt of {split} leaves a taste of {self.annotator.name!r} open")
+        made = _pictures(prompts, pairs, pairs_per_prompt, seed, policy)
         said = [self._labelled(*pair) for pair in made]
         self._pairs = [pair for pair in said if ties == "keep" or pair.better is not Outcome.TIE]
         self.left_out: Mapping[str, int] = {"tie": len(said) - len(self._pairs)} if len(self._pairs) < len(said) else {}
