@@ -19,7 +19,17 @@ from arr_rpo.types import Outcome, Prompt, Rewards, Rollout, Rubric
 from tests.conftest import configure
 
 ALL = {path.stem for path in (Path(__file__).parents[2] / "configs" / "reward").glob("*.yaml")}
-OF_SCORERS = {"score", "clip", "ocr", "http", "combined", "rubric_and_score"}  # tests/scorer, test_combined
+OF_SCORERS = {
+    "score",
+    "clip",
+    "ocr",
+    "http",
+    "combined",
+    "rubric_and_score",
+    "annotator",
+    "reward_model",
+    "rubric_and_reward_model",
+}
 NAMES = sorted(ALL - OF_SCORERS)
 WITHOUT_RUBRIC = {"scalar", "pairwise", "delta_rubric", "rational", "fixed_five"}
 

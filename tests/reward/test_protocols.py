@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 
 import pytest
@@ -14,6 +15,7 @@ from arr_rpo.reward.gaps import Gaps
 from arr_rpo.reward.pair_protocols import Compare, Criteria, DeltaRubric
 from arr_rpo.reward.point_protocols import Checklist, Rational, Score
 from arr_rpo.reward.protocols import as_verdicts
+from arr_rpo.shapes.oracle_judge import OracleJudge
 from arr_rpo.types import (
     Answer,
     Cost,
@@ -332,3 +334,22 @@ def test_an_image_of_two_prompts_is_graded_for_each() -> None:
 def test_pair_protocols_go_through_as_they_are() -> None:
     judge = Scripted({(): said(0.9, 0.1)})
     assert as_verdicts(Compare(uses_rubric=False), judge, [PROMPT], [(A, B)], [None]) == [said(0.9, 0.1)]
+
+
+def test_a_protocol_may_know_what_its_grades_say_of_a_pair() -> None:
+    """Grades 2 apart: log-odds of a Bradley-Terry model, and not (1 + 2) / 2."""
+
+    class LogOdds:
+        uses_rubric, tie_margin = False, 0.0
+
+        def grades(self, judge: object, prompts: Sequence[Prompt], images: Sequence[object], rubrics: object) -> list[Grade]:
+            return [Grade(3.0), Grade(1.0)]
+
+        @staticmethod
+        def p_better(a: float, b: float) -> float:
+            return 1 / (1 + math.exp(b - a))
+
+    pair = (Image.new("RGB", (2, 2), "red"), Image.new("RGB", (2, 2), "blue"))
+    [verdict] = as_verdicts(LogOdds(), OracleJudge(), [Prompt("p", "x")], [pair], [None])
+    assert verdict.outcome is Outcome.A
+    assert verdict.p_a == pytest.approx(math.e**2 / (1 + math.e**2))

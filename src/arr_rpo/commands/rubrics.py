@@ -44,7 +44,7 @@ def main(config: DictConfig) -> None:
 def rubrics(config: DictConfig) -> list[Rubric | None]:
     """The rubric of each prompt of the config."""
     if config.rubric is None:
-        raise UserError("rubric=none writes none: choose per_prompt, per_prompt_refined, global, ...")
+        raise UserError("rubric=none writes none: choose per_prompt, per_prompt_refined, global, global_weighted, ...")
     prompts = read_prompts(config.prompts, Reading(**config.data))
     judge, source = instantiate(config.judge), instantiate(config.rubric)
     count = len(prompts) if config.limit is None else min(config.limit, len(prompts))

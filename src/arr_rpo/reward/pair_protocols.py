@@ -14,10 +14,16 @@ from arr_rpo.reward.protocols import NO_RUBRIC
 from arr_rpo.rubric.parse import RubricError, parse_rubric
 from arr_rpo.types import Cost, Outcome, Prompt, Reason, Rubric, Verdict
 
+EVEN = 0.02  # share of a rubric's weight within which its criteria, weighed, decide no pair: answers are not exactly yes or no
+
 
 class Compare:
     """One A/B verdict a pair in each order: by the prompt's rubric (ARR, arXiv 2605.08354), or by the prompt alone (MT-Bench,
-    arXiv 2306.05685, whose swap of the order this is)."""
+    arXiv 2306.05685, whose swap of the order this is).
+
+    A judge is shown no weights. Where a rubric's differ, the verdict is the weighted mean of what the judge found of each
+    criterion, as it was asked, in one reply.
+    """
 
     def __init__(self, *, uses_rubric: bool) -> None:
         self.uses_rubric = uses_rubric
@@ -127,11 +133,20 @@ def _compare_by(
     rows = [i for i, rubric in enumerate(rubrics) if rubric is not None]
     answers = iter(judge.compare([prompts[i] for i in rows], [pairs[i] for i in rows], [rubrics[i] for i in rows]))
     return [
-        next(answers)
+        _weighed(next(answers), rubric)
         if rubric is not None
         else Verdict(Outcome.FAILED, None, reason=str(reason), failure=reason.reason if reason else None)
         for rubric, reason in zip(rubrics, reasons, strict=True)
     ]
+
+
+def _weighed(verdict: Verdict, rubric: Rubric) -> Verdict:
+    """The verdict by the weights of the criteria, where these differ and the judge said what it found of each."""
+    weights = [criterion.weight for criterion in rubric.criteria]
+    if verdict.p_a is None or len(set(weights)) == 1 or len(verdict.checks) != len(weights):
+        return verdict
+    p_a = statistics.fmean([(1 + check.a - check.b) / 2 for check in verdict.checks], weights)
+    return settle(p_a, p_a, EVEN / 2, verdict.checks, verdict.cost)
 
 
 def _vote(p: float) -> float:

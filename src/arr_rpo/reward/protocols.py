@@ -7,7 +7,7 @@ a failed verdict or a grade without value.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from arr_rpo.judge.base import Judge, Pair, settle
@@ -30,7 +30,10 @@ class PairProtocol(Protocol):
 
 
 class PointProtocol(Protocol):
-    """Asks about one image at a time. tie_margin: difference of two grades, in [0, 1], within which a pair is a tie."""
+    """Asks about one image at a time. tie_margin: difference of two grades, in [0, 1], within which a pair is a tie.
+
+    It may have `p_better(a, b)`: the probability that the image graded a is preferred to the one graded b.
+    """
 
     uses_rubric: bool
     tie_margin: float
@@ -56,8 +59,8 @@ def as_verdicts(
     """Verdicts on pairs by either kind of protocol.
 
     One that grades images prefers the higher grade, with P(A better) = (1 + grade of A - grade of B) / 2: a reading of the
-    difference, not a calibrated probability, and the same in both orders, as no order was asked. An image in several pairs
-    of a prompt is graded once, at the cost of the first.
+    difference, not a calibrated probability, unless the protocol knows better (`p_better`). It is the same in both orders, as
+    no order was asked. An image in several pairs of a prompt is graded once, at the cost of the first.
     """
     if hasattr(protocol, "verdicts"):
         return protocol.verdicts(judge, prompts, pairs, rubrics)
@@ -71,13 +74,18 @@ def as_verdicts(
             sides.append(row)
     grades = protocol.grades(judge, [p for p, _, _ in asked], [i for _, i, _ in asked], [r for _, _, r in asked])
     costs = {row: grade.cost for row, grade in enumerate(grades)}
+    p_better = getattr(protocol, "p_better", _difference)
     return [
-        _preference(grades[a], grades[b], protocol.tie_margin, costs.pop(a, Cost()) + costs.pop(b, Cost()))
+        _preference(grades[a], grades[b], p_better, protocol.tie_margin, costs.pop(a, Cost()) + costs.pop(b, Cost()))
         for a, b in zip(sides[::2], sides[1::2], strict=True)
     ]
 
 
-def _preference(a: Grade, b: Grade, tie_margin: float, cost: Cost) -> Verdict:
+def _difference(a: float, b: float) -> float:
+    return (1 + a - b) / 2
+
+
+def _preference(a: Grade, b: Grade, p_better: Callable[[float, float], float], tie_margin: float, cost: Cost) -> Verdict:
     if a.value is None or b.value is None:
         failed = a if a.value is None else b
         return Verdict(Outcome.FAILED, None, cost=cost, reason=failed.reason, failure=failed.failure)
@@ -87,5 +95,5 @@ def _preference(a: Grade, b: Grade, tie_margin: float, cost: Cost) -> Verdict:
         for name, question, p in a.checks
         if (name, question) in of_b  # a dimension may apply to one image only
     )
-    p_a = (1 + a.value - b.value) / 2
+    p_a = p_better(a.value, b.value)
     return settle(p_a, p_a, tie_margin / 2, checks, cost)

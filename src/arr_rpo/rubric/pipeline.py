@@ -29,16 +29,22 @@ Event = Mapping[str, Any]
 class Settings:
     """rule: when a draft has passed. max_refinements: then it is discarded. max_criteria: of the structured rubric; those
     that most drafts agree on stay. structure: whether the writer puts them under themes and leaves out what is redundant.
+    verify: False is an ablation that ARR has not: every draft that was written counts, unseen by a judge; no pair is held out.
     """
 
     rule: Rule
     max_refinements: int
     max_criteria: int
     structure: bool
+    verify: bool = True  # a run of before does not know it
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_criteria <= MAX_CRITERIA:
             raise UserError(f"rubric: max_criteria={self.max_criteria} must be 1 to {MAX_CRITERIA}")
+        if not self.verify and self.rule.min_heldout > 0:
+            raise UserError(
+                "rubric: settings.verify=false holds no pair out, so min_heldout must be 0: rubric/settings=unverified"
+            )
 
 
 @dataclass(frozen=True)
@@ -88,10 +94,13 @@ class Draft:
     malformed: int = 0
     unread: bool = False
     unheard: bool = False
+    unverified: bool = False  # it counts as it was written
     history: tuple[Event, ...] = ()
 
     @property
     def passed(self) -> bool:
+        if self.unverified:
+            return self.rubric is not None
         return self.verification is not None and self.verification.passed
 
     @property
@@ -108,6 +117,11 @@ class Draft:
 
 def auto_rubric(judge: Judge, tasks: Sequence[Task], settings: Settings) -> tuple[list[Made], Report]:
     """A rubric for each task, and the figures. All tasks go through each step together."""
+    if not settings.verify:
+        drafts, cost = _write(judge.writer, [replace(task, heldout=()) for task in tasks], mending=False)
+        drafts = [replace(draft, unverified=True) for draft in drafts]
+        made, structuring = _structure(judge, [replace(task, heldout=()) for task in tasks], drafts, settings)
+        return made, _report(drafts, made, settings) + structuring + Report(cost=cost)
     drafts, cost = _write(judge.writer, tasks, settings.max_refinements > 0)
     drafts, more = _verify(judge, drafts, settings.rule)
     cost += more
@@ -278,7 +292,7 @@ def _heldout_accuracy(draft: Draft) -> float:
 def _provenance(task: Task, drafts: Sequence[Draft], pairs: int, accuracy: float | None) -> dict[str, str]:
     return {
         **task.identity,
-        "drafts_verified": f"{len(drafts)} of {len(task.writing)}",
+        ("drafts_unverified" if drafts[0].unverified else "drafts_verified"): f"{len(drafts)} of {len(task.writing)}",
         "refinements": str(sum(draft.refinements for draft in drafts)),
         "heldout_pairs": str(pairs),
         **({} if accuracy is None else {"heldout_accuracy": f"{accuracy:.3f}"}),
@@ -291,7 +305,7 @@ def _report(drafts: Sequence[Draft], made: Sequence[Made], settings: Settings) -
     return Report(
         drafts=len(drafts),
         written=sum("criteria" in draft.history[0] for draft in drafts),
-        verified=tuple(passed[k] for k in range(settings.max_refinements + 1)),
+        verified=tuple(passed[k] for k in range(settings.max_refinements + 1)) if settings.verify else (),
         discarded=len(drafts) - sum(passed.values()) - unanswered,
         unanswered=unanswered,
         malformed=sum(draft.malformed for draft in drafts),
@@ -303,4 +317,6 @@ def _report(drafts: Sequence[Draft], made: Sequence[Made], settings: Settings) -
 def describe(settings: Settings) -> str:
     """The settings in one line: what a rubric was made by is part of its identity."""
     values = {**asdict(settings), **asdict(settings.rule)}
+    if settings.verify:
+        del values["verify"]  # rubrics of before the switch were verified
     return " ".join(f"{key}={value}" for key, value in sorted(values.items()) if key != "rule")

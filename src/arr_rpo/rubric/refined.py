@@ -221,15 +221,20 @@ def identity(
     more: Mapping[str, str],
 ) -> dict[str, str]:
     """What a refined rubric is made from and how: another judge, text, setting, pair or label makes another."""
-    told = [[(p.prompt.text, digest(p.a), digest(p.b), str(p.better)) for p in some] for some in pairs]
     return {
         **written_by(judge.writer, role, *ROLES),
         "judge": judge.name,
         "judge_revision": judge.revision,
         "settings": describe(settings),
-        "pairs": hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16],
+        "pairs": told(pairs),
         **more,
     }
+
+
+def told(pairs: Sequence[Sequence[Preference]]) -> str:
+    """A hash of pairs with their labels."""
+    said = [[(p.prompt.text, digest(p.a), digest(p.b), str(p.better)) for p in some] for some in pairs]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
 
 
 def keep(store: RubricStore, task: Task, made: Made) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from arr_rpo.shapes import edits, general, prompts
 from arr_rpo.shapes.questions import Located, Question, parse
+from arr_rpo.shapes.tastes import TASTES
 from arr_rpo.shapes.vocabulary import PHRASINGS, SHAPES
 
 Metadata = Mapping[str, Any]
@@ -52,13 +53,16 @@ def anyone(metadata: Metadata) -> list[Asked]:
 
 
 def truth_of(question: str, metadata: Metadata) -> Callable[[Sequence[Located]], bool]:
-    """Whether what is in a picture answers a question of this world with yes, be it of its own or about any prompt.
+    """Whether what is in a picture answers a question of this world with yes, be it of its own, about any prompt, or
+    of taste.
 
     Raises:
         ValueError: the question is of another world.
     """
     general_ones = {asked.text: asked.truth for asked in anyone(metadata)}
-    return general_ones[question] if question in general_ones else parse(question).answer
+    if question in general_ones:
+        return general_ones[question]
+    return TASTES[question].truth if question in TASTES else parse(question).answer
 
 
 def text_of(metadata: Metadata, rng: Rng) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from arr_rpo.shapes.edits import INSTRUCTION, Edit, edit_questions, others
 from arr_rpo.shapes.questions import Located, cell_of, parse, questions_of, stands
+from arr_rpo.shapes.tastes import TASTES
 from arr_rpo.shapes.vocabulary import CELLS, NUMBERS, plural
 
 Metadata = Mapping[str, Any]
@@ -134,6 +135,8 @@ def theme_of(question: str) -> str:
         return {"colors": "colors", "numbers": "numbers", "positions": "positions"}.get(name, "content")
     if question in EDIT_NAMES:
         return {"places": "positions"}.get(EDIT_NAMES[question], "content")
+    if question in TASTES:
+        return TASTES[question].theme
     kind = parse(question).kind
     themes = {"counting": "numbers", "total": "numbers", "position": "positions", "place": "positions", "empty": "positions"}
     return themes.get(kind, "content")

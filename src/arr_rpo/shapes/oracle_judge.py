@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 
+import numpy as np
 from PIL.Image import Image
 
 from arr_rpo.judge.base import Pair
 from arr_rpo.judge.forms import NoAnswer
+from arr_rpo.rubric.parse import MAX_CRITERIA
 from arr_rpo.shapes import oracle
-from arr_rpo.shapes.asked import Asked, Metadata, anyone, critique_text, dimension_grades, of_this_world, own, truth_of
+from arr_rpo.shapes.asked import Asked, Metadata, anyone, critique_text, dimension_grades, is_edit, of_this_world, own, truth_of
 from arr_rpo.shapes.asked import dimensions as dimensions_of
 from arr_rpo.shapes.judge_parts import rubric_json, themes_json
 from arr_rpo.shapes.questions import Located
+from arr_rpo.shapes.tastes import everything, leaves_open
 from arr_rpo.types import (
     Answer,
     Cost,
@@ -114,9 +118,13 @@ class OracleWriter:
 
     def write_from_pairs(self, pairs: Sequence[Preference], *, general: bool) -> tuple[list[str], Cost]:
         """See `Writer.write_from_pairs`."""
-        asked = [_anyone(pair.prompt) if general else _own(pair.prompt) for pair in pairs]
+        asked = [_anyone(pair.prompt) if general else self._own(pair.prompt) for pair in pairs]
         texts = [_written(_explaining(pair, some)) for pair, some in zip(pairs, asked, strict=True)]
         return texts, Cost(calls=len(pairs))
+
+    def _own(self, prompt: Prompt) -> list[Asked]:
+        """What may be asked of pictures of a prompt."""
+        return _own(prompt)
 
     def refine(
         self, pairs: Sequence[Preference], rubrics: Sequence[Rubric], verdicts: Sequence[Verdict]
@@ -125,7 +133,7 @@ class OracleWriter:
         added."""
         texts = []
         for pair, rubric in zip(pairs, rubrics, strict=True):
-            mine = _own(pair.prompt)
+            mine = self._own(pair.prompt)
             wanted = {c.question for c in rubric.criteria} | {c.text for c in _explaining(pair, mine)}
             texts.append(_written([c for c in [*mine, *_anyone(pair.prompt)] if c.text in wanted]))
         return texts, Cost(calls=len(pairs))
@@ -137,6 +145,43 @@ class OracleWriter:
     def template(self, role: str) -> str:
         """See `Writer.template`. Nothing is asked in words."""
         return ""
+
+
+class TasteOracle(OracleJudge):
+    """The same, whose writer knows of tastes: a rubric from a pair names all that the better picture has and the other has not,
+    be it of the prompt or of taste. It is not told what an annotator likes."""
+
+    name = "oracle of tastes"
+    revision = "1"
+
+    def __init__(self) -> None:
+        self.writer = TasteWriter()
+
+
+class TasteWriter(OracleWriter):
+    """See `TasteOracle`."""
+
+    name, revision = TasteOracle.name, TasteOracle.revision
+
+    def write_from_pairs(self, pairs: Sequence[Preference], *, general: bool) -> tuple[list[str], Cost]:
+        """See `Writer.write_from_pairs`. Of more than a rubric may hold, those that the pair's name decides."""
+        texts = []
+        for pair in pairs:
+            asked = [*_anyone(pair.prompt), *_tastes(pair.prompt)] if general else self._own(pair.prompt)
+            named = _explaining(pair, asked)
+            chosen = np.random.default_rng(zlib.crc32(pair.id.encode())).permutation(len(named))[:MAX_CRITERIA]
+            texts.append(_written([named[int(i)] for i in sorted(chosen)]))
+        return texts, Cost(calls=len(pairs))
+
+    def _own(self, prompt: Prompt) -> list[Asked]:
+        return [*_own(prompt), *(one for one in _tastes(prompt) if leaves_open(prompt.metadata, one.text))]
+
+
+def _tastes(prompt: Prompt) -> list[Asked]:
+    """None of an edit."""
+    if is_edit(_metadata(prompt)):
+        return []
+    return [Asked("taste", one.question, one.truth) for one in everything()]
 
 
 def _truth(prompt: Prompt, question: str, things: Things) -> bool:
