@@ -10,7 +10,7 @@ from PIL.Image import Image
 
 from arr_rpo.measure.base import Taken
 from arr_rpo.shapes.edits import random_edit, target, to_metadata
-from arr_rpo.shapes.measure import ShapesOracle, judged
+from arr_rpo.shapes.measure import AnnotatorOracle, ShapesOracle, judged
 from arr_rpo.shapes.scene import Thing, draw
 from arr_rpo.types import Prompt
 
@@ -51,3 +51,16 @@ def test_a_prompt_of_another_world_is_named(metadata: dict[str, Any]) -> None:
     """GenEval's own prompts have metadata of the same form; a bench that nobody can find is no failure of the policy."""
     prompt = Prompt("p/1", "a bench", metadata)
     assert "prompt p/1 ('a bench') is not of the shapes world" in ShapesOracle().why_not([prompt])
+
+
+def test_what_a_picture_is_worth_to_an_annotator() -> None:
+    """Ada likes something red: of "a circle" that is open, and of "a red circle" it is not."""
+    measure = AnnotatorOracle(annotator="ada")
+    anything = Prompt("p", "a circle", {"tag": "single_object", "include": [{"class": "circle", "count": 1}]})
+    blue = drawn(Thing("blue", "circle", 8.5, 8.5, 5.5))
+    red, other = measure.values([anything] * 2, [drawn(CIRCLE), blue], None)
+    assert (red.value, other.value) == (1.0, pytest.approx(3 / 4))
+    assert (red.figures, other.figures["taste"]) == ({"followed": 1.0, "strict": 1.0, "taste": 1.0}, 0.0)
+    (said,) = measure.values([asking_for("one", ("red", "circle"))], [drawn(CIRCLE)], None)
+    assert said.value == 1.0 and "taste" not in said.figures
+    assert "is an edit" in measure.why_not([Prompt("e", "edit", {}, drawn())])

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from PIL.Image import Image
 
 from arr_rpo.measure.base import Measure, Value
-from arr_rpo.shapes import oracle
+from arr_rpo.shapes import annotators, oracle
 from arr_rpo.shapes.asked import of_this_world
 from arr_rpo.shapes.edit_oracle import judge_prompt
 from arr_rpo.shapes.edits import INSTRUCTION, PRESERVATION
@@ -33,6 +33,32 @@ class ShapesOracle(Measure):
 
     def values(self, prompts: Sequence[Prompt], images: Sequence[Image], base: Sequence[Image] | None) -> list[Value]:
         return [judged(prompt, image) for prompt, image in zip(prompts, images, strict=True)]
+
+
+class AnnotatorOracle(Measure):
+    """What pictures are worth to an annotator, 0 to 1: their utility over the most that a picture of the prompt can have.
+    Further figures: `taste`, the share of what is liked of the tastes that the prompt leaves open, where it leaves one open;
+    `followed`, the share of the prompt's criteria that are met, and `strict`, whether all are."""
+
+    headline = "worth to the annotator"
+
+    def __init__(self, *, annotator: str) -> None:
+        self.annotator = annotators.annotator(annotator)
+
+    def why_not(self, prompts: Sequence[Prompt]) -> str:
+        """Of drawings from a text alone: nobody has a taste in edits."""
+        edits = next((prompt for prompt in prompts if prompt.source is not None), None)
+        return f"prompt {edits.id} is an edit" if edits else ShapesOracle().why_not(prompts)
+
+    def values(self, prompts: Sequence[Prompt], images: Sequence[Image], base: Sequence[Image] | None) -> list[Value]:
+        return [self._value(prompt, image) for prompt, image in zip(prompts, images, strict=True)]
+
+    def _value(self, prompt: Prompt, image: Image) -> Value:
+        things = oracle.detect(image)
+        most = sum(weight for _, weight in self.annotator.open_in(prompt.metadata))
+        pleased, followed = self.annotator.pleased(prompt, things), annotators.followed(prompt, things)
+        figures = {"followed": followed, "strict": float(followed == 1)} | ({"taste": pleased / most} if most else {})
+        return Value((self.annotator.prompt * followed + pleased) / (self.annotator.prompt + most), figures)
 
 
 def judged(prompt: Prompt, image: Image) -> Value:
