@@ -12,8 +12,9 @@ from statistics import fmean
 
 if __name__ == "__main__":
     path, question = sys.argv[1:]
-    rows = [json.loads(line) for line in Path(path).open(encoding="utf-8")]
-    print("| updates | candidates | follow the prompt whole | of those where it is open | meet the taste |\n|---|---|---|---|---|")
+    rows = [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    print("| updates | candidates | follow the prompt whole | of those where it is open | meet the taste |")
+    print("|---|---|---|---|---|")
     for start in range(0, max(row["update"] for row in rows) + 1, 10):
         some = [dict(row["checks"]) for row in rows if start <= row["update"] < start + 10]
         whole = fmean(all(met for asked, met in checks.items() if asked != question) for checks in some)
