@@ -93,7 +93,7 @@ class Features:
             return [], torch.empty(0, self.size, device=self.device)
         # Every picture anew: those that describing has encoded are without the LoRA, and without gradients.
         self._local.prefill.forget()
-        batch = dict(padded(self._local.processor, self._local._shown([asked[i] for i in rows])).to(self.device))
+        batch = dict(padded(self._local.processor, self._local.shown([asked[i] for i in rows])).to(self.device))
         mask = batch["attention_mask"]
         positions = self._local.prefill.positions(batch["input_ids"], mask, batch.get("image_grid_thw"))
         hidden_BLH = self.backbone(**batch, position_ids=positions).last_hidden_state.float()

@@ -104,7 +104,7 @@ class LocalModel:
         schemas: Sequence[Mapping[str, Any]] = (),
     ) -> tuple[list[str | NoAnswer], Cost]:
         """`generate`, held to a schema each where there are some."""
-        conversations = self._shown(conversations)
+        conversations = self.shown(conversations)
         replies: list[str | NoAnswer] = []
         cost = Cost()
         for start in range(0, len(conversations), self.batch_size):
@@ -143,7 +143,7 @@ class LocalModel:
         costs = [Cost()] * len(forms)
         try:
             ids = self._ids(asked)
-            for context in self.prefill.contexts(self._shown(conversations), [ids[form[0][0]] for form in asked]):
+            for context in self.prefill.contexts(self.shown(conversations), [ids[form[0][0]] for form in asked]):
                 filled = self._filled(context, [asked[i] for i in context.rows], ids)
                 for i, answer, tokens in zip(context.rows, filled, context.tokens, strict=True):
                     answers[i], costs[i] = answer, Cost(1, tokens)
@@ -205,7 +205,7 @@ class LocalModel:
         """See `Model.account`."""
         return {}
 
-    def _shown(self, conversations: Sequence[Conversation]) -> list[Conversation]:
+    def shown(self, conversations: Sequence[Conversation]) -> list[Conversation]:
         """With every picture as it is to be seen."""
         seen: dict[int, Image] = {}
 
