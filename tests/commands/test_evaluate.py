@@ -18,7 +18,7 @@ from arr_rpo.types import UserError
 
 ROOT = Path(__file__).parents[2]
 SETS = sorted(p.stem for p in (ROOT / "configs" / "preferences").glob("*.yaml"))
-FROM_FILES = [name for name in SETS if name != "reading" and not name.startswith("shapes")]
+FROM_FILES = [name for name in SETS if name != "reading" and not name.startswith(("shapes", "annotator"))]
 
 
 def configure(*overrides: str) -> DictConfig:

@@ -72,5 +72,5 @@ def test_a_server_gets_it_so_and_another_setting_is_another_question(tmp_path: A
 
 def test_a_local_model_sees_it_so() -> None:
     small = make_judge("judge.model.image.max_side=16").asker.model
-    [[turn]] = small._shown([[user("look", NOISE, "and look", NOISE)]])  # type: ignore[attr-defined]
+    [[turn]] = small.shown([[user("look", NOISE, "and look", NOISE)]])  # type: ignore[attr-defined]
     assert [part["image"].size for part in turn["content"] if part["type"] == "image"] == [(16, 10)] * 2
