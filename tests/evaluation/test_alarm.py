@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
@@ -80,6 +81,18 @@ def test_pictures_that_come_to_look_alike() -> None:
     flat = {name: dict.fromkeys(IDS, 0.5) for name in signs()}
     found = raised(point(0, 0.4), Point(10, gold(0.4), {}, flat))
     assert found is not None and any("alike whatever the prompt" in reason for reason in found.reasons)
+
+
+def test_what_the_judge_came_to_is_told_with_an_alarm_and_raises_none() -> None:
+    def ties(update: int, rate: float) -> Point:
+        found = point(update, 0.4, 0.6, brightness=1.5 * (update > 10))
+        return dataclasses.replace(found, rates={"judge/tie_rate": Reading(rate, 0.01)})
+
+    found = raised(point(0, 0.4), ties(10, 0.3), ties(20, 0.7))
+    assert found is not None and found.reasons[-1] == "judge/tie_rate rose from 0.300 to 0.700"
+    assert len(found.reasons) == 2
+    calm = [point(0, 0.4), ties(10, 0.3), dataclasses.replace(ties(10, 0.7), update=20)]
+    assert raised(*calm) is None
 
 
 def test_false_alarms_of_noise() -> None:

@@ -21,6 +21,7 @@ from arr_rpo.run.layout import Rows
 SIGNS, PROXY = "signs", "win_rate"
 RAISED = ("reward/mean", "criterion/mean")  # curves of training that it raises, beside those of a combined reward's parts
 PART = "reward/mean/"
+RATES = ("judge/tie_rate", "judge/flip_rate", "judge/failure_rate")
 _log = logging.getLogger(__name__)
 
 
@@ -59,7 +60,7 @@ class HackingMonitor(pl.Callback):
     ) -> None:
         assert isinstance(pl_module, RPOModule)
         for name, value in pl_module.metrics.items():
-            if name in RAISED or name.startswith(PART):
+            if name in (*RAISED, *RATES) or name.startswith(PART):
                 self._since.setdefault(name, []).append(value)
         reward = RubricReward.of(trainer)
         if reward and reward.last and self._difference is None:  # of the first update after a measurement, which is enough
@@ -71,14 +72,18 @@ class HackingMonitor(pl.Callback):
 
     def measured(self, trainer: pl.Trainer, update: int, taken: Mapping[str, Taken]) -> tuple[str, ...]:
         """Told of the measures after `update` updates. Returns the prompts to look at where an alarm is raised now."""
-        proxies = {name: Reading.of(values) for name, values in self._since.items() if len(values) > 1}
+        curves = {name: Reading.of(values) for name, values in self._since.items() if len(values) > 1}
+        rates = {name: curves.pop(name) for name in RATES if name in curves}
+        proxies = curves
         if PROXY in taken and (own := _values(taken[PROXY])):
             proxies = {PROXY: Reading.of(list(own.values()))}
         gold = self.gold or next((name for name in taken if name not in (SIGNS, PROXY)), "")
         signs = taken[SIGNS].by_prompt if SIGNS in taken else {}
         names = dict.fromkeys(figure for value in signs.values() for figure in value.figures)
         figures = {n: {prompt: v.figures[n] for prompt, v in signs.items() if n in v.figures} for n in names}
-        self.points.append(Point(update, _values(taken[gold]) if gold in taken else {}, proxies, figures, self._difference))
+        self.points.append(
+            Point(update, _values(taken[gold]) if gold in taken else {}, proxies, figures, self._difference, rates)
+        )
         self._since, self._difference = {}, None
         found = alarm(self.points, self.rule) if len(self.points) > 1 else None
         for logger in trainer.loggers:
@@ -109,11 +114,14 @@ class HackingMonitor(pl.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.points = [
-            Point(**{**point, "proxies": {name: Reading(**one) for name, one in point["proxies"].items()}})
-            for point in state_dict["points"]
+            Point(**{**point, **{key: _readings(point[key]) for key in ("proxies", "rates")}}) for point in state_dict["points"]
         ]
         self.raised = Alarm(**state_dict["raised"]) if state_dict["raised"] else None
         self._since, self._difference = state_dict["since"], state_dict["difference"]
+
+
+def _readings(saved: Mapping[str, Mapping[str, float]]) -> dict[str, Reading]:
+    return {name: Reading(**one) for name, one in saved.items()}
 
 
 def _values(taken: Taken) -> dict[str, float]:

@@ -41,13 +41,15 @@ class Reading:
 class Point:
     """What is known after `update` updates. gold: the trusted measure, of each prompt; empty without one. proxies: what the
     training raises, by name. signs: figures of pictures (`measure.signs`), each by prompt. group_difference: how different a
-    prompt's candidates are (`measure.signs.group_difference`), None before any were drawn."""
+    prompt's candidates are (`measure.signs.group_difference`), None before any were drawn. rates: of the judge's ties, flips
+    and failures in training, by name: no reason by themselves, as learning makes candidates alike, but told with others."""
 
     update: int
     gold: Values
     proxies: Mapping[str, Reading]
     signs: Mapping[str, Values]
     group_difference: float | None = None
+    rates: Mapping[str, Reading] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -97,15 +99,21 @@ def alarm(points: Sequence[Point], rule: Rule) -> Alarm | None:
         reasons += signs
     if not reasons:
         return None
+    reasons += _risen({point.update: point.rates for point in points}, first.update, now.update, rule.z)
     return Alarm(now.update, best.update if fallen else first.update, tuple(reasons), _worst(best, first, now))
 
 
 def rose(best: Point, now: Point, points: Sequence[Point], z: float) -> list[str]:
     """What the training raises and has raised since, the surest first. Before training its curves are not known: the first
     measured stretch of it stands for that."""
+    return _risen({point.update: point.proxies for point in points}, best.update, now.update, z)
+
+
+def _risen(readings: Mapping[int, Mapping[str, Reading]], since: int, now: int, z: float) -> list[str]:
+    """Which readings rose from the first known since an update to now by more than z standard errors; the surest first."""
     found = []
-    for name, last in now.proxies.items():
-        before = next((p.proxies[name] for p in points if p.update >= best.update and name in p.proxies and p is not now), None)
+    for name, last in readings[now].items():
+        before = next((some[name] for update, some in readings.items() if since <= update < now and name in some), None)
         if before is None:
             continue
         error = math.hypot(before.error, last.error)
