@@ -11,5 +11,5 @@ for normalise in ${@:-true false}; do
     algorithm=grpo reward=rubric_and_score reward/protocol@reward.parts.rubric.reward.protocol=checklist \
     reward.parts.score.reward.score=in_thousands.darkness reward.parts.score.weight=0.2 reward.normalise="$normalise" \
     "measure=[shapes,score]" measure.score.scorer.function=in_thousands.darkness trainer.enable_progress_bar=false \
-    +study.name=combined +study.arm="$arm" +study.reference=normalised "hydra.sweep.dir=$place/$arm"
+    +study.name=combined +study.arm="$arm" +study.reference=normalised "hydra.sweep.dir=$place/$arm" "hydra.sweep.subdir='seed=\${seed}'"
 done

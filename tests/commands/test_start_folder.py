@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from arr_rpo.commands.errors import told
 from arr_rpo.commands.train import _log_folder
 
 
@@ -18,3 +19,10 @@ def test_the_log_is_in_the_runs_folder(tmp_path: Path, monkeypatch: pytest.Monke
     assert _log_folder(str(tmp_path / "no run"), "fresh") == "fresh"
     monkeypatch.setattr(sys, "argv", ["train.py", "run_dir=other", "run_dir='runs/a=b'"])
     assert _log_folder(None, "fresh") == "runs/a=b"
+
+
+def test_a_name_that_no_folder_can_have_says_what_is_shorter(tmp_path: Path) -> None:
+    with pytest.raises(OSError) as error:
+        (tmp_path / ("x" * 300)).exists() or (tmp_path / ("x" * 300)).mkdir()
+    said = told(error.value)
+    assert said is not None and said.startswith("File name too long") and "hydra.sweep.subdir='seed=${seed}'" in said

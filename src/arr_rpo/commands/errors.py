@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import sys
 from collections.abc import Callable
@@ -50,6 +51,9 @@ def told(error: Exception) -> str | None:
         return f"the config does not hold together: {error}"
     if isinstance(error, UserError):
         return str(error)
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        named = "a run's folder is named by its overrides: \"hydra.sweep.subdir='seed=${seed}'\" is shorter"
+        return f"{error.strerror}: {str(error.filename):.120}... In a sweep {named}"
     if isinstance(error, InstantiationException) and isinstance(error.__cause__, UserError | TypeError):
         return f"{error.__cause__} (config key {_full_key(error)})"
     return None
