@@ -53,7 +53,7 @@ def told(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         named = "a run's folder is named by its overrides: \"hydra.sweep.subdir='seed=${seed}'\" is shorter"
-        return f"{error.strerror}: {str(error.filename):.120}... In a sweep {named}"
+        return f"{error.strerror}: {error.filename!s:.120}... In a sweep {named}"
     if isinstance(error, InstantiationException) and isinstance(error.__cause__, UserError | TypeError):
         return f"{error.__cause__} (config key {_full_key(error)})"
     return None
