@@ -74,10 +74,15 @@ def numbers(run: Path) -> dict[str, Any]:
     return {
         "finished": state(run)["state"],
         "verdicts": [(row["update"], row["prompt_id"], row["outcome"]) for row in verdicts],
-        "heldout": (run / "heldout.jsonl").read_text(encoding="utf-8"),
-        "figures": {key: summary[key] for key in ("measures", "images", "optimizer_steps")},
+        "heldout": [json.loads(line, object_hook=_exact) for line in (run / "heldout.jsonl").read_text("utf-8").splitlines()],
+        "figures": _exact({key: _exact(summary[key]) for key in ("measures", "images", "optimizer_steps")}),
         "judge": judge,
     }
+
+
+def _exact(found: Any) -> Any:
+    """Without the figures of pictures, which round otherwise in a call of 8 than in one of 16."""
+    return {key: value for key, value in found.items() if key != "signs"} if isinstance(found, dict) else found
 
 
 def children(process: subprocess.Popen[bytes], words: Sequence[str]) -> list[int]:
