@@ -192,9 +192,9 @@ class Heldout(pl.Callback):
             return seen(module.policy, prompts, self.measures, self.seed, self.batch_size, keep=keep, base=base)
 
     @staticmethod
-    def _base(run: Path, split: str) -> Callable[[Prompt], Image.Image]:
-        def opened(prompt: Prompt) -> Image.Image:
-            path = run / _base_name(split, prompt.id)
+    def _base(run: Path, split: str) -> Callable[[str], Image.Image]:
+        def opened(prompt: str) -> Image.Image:
+            path = run / _base_name(split, prompt)
             try:
                 with Image.open(path) as image:
                     return image.convert("RGB")

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from PIL.Image import Image
 
 from arr_rpo.callbacks.heldout import Heldout
 from arr_rpo.commands.entry import entry
@@ -62,7 +63,11 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     data, how = instantiate(trained.data), instantiate(callback)
     if not isinstance(data, PromptDataModule) or not isinstance(how, Heldout):
         raise UserError(f"run={run}: its config has no prompts, or no callbacks.heldout that says how they are measured")
-    measures = {name: m for name, m in how.measures.items() if not (why := m.why_not(data.heldout)) or print(f"{name}: {why}")}
+    measures = dict(how.measures)
+    for name, measure in how.measures.items():
+        if why := measure.why_not(data.heldout):
+            print(f"measure={name} is left out: {why}")
+            del measures[name]
     if not measures:
         raise UserError(
             f"run={run}: there is nothing to measure by. measure=[...] names measures (docs/measures.md), and "
@@ -77,14 +82,12 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
         for split, prompts in (("heldout", data.heldout), ("unseen", data.unseen)):
             if not prompts:
                 continue
-            base = None
+            base: dict[str, Image] = {}
             if any(measure.against_base for measure in measures.values()):
                 with policy.adapter.reference():
-                    drawn = dict(
-                        zip((p.id for p in prompts), pictures(policy, prompts, how.seed, config.batch_size), strict=True)
-                    )
-                base = lambda prompt, drawn=drawn: drawn[prompt.id]  # noqa: E731
-            taken = seen(policy, prompts, measures, how.seed, config.batch_size, base=base).taken
+                    drawn = pictures(policy, prompts, how.seed, config.batch_size)
+                base = dict(zip((prompt.id for prompt in prompts), drawn, strict=True))
+            taken = seen(policy, prompts, measures, how.seed, config.batch_size, base=base.__getitem__).taken
             result[split] = {
                 name: {"value": one.mean, "figures": one.figures, "missing": one.missing} for name, one in taken.items()
             }

@@ -32,14 +32,14 @@ def seen(
     batch_size: int,
     *,
     keep: int = 0,
-    base: Callable[[Prompt], Image] | None = None,
+    base: Callable[[str], Image] | None = None,
 ) -> Seen:
     """One picture a prompt, as `pictures` draws it, measured. Each process of a run draws and measures its share, a batch at a
     time, of which no picture stays but those that are kept.
 
     measures: none of them draws the pictures that are kept and no other.
-    keep: of how many prompts, at even distances, the picture is kept. base: the picture of a prompt before training; None where
-    these are they.
+    keep: of how many prompts, at even distances, the picture is kept. base: the picture of before training by the id of its
+    prompt; None where these are they.
     """
     chosen = spread(range(len(prompts)), keep)
     rows = range(len(prompts)) if measures else chosen
@@ -64,9 +64,9 @@ def seen(
 
 
 def _values(
-    measure: Measure, prompts: Sequence[Prompt], images: Sequence[Image], base: Callable[[Prompt], Image] | None
+    measure: Measure, prompts: Sequence[Prompt], images: Sequence[Image], base: Callable[[str], Image] | None
 ) -> list[Value]:
-    compared = [base(prompt) for prompt in prompts] if base and measure.against_base else None
+    compared = [base(prompt.id) for prompt in prompts] if base and measure.against_base else None
     return measure.values(prompts, images, compared)
 
 

@@ -44,12 +44,10 @@ class Own:
 class Measure(ABC):
     """One number a picture.
 
-    headline: what the number is, for tables.
     against_base: whether a picture is compared with that of the policy before training, of the same prompt and noise.
     cost: model calls so far, in this process.
     """
 
-    headline = "mean"
     against_base = False
     cost = Cost()
 

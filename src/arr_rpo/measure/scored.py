@@ -14,8 +14,6 @@ from arr_rpo.types import Prompt
 class Scored(Measure):
     """What a scorer gives each picture, in its own unit. A picture without a score is left out of the mean, and counted."""
 
-    headline = "mean score"
-
     def __init__(self, *, scorer: Scorer) -> None:
         self.scorer = scorer
 

@@ -34,7 +34,7 @@ class WinRate(Measure):
     order of the two decides; a failed verdict is missing. Of the base itself it is one half, and nobody is asked.
 
     By default it is the run's own word: its reward, asked of held-out pictures, which is what training raises (the proxy). Of
-    a combined reward each part says who wins, and the parts' weights weigh that.
+    a combined reward each part says who wins, and the parts' weights weigh that; gates are not read.
 
     Further figures: shares of ties and of verdicts that the order decided, the parts, and for each criterion by its name
     (1 + P(the picture meets it) - P(the base's does)) / 2.
@@ -44,7 +44,6 @@ class WinRate(Measure):
         rubric: where rubrics come from, if the protocol reads any; None takes the run's own.
     """
 
-    headline = "preferred to the base's picture"
     against_base = True
 
     def __init__(self, *, judge: Judge | None, protocol: PairProtocol | PointProtocol | None, rubric: Any | None) -> None:

@@ -23,8 +23,6 @@ class ShapesOracle(Measure):
     that share for each sort of criteria; of an edit, whose two criteria are judged to the pixel, `instruction` and
     `preservation`."""
 
-    headline = "all criteria met (strict)"
-
     def why_not(self, prompts: Sequence[Prompt]) -> str:
         for prompt in prompts:
             if not of_this_world(prompt.metadata):
@@ -39,8 +37,6 @@ class AnnotatorOracle(Measure):
     """What pictures are worth to an annotator, 0 to 1: their utility over the most that a picture of the prompt can have.
     Further figures: `taste`, the share of what is liked of the tastes that the prompt leaves open, where it leaves one open;
     `followed`, the share of the prompt's criteria that are met, and `strict`, whether all are."""
-
-    headline = "worth to the annotator"
 
     def __init__(self, *, annotator: str) -> None:
         self.annotator = annotators.annotator(annotator)
