@@ -1,9 +1,9 @@
 """Which tastes the embedded judge is taught, and how they are chosen for its lessons. It is never taught what anybody prefers.
 
 The wordings of the tastes of held-out annotators are neither asked nor named in a lesson: it has to compose them of what else
-it knows. What it was asked before there were tastes ("is there a star upper right?", a question of prompts, too) it goes on being
-asked; `ASKED_BEFORE` has those. A lesson that names what is true of a picture takes no picture of which such a taste is true,
-for to leave it out would teach that it is not.
+it knows. What it was asked before there were tastes ("is there a star upper right?", a question of prompts, too) it goes on
+being asked; `ASKED_BEFORE` has those. A lesson that names what is true of a picture takes no picture of which such a taste is
+true, for to leave it out would teach that it is not.
 """
 
 from __future__ import annotations

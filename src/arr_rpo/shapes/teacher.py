@@ -226,7 +226,7 @@ class Teacher:
         return self._written("refine", group, pair, [a for a in mine if a.text in texts], rng, **fields)
 
     def _refine_tastes(self, group: Group, pair: list[Picture], better: int, rng: Rng) -> Conversation | None:
-        """Of a rubric with tastes those go that this preference contradicts, as the other picture alone meets them, and those that
+        """Of a rubric with tastes those go that this pair contradicts, as the other picture alone meets them, and those that
         explain it are added. None where there are none, or one that may not be named."""
         explaining_ones = taught.differing(pair[better].things, pair[1 - better].things)
         if not explaining_ones or not nameable(explaining_ones):
