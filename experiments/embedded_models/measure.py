@@ -159,7 +159,7 @@ def writer_figures(
         for p, pair in zip(prompts, pairs, strict=True)
         if _gap(p, pair)
     ]
-    for pair, reply in zip(labelled, judge.writer.write_from_pairs(labelled, general=False)[0], strict=True):
+    for pair, reply in zip(labelled, judge.writer.write_from_pairs(labelled, role="write_pair")[0], strict=True):
         written, told = _questions(reply), _explaining(pair)
         figures["write from a pair: exactly what explains it"].append(written == told)
         figures["write from a pair: precision"] += [q in _texts(asked.own(pair.prompt.metadata)) for q in written]

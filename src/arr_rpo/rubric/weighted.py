@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from arr_rpo.judge.base import Judge
+from arr_rpo.judge.base import Explaining, Judge
 from arr_rpo.judge.forms import NoAnswer
 from arr_rpo.judge.reasons import OF_THE_REPLY
 from arr_rpo.noise import Purpose, draws
 from arr_rpo.rubric.parse import MAX_CRITERIA, MAX_WEIGHT, RubricError, parse_rubric
 from arr_rpo.rubric.pipeline import distinct, most_agreed
-from arr_rpo.rubric.refined import DECIDED, Pairs, told
+from arr_rpo.rubric.refined import DECIDED, Pairs, explaining, told
 from arr_rpo.rubric.report import Report
 from arr_rpo.rubric.sources import Source, written_by
 from arr_rpo.rubric.store import RubricStore
@@ -35,6 +35,7 @@ class GlobalWeighted(Source):
 
     Args:
         preferences: of which the first `pairs` are taken, ties aside, in an order that the seed decides.
+        role: in which the writer is asked (`judge.base.Explaining`).
         max_candidates: criteria that are checked, those that most drafts agree on; max_criteria: of the rubric, those of the
             greatest weight.
         penalties: of the weights' sum, in nats a pair, of which the one is taken that predicts best what is left out in one of
@@ -52,6 +53,7 @@ class GlobalWeighted(Source):
         max_criteria: int,
         penalties: Sequence[float],
         folds: int,
+        role: Explaining = "write_general",  # a run of before does not know it
     ) -> None:
         super().__init__()
         if not 1 <= max_criteria <= MAX_CRITERIA or not penalties or min(penalties) <= 0 or folds < 2:
@@ -61,6 +63,7 @@ class GlobalWeighted(Source):
             )
         self.store, self.preferences = RubricStore(store), preferences
         self._seed, self._pairs, self._candidates, self._criteria = seed, pairs, max_candidates, max_criteria
+        self._role = explaining(role)
         self._penalties, self._folds = list(penalties), folds
         self._rubric: Rubric | None = None
 
@@ -82,7 +85,7 @@ class GlobalWeighted(Source):
             raise UserError("rubric=global_weighted: there are no preference pairs that are no ties")
         settings = (self._candidates, self._criteria, self._penalties, self._folds)
         identity = {
-            **written_by(judge.writer, "write_general"),
+            **written_by(judge.writer, self._role),
             "judge": judge.name,
             "judge_revision": judge.revision,
             "settings": "candidates={} criteria={} penalties={} folds={}".format(*settings),
@@ -123,7 +126,7 @@ class GlobalWeighted(Source):
 
     def _drafted(self, judge: Judge, pairs: Sequence[Preference]) -> tuple[dict[Criterion, int], bool]:
         """The candidates, each with how many drafts have it, and whether every draft was heard."""
-        replies, cost = judge.writer.write_from_pairs(pairs, general=True)
+        replies, cost = judge.writer.write_from_pairs(pairs, role=self._role)
         found: list[Criterion] = []
         unheard = malformed = 0
         for pair, reply in zip(pairs, replies, strict=True):
