@@ -40,11 +40,11 @@ WITHOUT_PAIRS = {  # sources that learn nothing
 }
 FROM_PAIRS = {
     "reward_model": ["reward=reward_model", "judge=none", "rubric=none"],
-    "weighted": ["reward=checklist", "rubric=global_weighted"],
-    "weighted_verdict": ["reward=rubric", "rubric=global_weighted"],
-    "global": ["reward=checklist", "rubric=global"],
-    "global_verdict": ["reward=rubric", "rubric=global"],
-    "unverified": ["reward=checklist", "rubric=global", "rubric/settings=unverified"],
+    "weighted": ["reward=checklist", "rubric=global_weighted", "rubric.role=write_taste"],
+    "weighted_verdict": ["reward=rubric", "rubric=global_weighted", "rubric.role=write_taste"],
+    "global": ["reward=checklist", "rubric=global", "rubric.role=write_taste"],
+    "global_verdict": ["reward=rubric", "rubric=global", "rubric.role=write_taste"],
+    "unverified": ["reward=checklist", "rubric=global", "rubric.role=write_taste", "rubric/settings=unverified"],
     "exemplars": ["reward=pairwise", "rubric=none", "+judge/exemplars=labelled"],
 }
 
