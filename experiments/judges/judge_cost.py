@@ -15,9 +15,9 @@ from PIL import Image
 from arr_rpo.commands.entry import entry
 from arr_rpo.judge.local.model import LocalModel
 from arr_rpo.noise import Purpose, draws
-from arr_rpo.shapes.prompts import describe, mistaken, scene_of
-from arr_rpo.shapes.questions import Question, questions_of
-from arr_rpo.shapes.scene import draw
+from arr_rpo.shapes.world.prompts import describe, mistaken, scene_of
+from arr_rpo.shapes.world.questions import Question, questions_of
+from arr_rpo.shapes.world.scene import draw
 from arr_rpo.types import Answer, Cost, Criterion, Outcome, Prompt, Rubric, UserError, Verdict
 
 # "a red triangle below a blue star": what the prompt implies is four criteria; the fifth is the relation seen from the star.

@@ -21,7 +21,7 @@ from arr_rpo.objective.policy_gradient import PolicyGradient
 from arr_rpo.policy.loading import EMBEDDED, SHAPES_POLICY, component_folder, load_pipeline
 from arr_rpo.policy.parity import replay_floor
 from arr_rpo.policy.pipeline import PipelinePolicy
-from arr_rpo.shapes.scene import Thing, draw
+from arr_rpo.shapes.world.scene import Thing, draw
 from arr_rpo.types import Advantages, Prompt, UserError
 from tests.conftest import configure, make_policy
 from tests.policy.twins.flux import TWINS as FLUX

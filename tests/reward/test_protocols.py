@@ -15,7 +15,7 @@ from arr_rpo.reward.gaps import Gaps
 from arr_rpo.reward.pair_protocols import Compare, Criteria, DeltaRubric
 from arr_rpo.reward.point_protocols import Checklist, Rational, Score
 from arr_rpo.reward.protocols import as_verdicts
-from arr_rpo.shapes.oracle_judge import OracleJudge
+from arr_rpo.shapes.oracles.judge import OracleJudge
 from arr_rpo.types import (
     Answer,
     Cost,
