@@ -14,10 +14,10 @@ from PIL.Image import Image
 from torch import Tensor
 
 from arr_rpo import ranks
+from arr_rpo.algorithm.base import Algorithm, Task
+from arr_rpo.algorithm.finite import NonFiniteError, Snapshot, not_finite, raise_together
+from arr_rpo.algorithm.gradients import add_up
 from arr_rpo.noise import Noise, Purpose
-from arr_rpo.objective.base import Algorithm, Task
-from arr_rpo.objective.finite import NonFiniteError, Snapshot, not_finite, raise_together
-from arr_rpo.objective.gradients import add_up
 from arr_rpo.policy.adapter import swapped
 from arr_rpo.policy.parity import check_parity
 from arr_rpo.policy.pipeline import PipelinePolicy

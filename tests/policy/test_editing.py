@@ -13,11 +13,11 @@ import torch
 from hydra.utils import instantiate
 from PIL import Image
 
-from arr_rpo.algorithm.losses import log_ratio, plain_weight
+from arr_rpo.algorithm.base import Task
+from arr_rpo.algorithm.policy_gradient import PolicyGradient
 from arr_rpo.data.pictures import load_picture
+from arr_rpo.formulas.losses import log_ratio, plain_weight
 from arr_rpo.noise import Noise
-from arr_rpo.objective.base import Task
-from arr_rpo.objective.policy_gradient import PolicyGradient
 from arr_rpo.policy.loading import EMBEDDED, SHAPES_POLICY, component_folder, load_pipeline
 from arr_rpo.policy.parity import replay_floor
 from arr_rpo.policy.pipeline import PipelinePolicy

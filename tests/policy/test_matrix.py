@@ -17,11 +17,11 @@ from hydra.utils import instantiate
 from peft import PeftModel
 from PIL import Image
 
-from arr_rpo.algorithm.losses import log_ratio, plain_weight
+from arr_rpo.algorithm.base import Task
+from arr_rpo.algorithm.policy_gradient import PolicyGradient
 from arr_rpo.export.formats import ComfyUI, Merged, Peft
+from arr_rpo.formulas.losses import log_ratio, plain_weight
 from arr_rpo.noise import Noise, Purpose, generator
-from arr_rpo.objective.base import Task
-from arr_rpo.objective.policy_gradient import PolicyGradient
 from arr_rpo.policy.parity import replay_floor
 from arr_rpo.policy.pipeline import PipelinePolicy
 from arr_rpo.policy.processor import pictures_only

@@ -144,7 +144,7 @@ def _is_ours(name: str) -> bool:
         found = getattr(importlib.import_module(module), attribute, None)
     except ImportError:
         return False
-    formula = module.startswith("arr_rpo.algorithm.") and callable(found)
+    formula = module.startswith("arr_rpo.formulas.") and callable(found)
     return (isinstance(found, type) or formula) and found.__module__ == module
 
 

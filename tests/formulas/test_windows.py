@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from arr_rpo.algorithm import windows
+from arr_rpo.formulas import windows
 from arr_rpo.types import UserError
 
 

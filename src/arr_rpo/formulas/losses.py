@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from arr_rpo.algorithm.gaussian import gaussian_kl
+from arr_rpo.formulas.gaussian import gaussian_kl
 
 
 class Step(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from arr_rpo.algorithm.schedules import constant, linear_decay, ramp
+from arr_rpo.formulas.schedules import constant, linear_decay, ramp
 
 
 def test_factors() -> None:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from arr_rpo.algorithm.losses import ClippedLoss, Step, clipped_surrogate, divergence_masked_surrogate, step_kl
-from arr_rpo.objective.base import Task, candidates
+from arr_rpo.algorithm.base import Task, candidates
+from arr_rpo.formulas.losses import ClippedLoss, Step, clipped_surrogate, divergence_masked_surrogate, step_kl
 from arr_rpo.policy.pipeline import PipelinePolicy, ReplayedStep
 from arr_rpo.types import Advantages, Rollout
 
@@ -17,11 +17,11 @@ class PolicyGradient:
     """Clipped surrogate plus `kl_coefficient` times the KL of the step to the reference model.
 
     Args:
-        log_ratio: `algorithm.losses.log_ratio`, or `normalised_log_ratio` (GRPO-Guard).
+        log_ratio: `formulas.losses.log_ratio`, or `normalised_log_ratio` (GRPO-Guard).
         weight: of a step's loss, `plain_weight` or `inverse_dt` (GRPO-Guard).
         clip_range: eps, in the units of `log_ratio`.
         kl_coefficient: beta, of the KL in nats a dimension.
-        kl: what stands for the KL in the loss: `algorithm.losses.step_kl`, which is exact, or `log_ratio`, the published
+        kl: what stands for the KL in the loss: `formulas.losses.step_kl`, which is exact, or `log_ratio`, the published
             estimate. The log has the exact one.
     """
 

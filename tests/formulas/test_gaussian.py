@@ -8,7 +8,7 @@ import torch
 from scipy.stats import norm
 from torch.distributions import Normal, kl_divergence
 
-from arr_rpo.algorithm.gaussian import gaussian_kl, log_prob
+from arr_rpo.formulas.gaussian import gaussian_kl, log_prob
 
 SHAPE = (3, 2, 4, 4)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from arr_rpo.algorithm.dynamics import Dynamics, cps, dance_sde, flow_sde
+from arr_rpo.formulas.dynamics import Dynamics, cps, dance_sde, flow_sde
 
 SHAPE = (3, 2, 4, 4)
 

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from arr_rpo.algorithm.gaussian import log_prob
-from arr_rpo.algorithm.losses import (
+from arr_rpo.formulas.gaussian import log_prob
+from arr_rpo.formulas.losses import (
     ClippedLoss,
     Step,
     clipped_surrogate,

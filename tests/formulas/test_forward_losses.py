@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from arr_rpo.algorithm.forward_process import diffusion_nft, flow_dpo, noised, optimality, squared_error
+from arr_rpo.formulas.forward_losses import diffusion_nft, flow_dpo, noised, optimality, squared_error
 
 
 def test_noising() -> None:

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from arr_rpo.algorithm import dynamics, windows
-from arr_rpo.algorithm.losses import log_ratio, normalised_log_ratio, plain_weight, step_kl
+from arr_rpo.algorithm.base import Objective, Task, best_and_worst, candidates
+from arr_rpo.algorithm.forward_process import DiffusionNFT, FlowDPO
+from arr_rpo.algorithm.policy_gradient import FlowDPPO, PolicyGradient
+from arr_rpo.formulas import dynamics, windows
+from arr_rpo.formulas.losses import log_ratio, normalised_log_ratio, plain_weight, step_kl
 from arr_rpo.noise import Noise, Purpose
-from arr_rpo.objective.base import Objective, Task, best_and_worst, candidates
-from arr_rpo.objective.forward_process import DiffusionNFT, FlowDPO
-from arr_rpo.objective.policy_gradient import FlowDPPO, PolicyGradient
 from arr_rpo.policy.parity import check_parity, replay_floor
 from arr_rpo.policy.pipeline import PipelinePolicy
 from arr_rpo.types import Advantages, Prompt, Rollout, UserError

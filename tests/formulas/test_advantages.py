@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from arr_rpo.algorithm.advantages import centred, group_normalised, raw
+from arr_rpo.formulas.advantages import centred, group_normalised, raw
 
 Advantage = Callable[[Tensor, Tensor], Tensor]
 REWARDS = torch.tensor([[1.0, 2.0, 3.0, 9.0], [1.0, 0.0, 0.0, 1.0]])
