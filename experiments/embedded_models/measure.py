@@ -89,7 +89,7 @@ def judge_figures(
     answers = judge.check(prompts, images, [str(q) for q in questions])
     for question, answer, things in zip(questions, answers, found, strict=True):
         truth = question.answer(things)
-        right = answer.p_yes is not None and (answer.p_yes > 0.5) == truth
+        right = answer.value is not None and (answer.value > 0.5) == truth
         figures["check, all kinds"].append(right)
         figures[f"check, {question.kind}, truth {'yes' if truth else 'no'}"].append(right)
     figures |= _general_figures(judge, prompts, images, found) if judge.asker.wording.knows("write_general") else {}
@@ -136,7 +136,7 @@ def _general_figures(
         some = asked.anyone(prompt.metadata)
         answers = judge.check([prompt] * len(some), [image] * len(some), [c.text for c in some])
         for criterion, answer in zip(some, answers, strict=True):
-            right = answer.p_yes is not None and (answer.p_yes > 0.5) == criterion.truth(things)
+            right = answer.value is not None and (answer.value > 0.5) == criterion.truth(things)
             figures[f"general criterion, {criterion.name}"].append(right)
     names = asked.dimensions(prompts[0].metadata)
     for prompt, critique, things in zip(prompts, judge.critique(prompts, images, names), found, strict=True):

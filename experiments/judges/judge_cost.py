@@ -140,8 +140,8 @@ def _table_of_checks(ways: Sequence[Way], questions: int) -> str:
     ]
     for way in ways:
         share = way.cost.tokens / naive.cost.tokens
-        difference = _largest_difference([a.p_yes for a in naive.answers], [a.p_yes for a in way.answers])
-        failed = sum(answer.p_yes is None for answer in way.answers)
+        difference = _largest_difference([a.value for a in naive.answers], [a.value for a in way.answers])
+        failed = sum(answer.value is None for answer in way.answers)
         lines.append(f"| {way.name} | {way.cost.tokens} | {share:.3f} | {way.seconds:.3f} | {difference} | {failed} |")
     return "\n".join(lines)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from arr_rpo.algorithm.base import Objective, Task, best_and_worst, candidates
+from arr_rpo.algorithm.base import Microbatch, Objective, best_and_worst, candidates
 from arr_rpo.algorithm.forward_process import DiffusionNFT, FlowDPO
 from arr_rpo.algorithm.policy_gradient import FlowDPPO, PolicyGradient
 from arr_rpo.formulas import dynamics, windows
@@ -61,9 +61,9 @@ def policy_gradient(**changes: object) -> PolicyGradient:
     return PolicyGradient(**{**arguments, **changes})  # type: ignore[arg-type]
 
 
-def task(policy: PipelinePolicy, rollout: Rollout, units: torch.Tensor, step: int = 1, measure_kl: bool = False) -> Task:
+def task(policy: PipelinePolicy, rollout: Rollout, units: torch.Tensor, step: int = 1, measure_kl: bool = False) -> Microbatch:
     old = {name: p.detach().clone() for name, p in policy.adapter.parameters().items()}
-    return Task(rollout, units, step, 0, ADVANTAGES, old, NOISE, measure_kl, 1.0)
+    return Microbatch(rollout, units, step, 0, ADVANTAGES, old, NOISE, measure_kl, 1.0)
 
 
 def test_units_by_hand() -> None:

@@ -56,7 +56,7 @@ def test_criteria_on_drawings(judge: VLMJudge) -> None:
     questions = [balanced_question(scene, rng, PROMPT_KINDS) for scene in scenes]
     images, prompts = [draw(s) for s in scenes], [Prompt(str(i), describe(content)) for i, content in enumerate(contents)]
     answers = judge.check(prompts, images, [str(q) for q in questions])
-    right = [(a.p_yes is not None and a.p_yes > 0.5) == q.answer(s) for a, q, s in zip(answers, questions, scenes, strict=True)]
+    right = [(a.value is not None and a.value > 0.5) == q.answer(s) for a, q, s in zip(answers, questions, scenes, strict=True)]
     named = [text == name_things(s) for text, s in zip(judge.asker.descriptions(images)[0], scenes, strict=True)]
     assert sum(named) / 400 >= 0.97
     assert sum(right) / 400 >= 0.88
@@ -164,7 +164,7 @@ def test_an_answer_outside_the_menu_is_a_failure_not_a_number() -> None:
     assert "A/B" in verdict.reason
     assert strict.score([PROMPT], [RED_CIRCLE])[0].value is None
     [answer] = strict.check([PROMPT], [RED_CIRCLE], ["is there a red circle?"])
-    assert answer.p_yes is None
+    assert answer.value is None
     assert answer.reason
     judge = make_judge("judge.model.min_choice_mass=1.1")
     [critique] = judge.critique([PROMPT], [RED_CIRCLE], general.DIMENSIONS)

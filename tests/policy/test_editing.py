@@ -13,7 +13,7 @@ import torch
 from hydra.utils import instantiate
 from PIL import Image
 
-from arr_rpo.algorithm.base import Task
+from arr_rpo.algorithm.base import Microbatch
 from arr_rpo.algorithm.policy_gradient import PolicyGradient
 from arr_rpo.data.pictures import load_picture
 from arr_rpo.formulas.losses import log_ratio, plain_weight
@@ -120,7 +120,7 @@ def trains_on(policy: PipelinePolicy, prompts: tuple[Prompt, ...]) -> None:
     values = torch.tensor([1.0, -1.0] * len(prompts))
     advantages = Advantages(values, values.isfinite())
     units = objective.units(advantages, 2)
-    loss, _ = objective.loss(policy, Task(rollout, units, 1, 0, advantages, {}, Noise(0, 0), False, 1.0))
+    loss, _ = objective.loss(policy, Microbatch(rollout, units, 1, 0, advantages, {}, Noise(0, 0), False, 1.0))
     loss.backward()
     optimizer.step()
     assert any(not torch.equal(p, before[name]) for name, p in parameters.items())

@@ -14,7 +14,7 @@ from arr_rpo.policy.pipeline import PipelinePolicy
 from arr_rpo.types import Advantages, Rollout
 
 
-class Task(NamedTuple):
+class Microbatch(NamedTuple):
     """What one backward pass is about.
 
     units: (n, k) rows of the rollout, k of them belonging together. step: number of one of the objective's steps.
@@ -57,7 +57,7 @@ class Objective(Protocol):
     def steps(self, policy: PipelinePolicy, rollout: Rollout) -> int:
         """Number of steps whose losses can be taken."""
 
-    def loss(self, policy: PipelinePolicy, task: Task) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, policy: PipelinePolicy, batch: Microbatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Scalar loss, and detached scalars for the log."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from arr_rpo.algorithm.base import Task, best_and_worst, candidates
+from arr_rpo.algorithm.base import Microbatch, best_and_worst, candidates
 from arr_rpo.formulas.forward_losses import diffusion_nft, flow_dpo, noised, optimality, squared_error
 from arr_rpo.noise import Purpose
 from arr_rpo.policy.adapter import swapped
@@ -34,18 +34,18 @@ class FlowDPO:
     def steps(self, policy: PipelinePolicy, rollout: Rollout) -> int:
         return policy.num_inference_steps
 
-    def loss(self, policy: PipelinePolicy, task: Task) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, policy: PipelinePolicy, batch: Microbatch) -> tuple[Tensor, dict[str, Tensor]]:
         """A pair shares its noise and its noise level."""
-        rows = torch.cat([task.units[:, 0], task.units[:, 1]])
-        x_0 = task.rollout.clean_BD[rows].float()
-        half = len(task.units)
-        prompts = [(prompt,) for prompt, _ in task.names(task.units[:, 0])]
-        noise = task.noise.normal(Purpose.FORWARD, prompts, x_0.shape[1:], task.epoch, task.step).to(x_0)
+        rows = torch.cat([batch.units[:, 0], batch.units[:, 1]])
+        x_0 = batch.rollout.clean_BD[rows].float()
+        half = len(batch.units)
+        prompts = [(prompt,) for prompt, _ in batch.names(batch.units[:, 0])]
+        noise = batch.noise.normal(Purpose.FORWARD, prompts, x_0.shape[1:], batch.epoch, batch.step).to(x_0)
         noise = torch.cat([noise, noise])
-        x_t = noised(x_0, noise, policy.sigma(task.step))
-        error = squared_error(policy.velocity(task.rollout, rows, x_t, task.step), noise - x_0)
+        x_t = noised(x_0, noise, policy.sigma(batch.step))
+        error = squared_error(policy.velocity(batch.rollout, rows, x_t, batch.step), noise - x_0)
         with torch.no_grad(), policy.adapter.reference():
-            reference = squared_error(policy.velocity(task.rollout, rows, x_t, task.step), noise - x_0)
+            reference = squared_error(policy.velocity(batch.rollout, rows, x_t, batch.step), noise - x_0)
         result = flow_dpo(error[:half], reference[:half], error[half:], reference[half:], self.beta)
         return result.loss, result.log
 
@@ -74,21 +74,21 @@ class DiffusionNFT:
     def steps(self, policy: PipelinePolicy, rollout: Rollout) -> int:
         return policy.num_inference_steps
 
-    def loss(self, policy: PipelinePolicy, task: Task) -> tuple[Tensor, dict[str, Tensor]]:
-        rows = task.units.flatten()
-        x_0 = task.rollout.clean_BD[rows].float()
-        noise = task.noise.normal(Purpose.FORWARD, task.names(rows), x_0.shape[1:], task.epoch, task.step).to(x_0)
-        sigma = policy.sigma(task.step)
+    def loss(self, policy: PipelinePolicy, batch: Microbatch) -> tuple[Tensor, dict[str, Tensor]]:
+        rows = batch.units.flatten()
+        x_0 = batch.rollout.clean_BD[rows].float()
+        noise = batch.noise.normal(Purpose.FORWARD, batch.names(rows), x_0.shape[1:], batch.epoch, batch.step).to(x_0)
+        sigma = policy.sigma(batch.step)
         x_t = noised(x_0, noise, sigma)
-        velocity = policy.velocity(task.rollout, rows, x_t, task.step)
-        with torch.no_grad(), swapped(policy.adapter.parameters(), task.old):
-            old = policy.velocity(task.rollout, rows, x_t, task.step)
-        good = optimality(task.advantages.values_B[rows].to(x_0), self.advantage_scale)
+        velocity = policy.velocity(batch.rollout, rows, x_t, batch.step)
+        with torch.no_grad(), swapped(policy.adapter.parameters(), batch.old):
+            old = policy.velocity(batch.rollout, rows, x_t, batch.step)
+        good = optimality(batch.advantages.values_B[rows].to(x_0), self.advantage_scale)
         result = diffusion_nft(x_t, sigma, x_0, velocity, old, good, self.beta)
         loss, log = result.loss, result.log
-        if self.kl_coefficient or task.measure_kl:
+        if self.kl_coefficient or batch.measure_kl:
             with torch.no_grad(), policy.adapter.reference():
-                reference = policy.velocity(task.rollout, rows, x_t, task.step)
+                reference = policy.velocity(batch.rollout, rows, x_t, batch.step)
             distance = squared_error(velocity, reference).mean()
             loss = loss + self.kl_coefficient * distance
             log = {**log, "policy/velocity_distance": distance.detach()}

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from arr_rpo.algorithm.base import Task, candidates
+from arr_rpo.algorithm.base import Microbatch, candidates
 from arr_rpo.formulas.losses import ClippedLoss, Step, clipped_surrogate, divergence_masked_surrogate, step_kl
 from arr_rpo.policy.pipeline import PipelinePolicy, ReplayedStep
 from arr_rpo.types import Advantages, Rollout
@@ -55,20 +55,20 @@ class PolicyGradient:
         assert self.clip_range is not None
         return clipped_surrogate(self.log_ratio(step), advantages_B, self.clip_range)
 
-    def loss(self, policy: PipelinePolicy, task: Task) -> tuple[Tensor, dict[str, Tensor]]:
-        rollout, rows = task.rollout, task.units.flatten()
-        now = policy.replay(rollout, rows, task.step)
-        step = _against(now, rollout.log_probs_BT[rows, task.step], rollout.means_BTD[rows, task.step])
-        surrogate = self.surrogate(step, task.advantages.values_B[rows].to(step.log_probs_B))
+    def loss(self, policy: PipelinePolicy, batch: Microbatch) -> tuple[Tensor, dict[str, Tensor]]:
+        rollout, rows = batch.rollout, batch.units.flatten()
+        now = policy.replay(rollout, rows, batch.step)
+        step = _against(now, rollout.log_probs_BT[rows, batch.step], rollout.means_BTD[rows, batch.step])
+        surrogate = self.surrogate(step, batch.advantages.values_B[rows].to(step.log_probs_B))
         loss = surrogate.loss * self.weight(step)
         log = {
             "policy/ratio": surrogate.ratio,
             "policy/clip_fraction": surrogate.clip_fraction,
             "policy/approx_kl": surrogate.approx_kl,
         }
-        if self.kl_coefficient or task.measure_kl:
+        if self.kl_coefficient or batch.measure_kl:
             with torch.no_grad(), policy.adapter.reference():
-                reference = policy.replay(rollout, rows, task.step)
+                reference = policy.replay(rollout, rows, batch.step)
             step = _against(now, reference.log_probs_B, reference.mean)
             if self.kl_coefficient:
                 loss = loss + self.kl_coefficient * self.kl(step).mean()

@@ -84,13 +84,13 @@ def test_a_question_of_another_world_has_no_answer() -> None:
     assert (verdict.outcome, verdict.p_a) == (Outcome.FAILED, None)
     assert "is the first image better?" in verdict.reason
     yes, no, other = JUDGE.check([PROMPT] * 3, [RIGHT, ALONE, RIGHT], [SQUARE, SQUARE, "is it art?"])
-    assert (yes.p_yes, no.p_yes, other.p_yes) == (1.0, 0.0, None)
+    assert (yes.value, no.value, other.value) == (1.0, 0.0, None)
     assert "is it art?" in other.reason
 
 
 def test_checks_of_general_criteria() -> None:
     answers = JUDGE.check([PROMPT] * 4, [RIGHT, SWAPPED] * 2, [GENERAL["overall"]] * 2 + [GENERAL["colors"]] * 2)
-    assert [answer.p_yes for answer in answers] == [1.0, 0.0, 1.0, 1.0]
+    assert [answer.value for answer in answers] == [1.0, 0.0, 1.0, 1.0]
 
 
 def test_scores_follow_the_share_of_criteria() -> None:
@@ -184,6 +184,6 @@ def test_all_roles_agree_on_drawn_scenes(tag: str) -> None:
         scores = [score.value for score in JUDGE.score([prompt] * 2, pair)]
         assert scores[0] < scores[1] == 5  # type: ignore[operator]
         answers = JUDGE.check([prompt] * len(questions), [pair[0]] * len(questions), [str(q) for q in questions])
-        assert [answer.p_yes for answer in answers] == [float(q.answer(wrong)) for q in questions]
+        assert [answer.value for answer in answers] == [float(q.answer(wrong)) for q in questions]
         (plan,), _ = JUDGE.plan([prompt], [pair])
         assert asked(plan) == [str(q) for q in questions if not q.answer(wrong)]

@@ -46,7 +46,7 @@ def test_general_criteria_are_read_with_the_edit() -> None:
     assert [(c.a, c.b) for c in verdict.checks] == [(1, 0), (0, 1), (0, 0)]
     assert verdict.outcome is Outcome.TIE
     answers = JUDGE.check([PROMPT] * 2, [RIGHT] * 2, [EDIT_GENERAL["overall"], "does the image show what the prompt says?"])
-    assert [answer.p_yes for answer in answers] == [1.0, None]  # the second is asked of prompts without a source
+    assert [answer.value for answer in answers] == [1.0, None]  # the second is asked of prompts without a source
 
 
 def test_scores_follow_the_share_of_criteria() -> None:

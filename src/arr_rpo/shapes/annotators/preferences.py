@@ -18,8 +18,6 @@ from arr_rpo.shapes.world.prompts import varied_scene
 from arr_rpo.shapes.world.scene import draw
 from arr_rpo.types import Outcome, Preference, Prompt, UserError
 
-SWAPPED = {Outcome.A: Outcome.B, Outcome.B: Outcome.A, Outcome.TIE: Outcome.TIE}
-
 
 class AnnotatorPreferences(Sequence[Preference]):
     """`pairs` labelled pairs. With the same seed, fewer pairs are the first of more; pictures are the same for every annotator
@@ -78,9 +76,9 @@ class AnnotatorPreferences(Sequence[Preference]):
         pleased = who.pleased(prompt, things[0]) - who.pleased(prompt, things[1])
         rng = np.random.default_rng((self._seed, zlib.crc32(f"{who.name}/{name}".encode())))
         gap, drawn = round(obeyed + pleased, 9), rng.random()  # rounded: sums of shares that are equal are equal
-        better = who.choose(gap, rng) if self._chance else _worth_more(gap)
+        better = who.choose(gap, rng) if self._chance else Outcome.higher(gap, 0)
         subset = {(True, True): "both", (True, False): "prompt", (False, True): "taste", (False, False): "neither"}
-        label = SWAPPED[better] if drawn < self._noise else better
+        label = better.swapped if drawn < self._noise else better
         return Preference(name, prompt, a, b, label, subset[abs(obeyed) > 1e-9, abs(pleased) > 1e-9])
 
     def __len__(self) -> int:
@@ -123,7 +121,3 @@ def _pictures(
 def _drawn(prompt: Prompt, k: int, side: str, seed: int) -> Image:
     rng = np.random.default_rng((seed, zlib.crc32(f"{prompt.id}/{k}/{side}".encode())))
     return draw(varied_scene(dict(prompt.metadata), rng))
-
-
-def _worth_more(gap: float) -> Outcome:
-    return Outcome.TIE if gap == 0 else (Outcome.A if gap > 0 else Outcome.B)

@@ -38,7 +38,6 @@ from arr_rpo.types import (
     Prompt,
     Reason,
     Rubric,
-    Score,
     UserError,
     Verdict,
 )
@@ -62,13 +61,13 @@ class OracleJudge:
         """See `Judge.compare`. Without a rubric, by the prompt's own criteria."""
         return [self._verdict(*asked) for asked in zip(prompts, pairs, rubrics, strict=True)]
 
-    def score(self, prompts: Sequence[Prompt], images: Sequence[Image]) -> list[Score]:
+    def score(self, prompts: Sequence[Prompt], images: Sequence[Image]) -> list[Answer]:
         """See `Judge.score`. From the share of the prompt's criteria that hold."""
         scores = []
         for prompt, image in zip(prompts, images, strict=True):
             things = detection.detect(image)
             met = [criterion.truth(things) for criterion in _own(prompt)]
-            scores.append(Score(1 + 4 * sum(met) / len(met), Cost(calls=1)))
+            scores.append(Answer(1 + 4 * sum(met) / len(met), Cost(calls=1)))
         return scores
 
     def check(self, prompts: Sequence[Prompt], images: Sequence[Image], questions: Sequence[str]) -> list[Answer]:
@@ -112,7 +111,7 @@ class OracleJudge:
         except ValueError as error:
             return Verdict(Outcome.FAILED, None, cost=cost, reason=str(error), failure=Reason.UNKNOWN_QUESTION)
         gap = sum(c.a - c.b for c in checks)
-        outcome = Outcome.TIE if gap == 0 else (Outcome.A if gap > 0 else Outcome.B)
+        outcome = Outcome.higher(gap, 0)
         p_a = {Outcome.A: 1.0, Outcome.B: 0.0}.get(outcome, 0.5)
         return Verdict(outcome, p_a, (p_a, p_a), checks, cost)
 

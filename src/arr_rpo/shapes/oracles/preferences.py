@@ -103,7 +103,7 @@ def label(prompt: Prompt, a: Image, b: Image) -> Outcome:
     """Which image meets more of the prompt's questions."""
     found = [detection.detect(image) for image in (a, b)]
     met = [sum(criterion.truth(things) for criterion in own(prompt.metadata)) for things in found]
-    return Outcome.TIE if met[0] == met[1] else (Outcome.A if met[0] > met[1] else Outcome.B)
+    return Outcome.higher(*met)
 
 
 def _drawn(prompt: Prompt, k: int, seed: int, *, strict: bool) -> Preference:
