@@ -10,10 +10,10 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
+from arr_rpo.algorithm.finite import NonFiniteError
 from arr_rpo.callbacks.ema import EMA, averaged
 from arr_rpo.module import RPOModule, spread
 from arr_rpo.noise import Noise
-from arr_rpo.objective.finite import NonFiniteError
 from arr_rpo.policy.adapter import swapped
 from arr_rpo.types import Advantages, Prompt, Rewards
 from tests.conftest import configure

@@ -26,13 +26,15 @@ from arr_rpo.judge.vlm import VLMJudge
 from arr_rpo.measure.base import Taken
 from arr_rpo.noise import Purpose, draws
 from arr_rpo.rubric.parse import RubricError, parse_rubric, parse_structure
-from arr_rpo.shapes import asked, oracle
-from arr_rpo.shapes.asked import Asked
-from arr_rpo.shapes.edits import from_metadata, mistaken_edit
-from arr_rpo.shapes.general import theme_of
-from arr_rpo.shapes.judge_data import PROMPT_KINDS, QUESTION_KINDS, balanced_question, name_things, varied_scene
-from arr_rpo.shapes.measure import ShapesOracle
-from arr_rpo.shapes.scene import draw
+from arr_rpo.shapes.oracles import detection
+from arr_rpo.shapes.oracles.measure import ShapesOracle
+from arr_rpo.shapes.recipes.judge_data import PROMPT_KINDS, QUESTION_KINDS, balanced_question, name_things
+from arr_rpo.shapes.world import asked
+from arr_rpo.shapes.world.asked import Asked
+from arr_rpo.shapes.world.edits import from_metadata, mistaken_edit
+from arr_rpo.shapes.world.general import theme_of
+from arr_rpo.shapes.world.prompts import varied_scene
+from arr_rpo.shapes.world.scene import draw
 from arr_rpo.types import Criterion, Outcome, Preference, Prompt, Rubric, Verdict
 
 SEED = 31
@@ -79,7 +81,7 @@ def judge_figures(
     """For each role, whether each answer was right; pairs that the oracle ties count only towards ties and flips."""
     figures: dict[str, list[bool]] = defaultdict(list)
     images = [a for a, _ in pairs]
-    found = [oracle.detect(image) for image in images]
+    found = [detection.detect(image) for image in images]
     seen, _ = judge.asker.descriptions(images)
     figures["description exact"] = [text == name_things(things) for text, things in zip(seen, found, strict=True)]
     kinds = QUESTION_KINDS if judge.asker.wording.edits else PROMPT_KINDS
@@ -87,7 +89,7 @@ def judge_figures(
     answers = judge.check(prompts, images, [str(q) for q in questions])
     for question, answer, things in zip(questions, answers, found, strict=True):
         truth = question.answer(things)
-        right = answer.p_yes is not None and (answer.p_yes > 0.5) == truth
+        right = answer.value is not None and (answer.value > 0.5) == truth
         figures["check, all kinds"].append(right)
         figures[f"check, {question.kind}, truth {'yes' if truth else 'no'}"].append(right)
     figures |= _general_figures(judge, prompts, images, found) if judge.asker.wording.knows("write_general") else {}
@@ -113,7 +115,7 @@ def _pair_figures(judge: VLMJudge, prompts: Sequence[Prompt], pairs: Sequence[Pa
     for name, criteria in forms.items():
         rubrics = [Rubric(tuple(Criterion(c.name, c.text) for c in some)) if some else None for some in criteria]
         for prompt, pair, some, verdict in zip(prompts, pairs, criteria, judge.compare(prompts, pairs, rubrics), strict=True):
-            things = [oracle.detect(image) for image in pair]
+            things = [detection.detect(image) for image in pair]
             for check, criterion in zip(verdict.checks, some, strict=False):
                 right = [(p > 0.5) == criterion.truth(t) for p, t in zip((check.a, check.b), things, strict=True)]
                 figures[f"{name}: criteria right"] += right
@@ -134,7 +136,7 @@ def _general_figures(
         some = asked.anyone(prompt.metadata)
         answers = judge.check([prompt] * len(some), [image] * len(some), [c.text for c in some])
         for criterion, answer in zip(some, answers, strict=True):
-            right = answer.p_yes is not None and (answer.p_yes > 0.5) == criterion.truth(things)
+            right = answer.value is not None and (answer.value > 0.5) == criterion.truth(things)
             figures[f"general criterion, {criterion.name}"].append(right)
     names = asked.dimensions(prompts[0].metadata)
     for prompt, critique, things in zip(prompts, judge.critique(prompts, images, names), found, strict=True):
@@ -166,7 +168,7 @@ def writer_figures(
         figures["write from a pair: coverage of what explains it"] += [q in written for q in told]
     plans, _ = judge.plan([p.prompt for p in labelled], [(p.a, p.b) for p in labelled])
     for pair, plan in zip(labelled, plans, strict=True):
-        a, b = oracle.detect(pair.a), oracle.detect(pair.b)
+        a, b = detection.detect(pair.a), detection.detect(pair.b)
         split = _texts([c for c in asked.own(pair.prompt.metadata) if c.truth(a) != c.truth(b)])
         figures["plan: exactly what the pictures differ in"].append(_questions(plan) == split)
     given = [_mistaken_rubric(pair, rng) for pair in labelled]
@@ -184,7 +186,7 @@ def _mistaken_rubric(pair: Preference, rng: np.random.Generator) -> Rubric:
     """Some of the prompt's criteria, and a question that the prompt does not ask."""
     mine = asked.own(pair.prompt.metadata)
     kept = [c.text for c in mine if rng.random() < 0.4]
-    while (wrong := str(balanced_question(oracle.detect(pair.a), rng, PROMPT_KINDS))) in _texts(mine):
+    while (wrong := str(balanced_question(detection.detect(pair.a), rng, PROMPT_KINDS))) in _texts(mine):
         pass
     return Rubric(tuple(Criterion("", text) for text in (*kept, wrong)))
 
@@ -208,7 +210,7 @@ def _texts(criteria: Sequence[Asked]) -> set[str]:
 
 def _explaining(pair: Preference) -> set[str]:
     better, worse = (pair.a, pair.b) if pair.better is Outcome.A else (pair.b, pair.a)
-    found, other = oracle.detect(better), oracle.detect(worse)
+    found, other = detection.detect(better), detection.detect(worse)
     return _texts([c for c in asked.own(pair.prompt.metadata) if c.truth(found) and not c.truth(other)])
 
 
@@ -224,7 +226,7 @@ def _questions(reply: str | NoAnswer) -> set[str]:
 
 def _gap(prompt: Prompt, pair: Pair) -> int:
     """By how many of the prompt's criteria the first picture is ahead."""
-    first, second = (oracle.detect(image) for image in pair)
+    first, second = (detection.detect(image) for image in pair)
     return sum(int(c.truth(first)) - int(c.truth(second)) for c in asked.own(prompt.metadata))
 
 

@@ -26,9 +26,9 @@ from omegaconf import DictConfig, OmegaConf
 from PIL.Image import Image
 
 from arr_rpo.data.prompts import read_prompts
-from arr_rpo.shapes.annotator_preferences import AnnotatorPreferences
-from arr_rpo.shapes.annotators import GROUPS, annotators
-from arr_rpo.shapes.rubric_truth import agreement
+from arr_rpo.shapes.annotators.people import GROUPS, annotators
+from arr_rpo.shapes.annotators.preferences import AnnotatorPreferences
+from arr_rpo.shapes.annotators.rubric_truth import agreement
 from arr_rpo.types import Prompt, UserError
 from arr_rpo.whole_files import write_json
 

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from arr_rpo.data.prompts import EMBEDDED
-from arr_rpo.shapes.annotators import Annotator, annotators
+from arr_rpo.shapes.annotators.people import Annotator, annotators
 
 PLACE = Path("runs/unsaid/prompts")
 

@@ -14,10 +14,10 @@ from PIL.Image import Image
 from torch import Tensor
 
 from arr_rpo import ranks
+from arr_rpo.algorithm.base import Algorithm, Microbatch
+from arr_rpo.algorithm.finite import NonFiniteError, Snapshot, not_finite, raise_together
+from arr_rpo.algorithm.gradients import add_up
 from arr_rpo.noise import Noise, Purpose
-from arr_rpo.objective.base import Algorithm, Task
-from arr_rpo.objective.finite import NonFiniteError, Snapshot, not_finite, raise_together
-from arr_rpo.objective.gradients import add_up
 from arr_rpo.policy.adapter import swapped
 from arr_rpo.policy.parity import check_parity
 from arr_rpo.policy.pipeline import PipelinePolicy
@@ -196,12 +196,12 @@ class RPOModule(pl.LightningModule):
                 for minibatch in shuffled.split(max(1, (a.minibatch_size or units.numel()) // units.shape[1])):
                     timesteps = torch.randperm(a.objective.steps(self.policy, rollout), generator=order)
                     with self.policy.conditioning_kept():
-                        for tasks in self.tasks(rollout, advantages, noise, epoch, minibatch, timesteps):
+                        for batches in self.batches(rollout, advantages, noise, epoch, minibatch, timesteps):
                             if steps:
                                 self.between_steps()
                             elif a.kl_every_n_updates and noise.update % a.kl_every_n_updates == 0:
-                                tasks[:1] = [task._replace(measure_kl=True) for task in tasks[:1]]
-                            logs += self.optimizer_step_on(tasks)
+                                batches[:1] = [batch._replace(measure_kl=True) for batch in batches[:1]]
+                            logs += self.optimizer_step_on(batches)
                             steps += 1
             weights = {f"the weight {name}": p.detach() for name, p in self.policy.adapter.parameters().items()}
             raise_together(not_finite(weights))
@@ -221,9 +221,9 @@ class RPOModule(pl.LightningModule):
             own = (units[:, 0] >= mine.start * size) & (units[:, 0] < mine.stop * size)
             yield units[own] - mine.start * size
 
-    def tasks(
+    def batches(
         self, rollout: Rollout, advantages: Advantages, noise: Noise, epoch: int, minibatch: Tensor, timesteps: Tensor
-    ) -> Iterator[list[Task]]:
+    ) -> Iterator[list[Microbatch]]:
         """This process's backward passes of each optimizer step on a minibatch of all processes; no step where no unit of any
         has a gradient."""
         a = self.algorithm
@@ -239,7 +239,7 @@ class RPOModule(pl.LightningModule):
         for chunk in timesteps.split(a.steps_per_update or len(timesteps)):
             count = len(minibatch) * len(chunk)
             yield [
-                Task(rollout, units, int(step), epoch, mine, self.old, noise, False, weight / count)
+                Microbatch(rollout, units, int(step), epoch, mine, self.old, noise, False, weight / count)
                 for step in chunk
                 for units, weight in own
             ]
@@ -257,19 +257,19 @@ class RPOModule(pl.LightningModule):
             now.restore()
             self.old = old
 
-    def optimizer_step_on(self, tasks: list[Task]) -> list[Log]:
+    def optimizer_step_on(self, batches: list[Microbatch]) -> list[Log]:
         """One optimizer step on the sum of the weighted losses of all processes. Returns what the log is the mean of."""
         a = self.algorithm
         optimizer: Any = self.optimizers()
         optimizer.zero_grad()
         logs: list[Log] = []
         bad: str | None = None
-        for task in tasks:
-            loss, log = a.objective.loss(self.policy, task)
-            bad = bad or not_finite({f"the loss of step {task.step}": loss.detach()})
-            self.manual_backward(loss * task.weight)
-            if task.weight:
-                logs.append((len(task.units), {"loss": loss.detach(), **log}))
+        for batch in batches:
+            loss, log = a.objective.loss(self.policy, batch)
+            bad = bad or not_finite({f"the loss of step {batch.step}": loss.detach()})
+            self.manual_backward(loss * batch.weight)
+            if batch.weight:
+                logs.append((len(batch.units), {"loss": loss.detach(), **log}))
         parameters = self.policy.adapter.parameters()
         bad_somewhere = add_up(parameters.values(), bad is not None)
         norm = whole(torch.nn.utils.clip_grad_norm_(list(parameters.values()), a.max_grad_norm))

@@ -111,6 +111,16 @@ class Outcome(enum.StrEnum):
     INCONSISTENT = "inconsistent"
     FAILED = "failed"
 
+    @staticmethod
+    def higher(a: float, b: float) -> Outcome:
+        """Of a pair worth `a` and `b`."""
+        return Outcome.TIE if a == b else (Outcome.A if a > b else Outcome.B)
+
+    @property
+    def swapped(self) -> Outcome:
+        """The same of (B, A)."""
+        return {Outcome.A: Outcome.B, Outcome.B: Outcome.A}.get(self, self)
+
 
 class Reason(enum.StrEnum):
     """Why there is no answer. `judge.reasons` says whose fault each is, and what mends it."""
@@ -205,9 +215,10 @@ class Grade:
 
 @dataclass(frozen=True)
 class Answer:
-    """To a yes/no question about one image: the probability of yes; None when the judge failed."""
+    """What a judge says of one image as a number: to a yes/no question the probability of yes; asked for a grade, 1 to 5
+    (expected value over the answer tokens). None when the judge failed."""
 
-    p_yes: float | None
+    value: float | None
     cost: Cost = Cost()
     reason: str = ""
     failure: Reason | None = None
@@ -241,16 +252,6 @@ class Preference:
     b: Image
     better: Outcome
     subset: str = ""
-
-
-@dataclass(frozen=True)
-class Score:
-    """A pointwise grade of one image, 1 to 5 (expected value over the answer tokens); None when the judge failed."""
-
-    value: float | None
-    cost: Cost = Cost()
-    reason: str = ""
-    failure: Reason | None = None
 
 
 @dataclass(frozen=True)

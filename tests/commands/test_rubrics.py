@@ -17,8 +17,8 @@ from arr_rpo.judge.base import Judge
 from arr_rpo.rubric.files import to_yaml
 from arr_rpo.rubric.report import Report
 from arr_rpo.rubric.sources import FromFile
-from arr_rpo.shapes.oracle_judge import OracleJudge
-from arr_rpo.shapes.questions import questions_of
+from arr_rpo.shapes.oracles.judge import OracleJudge
+from arr_rpo.shapes.world.questions import questions_of
 from arr_rpo.types import Cost, Criterion, Prompt, Rubric, UserError
 from tests.conftest import configure
 

@@ -13,15 +13,15 @@ import torch
 from hydra.utils import instantiate
 from PIL import Image
 
-from arr_rpo.algorithm.losses import log_ratio, plain_weight
+from arr_rpo.algorithm.base import Microbatch
+from arr_rpo.algorithm.policy_gradient import PolicyGradient
 from arr_rpo.data.pictures import load_picture
+from arr_rpo.formulas.losses import log_ratio, plain_weight
 from arr_rpo.noise import Noise
-from arr_rpo.objective.base import Task
-from arr_rpo.objective.policy_gradient import PolicyGradient
 from arr_rpo.policy.loading import EMBEDDED, SHAPES_POLICY, component_folder, load_pipeline
 from arr_rpo.policy.parity import replay_floor
 from arr_rpo.policy.pipeline import PipelinePolicy
-from arr_rpo.shapes.scene import Thing, draw
+from arr_rpo.shapes.world.scene import Thing, draw
 from arr_rpo.types import Advantages, Prompt, UserError
 from tests.conftest import configure, make_policy
 from tests.policy.twins.flux import TWINS as FLUX
@@ -120,7 +120,7 @@ def trains_on(policy: PipelinePolicy, prompts: tuple[Prompt, ...]) -> None:
     values = torch.tensor([1.0, -1.0] * len(prompts))
     advantages = Advantages(values, values.isfinite())
     units = objective.units(advantages, 2)
-    loss, _ = objective.loss(policy, Task(rollout, units, 1, 0, advantages, {}, Noise(0, 0), False, 1.0))
+    loss, _ = objective.loss(policy, Microbatch(rollout, units, 1, 0, advantages, {}, Noise(0, 0), False, 1.0))
     loss.backward()
     optimizer.step()
     assert any(not torch.equal(p, before[name]) for name, p in parameters.items())

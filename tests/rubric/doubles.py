@@ -12,8 +12,8 @@ from arr_rpo.judge.base import Explaining, Pair, settle
 from arr_rpo.judge.forms import NoAnswer
 from arr_rpo.rubric.pipeline import Settings
 from arr_rpo.rubric.verify import Rule
-from arr_rpo.shapes.oracle_judge import OracleJudge
-from arr_rpo.shapes.scene import draw, place
+from arr_rpo.shapes.oracles.judge import OracleJudge
+from arr_rpo.shapes.world.scene import draw, place
 from arr_rpo.types import Cost, Criterion, Outcome, Preference, Prompt, Reason, Rubric, Verdict
 
 Opinion = Callable[[Rubric, Image, Image], float]  # probability that the image shown first is better

@@ -17,9 +17,9 @@ from arr_rpo.rubric.pipeline import Settings
 from arr_rpo.rubric.refined import Global, PerPromptRefined, split
 from arr_rpo.rubric.sources import FromFile, PerPrompt
 from arr_rpo.rubric.verify import Rule
-from arr_rpo.shapes.general import GENERAL
-from arr_rpo.shapes.preferences import ShapesPreferences
-from arr_rpo.shapes.questions import questions_of
+from arr_rpo.shapes.oracles.preferences import ShapesPreferences
+from arr_rpo.shapes.world.general import GENERAL
+from arr_rpo.shapes.world.questions import questions_of
 from arr_rpo.types import Preference, Prompt, Rubric, UserError
 from tests.rubric.doubles import (
     ORACLE,

@@ -16,7 +16,7 @@ from arr_rpo.rubric.files import to_yaml
 from arr_rpo.rubric.refined import Global, PerPromptRefined
 from arr_rpo.rubric.sources import FromFile, PerPrompt
 from arr_rpo.rubric.verify import Rule
-from arr_rpo.shapes.general import GENERAL
+from arr_rpo.shapes.world.general import GENERAL
 from arr_rpo.types import Prompt, Rubric, UserError
 from tests.conftest import configure
 from tests.rubric.doubles import GONE, ORACLE, ScriptedJudge, ScriptedWriter, indifferent, picture, questions, reply, rubric_of

@@ -14,8 +14,8 @@ from PIL.Image import Image
 
 from arr_rpo.reward.pair_protocols import Compare
 from arr_rpo.rubric.weighted import GlobalWeighted
-from arr_rpo.shapes.annotator_preferences import AnnotatorPreferences
-from arr_rpo.shapes.oracle_judge import OracleJudge
+from arr_rpo.shapes.annotators.preferences import AnnotatorPreferences
+from arr_rpo.shapes.oracles.judge import OracleJudge
 from arr_rpo.types import Answer, Criterion, Outcome, Preference, Prompt, Reason, Rubric, UserError
 from tests.conftest import configure
 from tests.rubric.doubles import GONE, ScriptedWriter, picture, reply

@@ -7,10 +7,10 @@ from typing import Any
 import pytorch_lightning as pl
 
 from arr_rpo import ranks
+from arr_rpo.algorithm.finite import not_finite
 from arr_rpo.callbacks.rubric_reward import RubricReward
 from arr_rpo.callbacks.run_records import RunRecords
 from arr_rpo.module import RPOModule, spread
-from arr_rpo.objective.finite import not_finite
 from arr_rpo.run.layout import SKIPPED, by_update
 from arr_rpo.types import UserError
 

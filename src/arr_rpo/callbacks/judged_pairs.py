@@ -64,4 +64,4 @@ def _higher(values: tuple[float | None, ...]) -> Outcome | None:
         return None
     if len(known) < 2:
         return Outcome.FAILED
-    return Outcome.TIE if known[0] == known[1] else (Outcome.A if known[0] > known[1] else Outcome.B)
+    return Outcome.higher(*known)

@@ -87,7 +87,7 @@ def truth(oracle: Judge, prompt: Prompt, images: list[Image.Image], judged: Judg
     answers = []
     for _, question, _ in judged.checks:
         replies = oracle.check([prompt] * len(images), images, [question] * len(images))
-        answers.append([None if reply.p_yes is None else reply.p_yes > 0.5 for reply in replies])
+        answers.append([None if reply.value is None else reply.value > 0.5 for reply in replies])
     return {"outcome": str(verdict.outcome) if len(images) > 1 else None, "criteria": own, "checks": answers}
 
 

@@ -27,6 +27,7 @@ from arr_rpo.reward.monotony import Monotony
 from arr_rpo.reward.protocols import PairProtocol, PointProtocol, as_verdicts
 from arr_rpo.rubric.sources import RubricSource
 from arr_rpo.run.lock import occupied
+from arr_rpo.run.renamed import renamed
 from arr_rpo.types import Cost, Outcome, Preference, Reason, Rubric, UserError, Verdict
 from arr_rpo.whole_files import write_json, write_text
 
@@ -195,7 +196,7 @@ class JudgeBench:
         path = self.folder / "setting.json"
         if path.is_file():
             try:
-                earlier = dict(read_json(path))
+                earlier = dict(renamed(read_json(path)))
             except (OSError, ValueError, TypeError) as error:
                 raise UserError(f"{path} cannot be read ({error}): give another run_dir") from error
             ours = json.loads(json.dumps(self.setting))

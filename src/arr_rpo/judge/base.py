@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 from PIL.Image import Image
 
 from arr_rpo.judge.forms import NoAnswer
-from arr_rpo.types import Answer, Cost, Criterion, CriterionCheck, Critique, Outcome, Preference, Prompt, Rubric, Score, Verdict
+from arr_rpo.types import Answer, Cost, Criterion, CriterionCheck, Critique, Outcome, Preference, Prompt, Rubric, Verdict
 
 Pair = tuple[Image, Image]
 # What a writer is asked of a labelled pair: what explains it, of its prompt or of any, or all that is true of the better image
@@ -33,7 +33,7 @@ class Judge(Protocol):
     def compare(self, prompts: Sequence[Prompt], pairs: Sequence[Pair], rubrics: Sequence[Rubric | None]) -> list[Verdict]:
         """Which image of each pair is better, both orders asked, by the rubric where there is one."""
 
-    def score(self, prompts: Sequence[Prompt], images: Sequence[Image]) -> list[Score]:
+    def score(self, prompts: Sequence[Prompt], images: Sequence[Image]) -> list[Answer]:
         """A grade of 1 to 5 for each image."""
 
     def check(self, prompts: Sequence[Prompt], images: Sequence[Image], questions: Sequence[str]) -> list[Answer]:

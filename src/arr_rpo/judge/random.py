@@ -21,7 +21,6 @@ from arr_rpo.types import (
     Preference,
     Prompt,
     Rubric,
-    Score,
     Verdict,
 )
 
@@ -56,9 +55,9 @@ class RandomJudge:
             verdicts.append(Verdict(Outcome.A if p_a > 0.5 else Outcome.B, p_a, (p_a, p_a), checks, Cost(calls=2)))
         return verdicts
 
-    def score(self, prompts: Sequence[Prompt], images: Sequence[Image]) -> list[Score]:
+    def score(self, prompts: Sequence[Prompt], images: Sequence[Image]) -> list[Answer]:
         """See `Judge.score`."""
-        return [Score(float(self._rng(image).uniform(1, 5)), Cost(calls=1)) for image in images]
+        return [Answer(float(self._rng(image).uniform(1, 5)), Cost(calls=1)) for image in images]
 
     def check(self, prompts: Sequence[Prompt], images: Sequence[Image], questions: Sequence[str]) -> list[Answer]:
         """See `Judge.check`."""

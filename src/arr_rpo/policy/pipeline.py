@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from arr_rpo import ranks
-from arr_rpo.algorithm.gaussian import log_prob
+from arr_rpo.formulas.gaussian import log_prob
 from arr_rpo.noise import Name, Noise, Purpose, generator
 from arr_rpo.policy.adapter import Adapter, Full
 from arr_rpo.policy.conditioning import ImageMemo, PromptMemo

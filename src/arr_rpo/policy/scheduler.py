@@ -12,8 +12,8 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteSchedulerOutput
 from torch import Tensor
 
-from arr_rpo.algorithm.dynamics import Dynamics
-from arr_rpo.algorithm.gaussian import log_prob
+from arr_rpo.formulas.dynamics import Dynamics
+from arr_rpo.formulas.gaussian import log_prob
 from arr_rpo.types import UserError
 
 

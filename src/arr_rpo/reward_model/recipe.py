@@ -22,7 +22,7 @@ from arr_rpo.data.datamodule import ResumableLoader
 from arr_rpo.judge.asking import digest
 from arr_rpo.judge.vlm import VLMJudge
 from arr_rpo.noise import Purpose, draws
-from arr_rpo.reward_model.features import Adapter, Features
+from arr_rpo.reward_model.features import Features, Lora
 from arr_rpo.reward_model.model import Head, RewardModel
 from arr_rpo.reward_model.pairs import Labelled, Pairs, apart, taken
 from arr_rpo.types import Preference, Prompt, UserError
@@ -71,7 +71,7 @@ class RewardModelRecipe(pl.LightningModule):
         pairs: Pairs,
         most_pairs: int | None,
         heldout_share: float,
-        adapter: Adapter | None,
+        adapter: Lora | None,
         hidden: int,
         steps: int,
         measure_every: int,

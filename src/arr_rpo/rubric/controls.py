@@ -12,7 +12,7 @@ from arr_rpo.noise import Purpose, draws
 from arr_rpo.rubric.refined import Pairs, PairsOfPrompts
 from arr_rpo.rubric.report import Report
 from arr_rpo.rubric.sources import RubricSource
-from arr_rpo.types import Cost, Outcome, Preference, Prompt, Rubric, UserError
+from arr_rpo.types import Cost, Preference, Prompt, Rubric, UserError
 
 
 class Wrapper:
@@ -136,8 +136,7 @@ class ShuffledLabels:
 
     @staticmethod
     def _labelled(pair: Preference, exchange: bool) -> Preference:
-        exchanged = {Outcome.A: Outcome.B, Outcome.B: Outcome.A}
-        return replace(pair, better=exchanged.get(pair.better, pair.better)) if exchange else pair
+        return replace(pair, better=pair.better.swapped) if exchange else pair
 
 
 def _asked(rubric: Rubric | None) -> frozenset[str]:

@@ -159,11 +159,11 @@ class GlobalWeighted(Source):
         ]
         answers = judge.check([p for p, _, _ in asked], [i for _, i, _ in asked], [q for _, _, q in asked])
         self.report += Report(cost=sum((answer.cost for answer in answers), Cost()))
-        yes = np.array([np.nan if a.p_yes is None else a.p_yes for a in answers]).reshape(len(pairs), 2, len(criteria))
+        yes = np.array([np.nan if a.value is None else a.value for a in answers]).reshape(len(pairs), 2, len(criteria))
         differences_NK = yes[:, 0] - yes[:, 1]
         known = ~np.isnan(differences_NK).any(1)
         if not known.any():
-            failed = next(answer for answer in answers if answer.p_yes is None)
+            failed = next(answer for answer in answers if answer.value is None)
             raise UserError(f"rubric=global_weighted: judge {judge.name!r} could check no pair whole: {failed.reason}")
         if not known.all():
             log.warning(

@@ -337,7 +337,7 @@ def test_the_yaml_makes_a_whole_judge(name: str, folders: dict[str, Path]) -> No
     assert [c.question for c in verdict.checks] == QUESTIONS
     assert verdict.cost.calls == 2
     first, second = judge.check([prompt] * 2, [RED, RED], QUESTIONS[:2])
-    assert first.p_yes != second.p_yes
+    assert first.value != second.value
     assert second.cost.tokens < first.cost.tokens
 
 

@@ -19,8 +19,6 @@ from arr_rpo.types import Outcome, Preference, Prompt, UserError
 
 log = logging.getLogger(__name__)
 
-SWAPPED = {Outcome.A: Outcome.B, Outcome.B: Outcome.A, Outcome.TIE: Outcome.TIE}
-
 
 Truth = Callable[[Prompt, str, Image], bool | None]
 
@@ -139,7 +137,7 @@ class ReadPairs(Sequence[Preference]):
         pair, name = self._pairs[index], self.ids[index]
         a, b, better = self._open(pair.a, pair.where), self._open(pair.b, pair.where), pair.better
         if self._swap_seed is not None and _heads(self._swap_seed, name):
-            a, b, better = b, a, SWAPPED[better]
+            a, b, better = b, a, better.swapped
         source = self._open(pair.source, pair.where) if pair.source is not None else None
         return Preference(name, self._prompt(pair, self._prompt_ids[index], source), a, b, better, pair.subset)
 
@@ -208,12 +206,7 @@ def _pairs(row: Row, of_row: Callable[[Row], Iterable[Labelled | str]]) -> list[
 
 def rank_pairs(ranks: Sequence[float]) -> list[tuple[int, int, Outcome]]:
     """Every pair i < j of a ranking, lower being better, with the label that follows."""
-    return [(i, j, better(ranks[j], ranks[i])) for i, j in itertools.combinations(range(len(ranks)), 2)]
-
-
-def better(a: float, b: float) -> Outcome:
-    """The label of a pair whose higher value is preferred."""
-    return Outcome.TIE if a == b else (Outcome.A if a > b else Outcome.B)
+    return [(i, j, Outcome.higher(ranks[j], ranks[i])) for i, j in itertools.combinations(range(len(ranks)), 2)]
 
 
 def _same(a: Image | None, b: Image | None) -> bool:

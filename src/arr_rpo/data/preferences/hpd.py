@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Unpack
 
-from arr_rpo.data.preferences.base import Labelled, Reading, ReadPairs, better, rank_pairs
+from arr_rpo.data.preferences.base import Labelled, Reading, ReadPairs, rank_pairs
 from arr_rpo.data.tables import Row
 from arr_rpo.types import Outcome
 
@@ -55,7 +55,7 @@ def hpdv2(*, path: str, **reading: Unpack[Reading]) -> ReadPairs:
 
 def _hpdv2_train(row: Row) -> Iterator[Labelled]:
     (a, b), votes = row.sequence("file_path", 2), row.sequence("human_preference", 2)
-    yield Labelled(row.where, row.id, row.text("prompt"), a, b, better(*votes))
+    yield Labelled(row.where, row.id, row.text("prompt"), a, b, Outcome.higher(*votes))
 
 
 def _hpdv2_test(row: Row) -> Iterator[Labelled]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Literal, Unpack
 
 from arr_rpo.data.arrow import Element, TableCell
-from arr_rpo.data.preferences.base import Labelled, Reading, ReadPairs, better
+from arr_rpo.data.preferences.base import Labelled, Reading, ReadPairs
 from arr_rpo.data.tables import Row
 from arr_rpo.types import Outcome, UserError
 
@@ -25,7 +25,7 @@ def pickapic(*, path: str, **reading: Unpack[Reading]) -> ReadPairs:
             yield "no label"
             return
         name = str(row.get("ranking_id", row.id))
-        label = better(float(row["label_0"]), float(row["label_1"]))
+        label = Outcome.higher(float(row["label_0"]), float(row["label_1"]))
         yield Labelled(row.where, name, row.text("caption"), row["jpg_0"], row["jpg_1"], label)
 
     return ReadPairs(path, of_row, **reading)
