@@ -32,8 +32,8 @@ def write_run(folder: Path, arm: str, seed: int, after: float) -> Path:
         place / "versions.json", {"torch": "2.13.0", "commit": "abcdef0123456", "dirty": False, "commands": ["python train.py"]}
     )
     (place / "verdicts.jsonl").write_text('{"step": 0}\n', encoding="utf-8")
-    rows = ["reward/mean,step", "0.0,0", "0.5,1"]
-    (place / "metrics.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    rows = ({"update": update, "reward/mean": value} for update, value in enumerate((0.0, 0.5)))
+    (place / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return place
 
 

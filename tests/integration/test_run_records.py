@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from arr_rpo.commands.training import train
 from arr_rpo.data.prompts import read_prompts
-from arr_rpo.report.runs import read_study
+from arr_rpo.report.read_study import read_study
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.shapes.measure import judged
 from tests.conftest import configure

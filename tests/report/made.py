@@ -13,23 +13,9 @@ from hydra import compose, initialize_config_module
 from omegaconf import DictConfig
 from PIL import Image
 
+from arr_rpo.report.analysis import END, MATCHED_KL, Analysis, ArmResult, Comparison, Estimate, Interval, OrderClaim
 from arr_rpo.report.page import Limits
-from arr_rpo.report.records import (
-    END,
-    MATCHED_KL,
-    Analysis,
-    ArmResult,
-    Comparison,
-    Curve,
-    Estimate,
-    HeldoutPrompt,
-    Interval,
-    Measured,
-    OrderClaim,
-    ProgressPoint,
-    Run,
-    Study,
-)
+from arr_rpo.report.study import Curve, HeldoutPrompt, Measured, ProgressPoint, Run, Study
 
 MEASURE = "shapes"
 HOSTILE = "<script>document.title='owned'</script> & \"quotes\" </script>"

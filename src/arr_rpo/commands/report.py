@@ -14,9 +14,9 @@ from arr_rpo.commands.entry import entry
 from arr_rpo.report.compare import analyses
 from arr_rpo.report.markdown import figures, markdown
 from arr_rpo.report.page import page
-from arr_rpo.report.records import Study
-from arr_rpo.report.runs import read_study
-from arr_rpo.report.words import alarms, findings, missing
+from arr_rpo.report.read_study import read_study
+from arr_rpo.report.sentences import alarms, findings, missing
+from arr_rpo.report.study import Study
 from arr_rpo.types import UserError
 from arr_rpo.whole_files import write_text
 

@@ -13,12 +13,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from arr_rpo.report import svg, tables, words
-from arr_rpo.report.page_curves import curves
-from arr_rpo.report.page_grids import grids
-from arr_rpo.report.page_pictures import Album
-from arr_rpo.report.page_verdicts import RELATIONS, agreement, sample
-from arr_rpo.report.records import Analysis, Study
+from arr_rpo.report import sentences, svg, tables
+from arr_rpo.report.analysis import Analysis
+from arr_rpo.report.curves import curves
+from arr_rpo.report.pictures import Album, grids
+from arr_rpo.report.study import Study
+from arr_rpo.report.verdicts import RELATIONS, agreement, sample
 
 SECTIONS = (
     ("findings", "Findings"),
@@ -64,12 +64,12 @@ def page(study: Study, analyses: Sequence[Analysis], limits: Limits) -> str:
         .get_template("report.html.jinja")
         .render(
             study=study,
-            facts=words.facts(study),
+            facts=sentences.facts(study),
             sections=SECTIONS,
-            missing=words.missing(study),
-            alarms=words.alarms(study),
-            findings=words.findings(analyses[0]),
-            nothing_compared=words.nothing_compared(study),
+            missing=sentences.missing(study),
+            alarms=sentences.alarms(study),
+            findings=sentences.findings(analyses[0]),
+            nothing_compared=sentences.nothing_compared(study),
             results=[_results(study, analysis) for analysis in analyses],
             methods=analyses[0].methods,
             confidence=f"{100 * analyses[0].confidence:g}%",
@@ -78,8 +78,8 @@ def page(study: Study, analyses: Sequence[Analysis], limits: Limits) -> str:
             sampled=sampled,
             unread=unread,
             configs=tables.config_differences(study),
-            commands=words.commands(study),
-            versions=words.versions(study),
+            commands=sentences.commands(study),
+            versions=sentences.versions(study),
             runs=tables.runs(study),
             data=data,
             measures=[(group, list(some)) for group, some in groupby(data["curves"]["metrics"], itemgetter("group"))],
@@ -98,7 +98,7 @@ def _results(study: Study, analysis: Analysis) -> dict[str, Any]:
         "table": tables.results(study, analysis),
         "figures": tables.figures(analysis),
         "comparisons": tables.comparisons(analysis),
-        "sentences": words.sentences(analysis),
+        "sentences": sentences.comparisons(analysis),
     }
 
 

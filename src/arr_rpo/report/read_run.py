@@ -3,57 +3,48 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from arr_rpo.report.arms import seed_of
-from arr_rpo.report.event_files import Scalars, read_events, read_metrics
 from arr_rpo.report.files import is_cut_off, picture, read_json, read_rows, read_yaml
-from arr_rpo.report.records import LARGEST, Curve, HeldoutPrompt, Measured, ProgressPoint, Run, number_at
+from arr_rpo.report.study import LARGEST, Curve, HeldoutPrompt, Measured, ProgressPoint, Run, number_at
 from arr_rpo.run import layout, recorded
+from arr_rpo.run.layout import Rows, State
 
-EVENTS, METRICS, VERDICTS = "events.out.tfevents", "metrics.csv", "verdicts.jsonl"
-NO_CURVES = ("epoch", "step")
-MEASURED = "heldout/"  # tags of what `progress.jsonl` has, too
-
-
+Made = TypeVar("Made")
+MEASURED = "heldout/"  # tags of what the rows of progress have, too
 # What it means for the report that a file is not there.
 WITHOUT = {
-    "summary.json": "the run did not end",
-    "heldout.jsonl": "it cannot be paired by prompt",
-    "progress.jsonl": "it cannot be compared at equal images, equal judge calls or matched KL",
+    layout.SUMMARY: "the run did not end",
+    Rows.HELDOUT: "it cannot be paired by prompt",
+    Rows.PROGRESS: "it cannot be compared at equal images, equal judge calls or matched KL",
+    Rows.METRICS: "no curves of training; a run of before there was this file has them in TensorBoard's files alone",
 }
 
 
 def read_run(folder: Path, study: Path) -> Run:
     """One run, whose `arm` is still to be found among those of its study."""
     missing: list[str] = []
-    config = read_yaml(folder / "config.yaml", missing)
-    summary = read_json(folder / "summary.json", missing)
-    progress = tuple(_progress(folder, missing))
-    heldout = tuple(_heldout(folder, missing))
-    versions = read_json(folder / "versions.json", missing)
+    config = read_yaml(folder / layout.CONFIG, missing)
+    summary = read_json(folder / layout.SUMMARY, missing)
+    progress = _progress(folder, missing)
+    heldout = tuple(_made(folder / Rows.HELDOUT, lambda row: _heldout(folder, row), missing))
+    versions = read_json(folder / layout.VERSIONS, missing)
     curves = _curves(folder, config, summary, progress, missing)
     state = read_json(folder / layout.STATE, missing) if os.path.lexists(folder / layout.STATE) else {}  # older runs have none
-    if state.get("state") == layout.State.FAILED:
+    if state.get("state") == State.FAILED:
         missing.append(f"it failed: {(str(state.get('error', '')).splitlines() or ['nobody knows why'])[-1]}")
-    verdicts = folder / VERDICTS
-    try:
-        if is_cut_off(verdicts):
-            missing.append(f"the last line of {VERDICTS} is cut off")
-    except FileNotFoundError:
-        missing.append(f"no {VERDICTS}")
-    except OSError as error:
-        missing.append(f"{VERDICTS} cannot be read ({error})")
+    _look_at(folder / Rows.VERDICTS, missing)
     return Run(
         folder=folder,
         name=folder.relative_to(study).as_posix() if folder != study else folder.resolve().name,
         arm="",
         seed=_seed(folder, config, summary),
-        finished=bool(summary) and state.get("state", layout.State.FINISHED) == layout.State.FINISHED,
+        finished=bool(summary) and state.get("state", State.FINISHED) == State.FINISHED,
         config=config,
         summary=summary,
         measures=_measures(summary),
@@ -61,10 +52,21 @@ def read_run(folder: Path, study: Path) -> Run:
         progress=progress,
         curves=curves,
         versions=versions,
-        verdict_pictures=tuple(sorted((folder / "verdict_pictures").glob("*.json"))),
+        verdict_pictures=tuple(sorted((folder / layout.VERDICT_PICTURES).glob("*.json"))),
         missing=tuple(_explained(what) for what in missing),
         alarms=tuple(_alarms(folder, missing)),
     )
+
+
+def _look_at(verdicts: Path, missing: list[str]) -> None:
+    """They are many, and none is read: only whether the last one is whole."""
+    try:
+        if is_cut_off(verdicts):
+            missing.append(f"the last line of {verdicts.name} is cut off")
+    except FileNotFoundError:
+        missing.append(f"no {verdicts.name}")
+    except OSError as error:
+        missing.append(f"{verdicts.name} cannot be read ({error})")
 
 
 def _explained(what: str) -> str:
@@ -73,24 +75,30 @@ def _explained(what: str) -> str:
     return f"{what}: {WITHOUT[name]}" if name != what and name in WITHOUT else what
 
 
-def _heldout(folder: Path, missing: list[str]) -> Iterator[HeldoutPrompt]:
-    bad = 0
-    for row in read_rows(folder / "heldout.jsonl", missing):
+def _made(path: Path, make: Callable[[dict[str, Any]], Made], missing: list[str]) -> list[Made]:
+    """What `make` makes of each row of a file; how many rows it cannot take, from an error on, is said in `missing`."""
+    made, bad = [], 0
+    for row in read_rows(path, missing):
         try:
-            pictures = {str(name): picture(folder, path) for name, path in row.get("pictures", {}).items()}
-            yield HeldoutPrompt(
-                prompt_id=str(row["prompt_id"]),
-                split=str(row["split"]),
-                tag=str(row["tag"]),
-                text=str(row["prompt"]),
-                before=_values(recorded.values(row["before"])),
-                after=_values(recorded.values(row["after"])),
-                pictures={name: path for name, path in pictures.items() if path is not None},
-            )
+            made.append(make(row))
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             bad += 1
     if bad:
-        missing.append(f"heldout.jsonl: {bad} rows are in no form that is known")
+        missing.append(f"{path.name}: {bad} rows are in no form that is known")
+    return made
+
+
+def _heldout(folder: Path, row: Mapping[str, Any]) -> HeldoutPrompt:
+    pictures = {str(name): picture(folder, path) for name, path in row.get("pictures", {}).items()}
+    return HeldoutPrompt(
+        prompt_id=str(row["prompt_id"]),
+        split=str(row["split"]),
+        tag=str(row["tag"]),
+        text=str(row["prompt"]),
+        before=_values(recorded.values(row["before"])),
+        after=_values(recorded.values(row["after"])),
+        pictures={name: path for name, path in pictures.items() if path is not None},
+    )
 
 
 def _measures(summary: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -111,29 +119,27 @@ def _value(found: Mapping[str, Any]) -> Measured:
     return Measured(None if found["value"] is None else _number(found["value"]), figures, by_prompt)
 
 
-def _progress(folder: Path, missing: list[str]) -> list[ProgressPoint]:
-    points, bad = {}, 0
-    for row in read_rows(folder / "progress.jsonl", missing):
-        try:
-            points[int(row["update"])] = ProgressPoint(
-                update=int(row["update"]),
-                images=int(_number(row["images"])),
-                judge_calls=None if row.get("judge_calls") is None else int(_number(row["judge_calls"])),
-                seconds=None if row.get("seconds") is None else _number(row["seconds"]),
-                kl=None if row.get("kl") is None else _number(row["kl"]),
-                measures=_values(recorded.on_the_way(row)),
-            )
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-            bad += 1
-    if bad:
-        missing.append(f"progress.jsonl: {bad} rows are in no form that is known")
-    return [points[update] for update in sorted(points)]
+def _progress(folder: Path, missing: list[str]) -> tuple[ProgressPoint, ...]:
+    """By update; of two rows of one update the later counts."""
+    points = {point.update: point for point in _made(folder / Rows.PROGRESS, _point, missing)}
+    return tuple(points[update] for update in sorted(points))
+
+
+def _point(row: Mapping[str, Any]) -> ProgressPoint:
+    return ProgressPoint(
+        update=int(row["update"]),
+        images=int(_number(row["images"])),
+        judge_calls=None if row.get("judge_calls") is None else int(_number(row["judge_calls"])),
+        seconds=None if row.get("seconds") is None else _number(row["seconds"]),
+        kl=None if row.get("kl") is None else _number(row["kl"]),
+        measures=_values(recorded.on_the_way(row)),
+    )
 
 
 def _alarms(folder: Path, missing: list[str]) -> Iterator[str]:
     """What `callbacks.hacking_monitor` said."""
-    if os.path.lexists(folder / layout.Rows.ALARMS):
-        for row in read_rows(folder / layout.Rows.ALARMS, missing):
+    if os.path.lexists(folder / Rows.ALARMS):
+        for row in read_rows(folder / Rows.ALARMS, missing):
             reasons = row.get("reasons")
             if isinstance(reasons, list):
                 yield f"after {row.get('update')} updates: {'; '.join(map(str, reasons))}"
@@ -149,31 +155,26 @@ def _number(value: Any, most: float = LARGEST) -> float:
 def _curves(
     folder: Path, config: Mapping[str, Any], summary: Mapping[str, Any], progress: Sequence[ProgressPoint], missing: list[str]
 ) -> dict[str, Curve]:
-    """From the run's own rows; of older runs from the event files, or else from the CSV. All count updates from 0."""
-    scalars: Scalars = {}
-    if os.path.lexists(folder / layout.Rows.METRICS):
-        for row in read_rows(folder / layout.Rows.METRICS, missing):
-            if not isinstance(update := row.get("update"), int) or not 0 <= update < LARGEST:
-                missing.append(f"{layout.Rows.METRICS}: a row without the number of its update is left out")
-                continue
-            for tag, value in row.items():
-                if tag != "update" and isinstance(value, int | float):
-                    scalars.setdefault(tag, {})[update] = float(value)
-    elif events := list(folder.rglob(f"{EVENTS}*")):
-        scalars = read_events(events, missing)
-    elif tables := list(folder.rglob(METRICS)):
-        scalars = read_metrics(tables, missing)
-    else:
-        missing.append("no metrics.jsonl, no TensorBoard event file and no metrics.csv")
-    scalars = {tag: some for tag, some in scalars.items() if tag not in NO_CURVES and not tag.startswith(MEASURED)}
-    known = _spent(config, summary, progress, max((max(some) + 1 for some in scalars.values()), default=0))
+    """Rows count updates from 0, curves the updates done."""
+    scalars: dict[str, dict[int, float]] = {}
+    for update, row in _made(folder / Rows.METRICS, lambda row: (_update(row), row), missing):
+        for tag, value in row.items():
+            if tag != "update" and not tag.startswith(MEASURED) and isinstance(value, int | float):
+                scalars.setdefault(tag, {})[update + 1] = float(value)
+    known = _spent(config, summary, progress, max((max(some) for some in scalars.values()), default=0))
     curves = {}
     for tag, some in scalars.items():
-        updates = [step + 1 for step in sorted(some)]
+        updates = sorted(some)
         spent = {name: tuple(np.interp(updates, *points).tolist()) for name, points in known.items()}
-        values = tuple(some[update - 1] for update in updates)
+        values = tuple(some[update] for update in updates)
         curves[tag] = Curve(tag, tuple(updates), values, spent.get("images", ()), spent.get("judge_calls", ()))
     return curves
+
+
+def _update(row: Mapping[str, Any]) -> int:
+    if not isinstance(update := row["update"], int) or not 0 <= update < LARGEST:
+        raise ValueError(f"update {update!r}")
+    return update
 
 
 def _spent(

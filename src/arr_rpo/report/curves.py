@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from arr_rpo.report.records import Measured, Run, Study
+from arr_rpo.report.study import Measured, Run, Study
 from arr_rpo.report.tables import last_update
 
 AXES = (("updates", "updates"), ("images", "images"), ("judge_calls", "judge calls"))

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from arr_rpo.report.arms import arm_names, label
-from arr_rpo.report.records import Run, Study
-from arr_rpo.report.run_files import EVENTS, METRICS, read_run
+from arr_rpo.report.read_run import read_run
+from arr_rpo.report.study import Run, Study
+from arr_rpo.run import layout
 from arr_rpo.types import UserError
 
-MARKS = ("config.yaml", "state.json", "summary.json", "progress.jsonl")  # a folder with one of these is a run's
+# A folder with one of these is a run's.
+MARKS = {layout.CONFIG, layout.STATE, layout.SUMMARY, layout.Rows.METRICS, layout.Rows.PROGRESS}
 
 
 def read_study(folder: Path) -> Study:
@@ -64,7 +66,7 @@ def run_folders(folder: Path) -> Iterator[Path]:
     """Runs do not lie in each other, so nothing below a run is looked at."""
     for path, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        if any(mark in files for mark in MARKS) or any(name.startswith(EVENTS) or name == METRICS for name in files):
+        if MARKS & set(files):
             folders.clear()
             yield Path(path)
 

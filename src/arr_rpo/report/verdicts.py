@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from arr_rpo.report.files import picture, read_json
-from arr_rpo.report.page_pictures import Album
-from arr_rpo.report.records import Run, Study
-from arr_rpo.report.tables import NOTHING, Cell, Table
+from arr_rpo.report.pictures import Album
+from arr_rpo.report.sentences import NOTHING
+from arr_rpo.report.study import Run, Study
+from arr_rpo.report.tables import Cell, Table
 
 DECIDED = ("A", "B")
 SHOWN = frozenset(  # what a judged pair is shown with

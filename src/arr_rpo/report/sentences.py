@@ -1,4 +1,4 @@
-"""What a report says in sentences."""
+"""What a report says in sentences, and how figures stand in them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from arr_rpo.report.records import END, Analysis, Comparison, OrderClaim, Run, Study
-from arr_rpo.report.tables import commit
+from arr_rpo.report.analysis import END, MATCHED_KL, Analysis, Comparison, OrderClaim
+from arr_rpo.report.study import Run, Study
 
+NOTHING = "–"
 NO_RUN = "no run of the arm "
 MARKS = {"shown": "✓", "reversed": "✗", "not shown": "○"}
 
@@ -72,7 +73,7 @@ def _finding(result: str, verdict: str, below: tuple[str, ...]) -> Finding:
     return Finding(MARKS.get(result, "–"), verdict, below, result if result in ("shown", "reversed") else "open")
 
 
-def sentences(analysis: Analysis) -> list[str]:
+def comparisons(analysis: Analysis) -> list[str]:
     """Every comparison, with what it is paired on and what limits it."""
     return ["; ".join([found.verdict, *_paired_on(found), *_limits(found)]) for found in analysis.comparisons]
 
@@ -137,13 +138,50 @@ def _command(found: Any) -> str:
 def _setting(run: Run) -> str:
     packages = {key: value for key, value in run.versions.items() if key not in ("commit", "dirty", "commands")}
     said = ", ".join(f"{name} {value}" for name, value in packages.items() if not isinstance(value, list | dict))
-    return f"commit {commit(run)}: {said or 'no versions recorded'}"
+    return f"commit {run.commit or NOTHING}: {said or 'no versions recorded'}"
 
 
 def _commits(study: Study) -> list[str]:
-    found = sorted({commit(run) for run in study.runs if run.versions.get("commit")})
+    found = sorted({run.commit for run in study.runs if run.commit})
     return [f"commit{'s' * (len(found) > 1)} {', '.join(found)}"] if found else []
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'s' * (number != 1)}"
+
+
+# -- figures and comparisons ----------------------------------------------------------------------------------------------
+
+
+def form_of(value: float, form: str) -> str:
+    """The number in that format; what rounds to zero has no minus sign."""
+    text = format(value, form)
+    return text if text.strip("-+0.,") or not text.startswith("-") else text.replace("-", "+" if "+" in form else "")
+
+
+def amount(condition: str, at: float) -> str:
+    """ "3,072 images", "KL 7.31" """
+    return f"KL {at:.3g}" if condition == MATCHED_KL else f"{at:,.0f} {condition.removeprefix('equal ')}"
+
+
+def p_text(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p {p:.2g}" if p < 0.1 else f"p {p:.2f}"
+
+
+def verdict(c: Comparison, result: str) -> str:
+    """ "rubric > pairwise: not shown (+0.012, -0.020 to +0.044, Holm p 0.41, 5 seeds)" """
+    claim = f"{c.arm} > {c.reference}{_where(c)}"
+    if c.difference is None:
+        return f"{claim}: no data ({'; '.join(c.limits) or 'no seed that both arms finished'})"
+    said = {"reversed": f"reversed, {c.reference} is better"}.get(result, result)
+    figures = [form_of(c.difference.value, "+.3f")]
+    if c.difference.low is not None and c.difference.high is not None:
+        figures.append(f"{form_of(c.difference.low, '+.3f')} to {form_of(c.difference.high, '+.3f')}")
+    figures += [c.difference.note] if c.p_holm is None else [f"Holm {p_text(c.p_holm)}", f"{len(c.seeds)} seeds"]
+    return f"{claim}: {said} ({', '.join(figures)})"
+
+
+def _where(c: Comparison) -> str:
+    if c.condition == END:
+        return ""
+    return f" at {c.condition if c.at is None else amount(c.condition, c.at)}"
