@@ -18,26 +18,34 @@ from arr_rpo.types import UserError
 MARKS = {layout.CONFIG, layout.STATE, layout.SUMMARY, layout.Rows.METRICS, layout.Rows.PROGRESS}
 
 
-def read_study(folder: Path) -> Study:
-    """All runs below a folder, or the one run that it is.
+def read_study(*folders: Path, reference: str | None = None) -> Study:
+    """All runs below some folders, or the one run that a folder is.
+
+    reference: the arm that the others are compared with, in place of the study's own.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no run, or none of that arm.
     """
-    folders = list(run_folders(folder))
-    if not folders:
-        raise UserError(f"{folder} holds no run: give the folder of a sweep, of a study or of a run of train.py")
-    read = {path: read_run(path, folder) for path in folders}
+    if len(folders) > 1:
+        folders = tuple(folder.absolute() for folder in folders)
+    places = list(dict.fromkeys(path for folder in folders for path in run_folders(folder)))
+    if not places:
+        named = ", ".join(map(str, folders))
+        raise UserError(f"{named} holds no run and no finished bench: give the folder of a run, a sweep or a study")
+    folder = folders[0] if len(folders) == 1 else Path(os.path.commonpath(folders))
+    read = {path: read_run(path, folder) for path in places}
     names = arm_names({path: label(run.config, path) for path, run in read.items()})
     runs = [dataclasses.replace(run, arm=names[path]) for path, run in read.items()]
     missing = several_experiments(runs)
     block = _block(runs, missing)
     arms = _in_order(names.values(), _arms_named(block))
     runs.sort(key=lambda run: (arms.index(run.arm), run.seed is None, run.seed or 0, run.name))
-    reference = block.get("reference")
     if reference is not None and reference not in arms:
-        missing.append(f"the study's reference is {reference!r}, and no run is of that arm")
-        reference = None
+        raise UserError(f"reference={reference!r}: no such arm; there are {', '.join(map(repr, arms))}")
+    compared = reference or block.get("reference")
+    if compared is not None and compared not in arms:
+        missing.append(f"the study's reference is {compared!r}, and no run is of that arm")
+        compared = None
     missing += [f"no run of the arm {arm!r}" for arm in _arms_named(block) if arm not in arms]
     missing += repeated(runs)
     missing += [f"{run.name}: {what}" for run in runs for what in run.missing]
@@ -45,7 +53,7 @@ def read_study(folder: Path) -> Study:
         folder=folder,
         name=str(block.get("name") or folder.resolve().name),
         question=str(block.get("question") or ""),
-        reference=reference,
+        reference=compared,
         arms=arms,
         pairs=tuple((pair[0], pair[1]) for pair in _lists(block.get("pairs")) if len(pair) == 2),
         claims=tuple(tuple(claim) for claim in _lists(block.get("claims")) if len(claim) > 1),

@@ -1,14 +1,13 @@
-"""`python -m arr_rpo.commands.bench_table FOLDER... [--against ARM] [--csv FILE]`: judge benches side by side, as Markdown."""
+"""Judge benches side by side, as Markdown and as a table for other programs."""
 
 from __future__ import annotations
 
-import argparse
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from arr_rpo.commands.errors import plain_errors
 from arr_rpo.evaluation.bootstrap import Figure, Resampling, share
 from arr_rpo.evaluation.records import Judged, read
 from arr_rpo.plain_files import read_json
@@ -19,32 +18,14 @@ WITH_INTERVAL = ("accuracy", "flip_rate")
 COSTS = ("calls", "tokens")
 
 
-@plain_errors
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m arr_rpo.commands.bench_table", description=__doc__)
-    parser.add_argument("folders", nargs="+", type=Path, help="folders of benches, or of sweeps of them")
-    parser.add_argument(
-        "--against", metavar="ARM", help="also every other arm's accuracy minus this one's, on the pairs they share"
-    )
-    parser.add_argument("--csv", type=Path, help="a file for the figures, a row each")
-    options = parser.parse_args(arguments)
-    benches = read_benches(options.folders)
-    print(table(benches))
-    if options.against:
-        print("\n" + paired(benches, options.against))
-    if options.csv:
-        write_csv(benches, options.csv)
-
-
-def read_benches(folders: Sequence[Path]) -> dict[str, Path]:
-    """Arm -> folder of each finished bench. An arm is named by what its folder's name does not share with all others.
+def arms(folders: Sequence[Path]) -> dict[str, Path]:
+    """Arm -> folder of each finished bench below some folders. An arm is named by what its folder's name does not share with
+    all others.
 
     Raises:
-        UserError: no finished bench is found, or two have one name.
+        UserError: two have one name.
     """
     paths = sorted({path.parent for folder in folders for path in folder.rglob("bench.json")})
-    if not paths:
-        raise UserError(f"no bench.json below {', '.join(map(str, folders))}: give folders of `evaluate.py task=judge`")
     parts = {path: path.name.split(",") for path in paths}
     shared = set.intersection(*map(set, parts.values())) if len(paths) > 1 else set()
     benches: dict[str, Path] = {}
@@ -80,7 +61,7 @@ def paired(benches: dict[str, Path], baseline: str) -> str:
         UserError: there is no such arm.
     """
     if baseline not in benches:
-        raise UserError(f"--against {baseline!r}: no such arm; there are {', '.join(map(repr, benches))}")
+        raise UserError(f"reference={baseline!r}: no such arm; there are {', '.join(map(repr, benches))}")
     own = read(benches[baseline] / "verdicts.jsonl")
     lines = [f"| arm | pairs | accuracy minus that of {baseline} | 95% interval |", "|---|---|---|---|"]
     for arm, folder in benches.items():
@@ -100,13 +81,15 @@ def minus(judged: dict[str, Judged], others: dict[str, Judged]) -> Figure:
     return share(gains, [1.0] * len(shared), [judged[name].prompt_id for name in shared], how)
 
 
-def write_csv(benches: dict[str, Path], path: Path) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["arm", "figure", "value", "low", "high", "of"])
-        for arm, folder in benches.items():
-            for name, figure in figures_of(folder).items():
-                writer.writerow([arm, name, *(figure[key] for key in ("value", "low", "high", "of"))])
+def as_csv(benches: dict[str, Path]) -> str:
+    """A row a figure of a bench."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["arm", "figure", "value", "low", "high", "of"])
+    for arm, folder in benches.items():
+        for name, figure in figures_of(folder).items():
+            writer.writerow([arm, name, *(figure[key] for key in ("value", "low", "high", "of"))])
+    return text.getvalue()
 
 
 def figures_of(folder: Path) -> dict[str, dict[str, Any]]:
@@ -129,7 +112,3 @@ def _value(figure: dict[str, Any], digits: int = 3) -> str:
 def _with_interval(figure: dict[str, Any], digits: int = 3) -> str:
     bounds = "" if figure["low"] is None else f" ({figure['low']:.{digits}f} to {figure['high']:.{digits}f})"
     return _value(figure, digits) + bounds
-
-
-if __name__ == "__main__":
-    main()

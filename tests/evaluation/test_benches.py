@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from arr_rpo.commands.bench_table import COLUMNS, main, minus, read_benches
+from arr_rpo.commands.report import report
+from arr_rpo.evaluation.benches import COLUMNS, arms, minus
 from arr_rpo.evaluation.records import Judged, append, read
 from arr_rpo.types import Cost, Outcome, UserError, Verdict
+from tests.report.made import report_config
 
 
 def judged(name: str, better: Outcome, outcome: Outcome) -> Judged:
@@ -31,13 +33,13 @@ def bench(folder: Path, outcomes: str) -> None:
 def test_arms_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bench(tmp_path / "judge=shapes,reward=rubric", "AAtB")
     bench(tmp_path / "judge=shapes,reward=scalar", "AAAB")
-    main([str(tmp_path), "--against", "reward=rubric", "--csv", str(tmp_path / "all.csv")])
+    assert report(report_config(f"study='{tmp_path}'", "reference='reward=rubric'")) == tmp_path / "benches.md"
     out = capsys.readouterr().out
     assert "| reward=rubric | 4 | 0.500 (0.100 to 0.900) |" in out
     assert out.count("| 12.5 (2.5 to 22.5) |") == 1  # half right at four calls each
     assert out.count("| 18.8 (2.5 to 22.5) |") == 1
     assert "| reward=scalar | 4 | +0.250 |" in out  # one more of four
-    rows = list(csv.DictReader((tmp_path / "all.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "benches.csv").open()))
     assert {(r["arm"], r["value"]) for r in rows if r["figure"] == "accuracy"} == {
         ("reward=rubric", "0.5"),
         ("reward=scalar", "0.75"),
@@ -57,11 +59,11 @@ def test_differences_are_over_shared_pairs_with_a_label(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_compared(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no bench\\.json below"):
-        read_benches([tmp_path])
+    with pytest.raises(UserError, match="holds no run and no finished bench"):
+        report(report_config(f"study='{tmp_path}'"))
     bench(tmp_path / "one" / "reward=rubric", "A")
     bench(tmp_path / "two" / "reward=rubric", "A")
     with pytest.raises(UserError, match="both called"):
-        read_benches([tmp_path])
-    with pytest.raises(SystemExit):
-        main([str(tmp_path / "one"), "--against", "reward=nothing"])
+        arms([tmp_path])
+    with pytest.raises(UserError, match="no such arm; there are 'reward=rubric'"):
+        report(report_config(f"study='{tmp_path / 'one'}'", "reference='reward=nothing'"))
