@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import re
 import sys
 from pathlib import Path
 
 import pytest
 
-from arr_rpo.commands import entry
-from arr_rpo.commands.help_text import help_text
+from arr_rpo.commands import __main__ as verbs
+from arr_rpo.commands.cli import entry
+from arr_rpo.commands.cli.help_text import help_text
 
-COMMANDS = {
-    "train": "main", "evaluate": "main", "generate": "main", "export": "main", "plan": "main",
-    "rubrics": "main", "refine": "main", "report": "main",
-}  # fmt: skip
 ROOT = Path(__file__).parents[2]
 
 
 def called(command: str, *arguments: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", [f"{command}.py", *arguments])
+    monkeypatch.setattr(sys, "argv", ["arr-rpo", command, *arguments])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # as `entry` sets it, so that it is taken back
-    getattr(importlib.import_module(f"arr_rpo.commands.{command}"), COMMANDS[command])()
+    verbs.main()
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", verbs.VERBS)
 def test_help_has_what_it_does_and_the_first_overrides_which_exist(
     command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,6 +58,7 @@ def test_help_lists_the_groups_of_a_task_and_what_settings_are_for() -> None:
         ("train", ["zzzz=1"], "there is no key zzzz (--cfg job shows all"),
         ("plan", [], "policy is not given: choose policy=... of aura_flow, "),
         ("export", ["rnu=x"], "there is no key rnu; did you mean run?"),
+        ("repot", ["study=x"], "repot: there is no such verb; did you mean report?"),
         ("report", ["stduy=x"], "there is no key stduy; did you mean study?"),
     ],
 )  # fmt: skip
@@ -74,3 +72,33 @@ def test_what_is_misspelt_is_one_sentence(
     assert told.startswith("error: ")
     assert said in told
     assert told.count("\n") == 1
+
+
+def test_without_a_verb_all_are_listed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["arr-rpo"])
+    verbs.main()
+    said = capsys.readouterr().out
+    assert re.findall(r"^  (\w+) ", said, re.M) == list(verbs.VERBS)
+    for verb in verbs.VERBS:
+        assert importlib.util.find_spec(f"arr_rpo.commands.{verb}")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("arr-rpo re", ["report", "refine"]),
+        ("arr-rpo ", list(verbs.VERBS)),
+        ("arr-rpo plan polic", ["policy"]),
+        ("arr-rpo train judge=sh", ["judge=shapes"]),
+        ("arr-rpo nothing ", []),
+    ],
+)
+def test_a_shell_completes_verbs_and_what_stands_behind_them(
+    line: str, words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["arr-rpo", "-sc", "query=bash"])
+    monkeypatch.setenv("COMP_LINE", line)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    verbs.main()
+    said = capsys.readouterr().out.split()
+    assert set(words) <= set(said) and bool(words) == bool(said)

@@ -12,12 +12,11 @@ import pytest
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 
-from arr_rpo.commands.evaluate import finished_run
 from arr_rpo.commands.export import export
-from arr_rpo.commands.foreign import config_of
-from arr_rpo.commands.refine import with_policy_of_run
-from arr_rpo.commands.train import resumed
-from arr_rpo.commands.training import recorded
+from arr_rpo.commands.runs.finished import finished_run, with_policy_of_run
+from arr_rpo.commands.runs.foreign import config_of
+from arr_rpo.commands.runs.resume import resumed
+from arr_rpo.commands.runs.training import recorded
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.types import UserError
 from tests.conftest import configure
@@ -159,13 +158,13 @@ def test_what_a_run_says_of_itself_may_be_unreadable(tmp_path: Path, name: str, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["evaluate.py run=", "refine.py run=", "export.py run=", "train.py resume="])
+@pytest.mark.parametrize("command", ["evaluate run=", "refine run=", "export run=", "train resume="])
 def test_as_a_user_meets_it(tmp_path: Path, command: str) -> None:
     touched = tmp_path / "touched"
     folder = sent(tmp_path / "run", {"policy": {"_target_": "os.system", "command": f"touch {touched}"}})
-    program, option = command.split()
+    verb, option = command.split()
     done = subprocess.run(
-        [sys.executable, str(ROOT / program), f"{option}{folder}", f"hydra.run.dir={tmp_path / 'log'}"],
+        [sys.executable, "-m", "arr_rpo.commands", verb, f"{option}{folder}", f"hydra.run.dir={tmp_path / 'log'}"],
         cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from arr_rpo.commands.run_folder import REPLIES, clear
+from arr_rpo.commands.runs.stage import REPLIES, clear
 from tests.conftest import configure
 
 

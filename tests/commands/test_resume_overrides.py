@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from arr_rpo.commands.train import resumed
-from arr_rpo.commands.training import recorded
+from arr_rpo.commands.runs.resume import resumed
+from arr_rpo.commands.runs.training import recorded
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.types import UserError
 from tests.conftest import configure

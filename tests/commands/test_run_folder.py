@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from arr_rpo.commands.run_folder import OtherRunError, Stage, clear, differences, objective, stage
+from arr_rpo.commands.runs.stage import OtherRunError, Stage, clear, differences, objective, stage
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import State
 from arr_rpo.run.lock import OccupiedError, occupied

@@ -11,7 +11,7 @@ import pytest
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 
-from arr_rpo.commands.secrets import found
+from arr_rpo.commands.cli.secrets import found
 from tests.integration.small import SMALL
 from tests.judge.server.serving.wire import Response, completion, error, serving
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from arr_rpo.commands.errors import told
+from arr_rpo.commands.cli.errors import told
 from arr_rpo.commands.train import _log_folder
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from arr_rpo.commands.sweep import JOURNAL, SweepReport
+from arr_rpo.commands.runs.sweep import JOURNAL, SweepReport
 
 
 def test_what_happens_in_another_terminal_is_not_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from arr_rpo.commands.training import train
+from arr_rpo.commands.runs.training import train
 from arr_rpo.data.prompts import read_prompts
 from arr_rpo.report.read_study import read_study
 from arr_rpo.run.folder import RunFolder

@@ -1,4 +1,4 @@
-"""`python report.py study=<folder>`: what the runs below a folder show, as a page, as Markdown and as a CSV file; or judge
+"""`arr-rpo report study=<folder>`: what the runs below a folder show, as a page, as Markdown and as a CSV file; or judge
 benches side by side."""
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from arr_rpo.commands.entry import entry
+from arr_rpo.commands.cli.entry import entry
 from arr_rpo.report.compare import analyses
 from arr_rpo.report.markdown import figures, markdown
 from arr_rpo.report.page import page

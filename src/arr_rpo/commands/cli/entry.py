@@ -11,9 +11,9 @@ from typing import Any
 import hydra
 from hydra.errors import HydraException
 
-from arr_rpo.commands.errors import plain_errors
-from arr_rpo.commands.help_text import help_text
-from arr_rpo.commands.misspelt import sentence
+from arr_rpo.commands.cli.errors import plain_errors
+from arr_rpo.commands.cli.help_text import help_text
+from arr_rpo.commands.cli.misspelt import sentence
 
 CONFIGS = "arr_rpo.configs"
 

@@ -21,8 +21,8 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from arr_rpo.commands.errors import told
-from arr_rpo.commands.run_folder import OtherRunError, Stage, clear, objective, stage
+from arr_rpo.commands.cli.errors import told
+from arr_rpo.commands.runs.stage import OtherRunError, Stage, clear, objective, stage
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import State
 from arr_rpo.run.lock import OccupiedError, occupied

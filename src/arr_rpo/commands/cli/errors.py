@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from arr_rpo import ranks
-from arr_rpo.commands.misspelt import meant
+from arr_rpo.commands.cli.misspelt import meant
 from arr_rpo.types import UserError
 
 

@@ -1,5 +1,5 @@
-"""What a run's further processes do: train what process 0 trains. `python -m arr_rpo.commands.follow` is one that Lightning
-started."""
+"""What a run's further processes do: train what process 0 trains. `python -m arr_rpo.commands.runs.follow` is one that
+Lightning started."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from arr_rpo import ranks
-from arr_rpo.commands.errors import plain_errors, say
-from arr_rpo.commands.processes import met
-from arr_rpo.commands.training import recorded, train
+from arr_rpo.commands.cli.errors import plain_errors, say
+from arr_rpo.commands.runs.processes import met
+from arr_rpo.commands.runs.training import recorded, train
 from arr_rpo.strategy import CONFIG
 
 

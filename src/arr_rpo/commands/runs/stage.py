@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from arr_rpo.commands.foreign import read_config
+from arr_rpo.commands.runs.foreign import read_config
 from arr_rpo.run import recorded
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import LOCK
