@@ -20,7 +20,7 @@ from arr_rpo.report.study import Curve, HeldoutPrompt, Measured, ProgressPoint, 
 MEASURE = "shapes"
 HOSTILE = "<script>document.title='owned'</script> & \"quotes\" </script>"
 OUTCOMES = ("A", "B", "tie", "inconsistent", "failed")
-LIMITS = Limits(verdicts=60, prompts=4, seeds=2, points=20, criteria=4, picture_side=192, picture_megabytes=9)
+LIMITS = Limits(verdicts=60, prompts=4, seeds=2, liked=2, points=20, criteria=4, picture_side=192, picture_megabytes=9)
 
 
 def study(folder: Path, arms: Sequence[str] = ("rubric", "scalar"), seeds: Sequence[int] = (1, 2), updates: int = 30) -> Study:

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from arr_rpo.report import sentences, svg, tables
 from arr_rpo.report.analysis import Analysis
 from arr_rpo.report.curves import curves
+from arr_rpo.report.liked import liked
 from arr_rpo.report.pictures import Album, grids
 from arr_rpo.report.study import Study
 from arr_rpo.report.verdicts import RELATIONS, agreement, sample
@@ -25,6 +26,7 @@ SECTIONS = (
     ("results", "Results"),
     ("curves", "Curves"),
     ("pictures", "Pictures"),
+    ("liked", "What is liked"),
     ("verdicts", "Verdicts"),
     ("configs", "Configs"),
     ("runs", "Runs"),
@@ -35,11 +37,13 @@ SCRIPTS = ("page.js", "curves.js", "pictures.js", "verdicts.js")
 @dataclass(frozen=True)
 class Limits:
     """What a page shows at most, so that it stays small: judged pairs in all, held-out prompts of a grid, grids (a seed each),
-    points of a line, criteria with a curve of their own, pixels of a picture's longer side, and megabytes of all pictures."""
+    runs that were measured by named criteria, points of a line, criteria with a curve or a row of their own, pixels of a
+    picture's longer side, and megabytes of all pictures."""
 
     verdicts: int
     prompts: int
     seeds: int
+    liked: int
     points: int
     criteria: int
     picture_side: int
@@ -51,10 +55,12 @@ def page(study: Study, analyses: Sequence[Analysis], limits: Limits) -> str:
     album = Album(limits.picture_side, 1e6 * limits.picture_megabytes)
     unread: list[str] = []
     verdicts, sampled = sample(study, album, limits.verdicts, unread)
+    tastes = liked(study, album, limits.liked, limits.prompts, limits.criteria)
     data: dict[str, Any] = {
         "arms": [dict(zip(("name", "colour", "dash"), (arm, *_style(i)), strict=True)) for i, arm in enumerate(study.arms)],
         "curves": curves(study, limits.points, limits.criteria),
         "grids": grids(study, album, limits.prompts, limits.seeds),
+        "liked": [one["grid"] for one in tastes],
         "verdicts": verdicts,
         "relations": RELATIONS,
         "pictures": album.encoded(),
@@ -65,7 +71,8 @@ def page(study: Study, analyses: Sequence[Analysis], limits: Limits) -> str:
         .render(
             study=study,
             facts=sentences.facts(study),
-            sections=SECTIONS,
+            sections=[(name, title) for name, title in SECTIONS if name != "liked" or tastes],
+            liked=tastes,
             missing=sentences.missing(study),
             alarms=sentences.alarms(study),
             findings=sentences.findings(analyses[0]),

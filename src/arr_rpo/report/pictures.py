@@ -9,7 +9,7 @@ import io
 import struct
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -22,6 +22,7 @@ PIXEL_ART = 96  # pixels: up to this side a picture is kept exactly, if all fit
 SMALLER = (1.0, 0.75, 0.5, 0.375, 0.25)  # of the largest side
 SAMPLE = 40  # pictures by which the size of all is estimated
 
+Thing = TypeVar("Thing")
 Encoded = dict[str, str | int]  # src, width, height
 
 
@@ -88,7 +89,7 @@ def grids(study: Study, album: Album, prompts: int, seeds: int) -> list[dict[str
             by_arm.setdefault(run.arm, _pictured(run.heldout))  # of several with one seed: that which is compared
         ids = list(dict.fromkeys(name for some in by_arm.values() for name in some))
         if ids and len(found) < seeds:
-            rows = [_row(study.arms, by_arm, name, album) for name in _spread(ids, prompts)]
+            rows = [_row(study.arms, by_arm, name, album) for name in evenly(ids, prompts)]
             found.append(
                 {"title": "one run" if seed is None else f"seed {seed}", "columns": ["base", *study.arms], "rows": rows}
             )
@@ -117,7 +118,9 @@ def _cell(prompt: HeldoutPrompt | None, which: str, album: Album) -> dict[str, A
     return None if number is None else {"picture": number, "met": bool(value) if value in (0.0, 1.0) else None, "value": value}
 
 
-def _spread(names: Sequence[str], count: int) -> list[str]:
+def evenly(some: Sequence[Thing], count: int) -> list[Thing]:
     """At most `count` of them, evenly spread: prompts are stored by kind."""
-    places = np.unique(np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int))
-    return [names[place] for place in places]
+    if not some:
+        return []
+    places = np.unique(np.linspace(0, len(some) - 1, min(count, len(some))).round().astype(int))
+    return [some[place] for place in places]

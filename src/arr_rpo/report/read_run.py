@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from arr_rpo.report.arms import seed_of
-from arr_rpo.report.files import is_cut_off, picture, read_json, read_rows, read_yaml
+from arr_rpo.report.files import is_cut_off, picture, read_as, read_json, read_rows, read_yaml
 from arr_rpo.report.study import LARGEST, Curve, HeldoutPrompt, Measured, ProgressPoint, Run, number_at
 from arr_rpo.run import layout, recorded
 from arr_rpo.run.layout import Rows, State
 
-Made = TypeVar("Made")
 MEASURED = "heldout/"  # tags of what the rows of progress have, too
 # What it means for the report that a file is not there.
 WITHOUT = {
@@ -32,7 +31,7 @@ def read_run(folder: Path, study: Path) -> Run:
     config = read_yaml(folder / layout.CONFIG, missing)
     summary = read_json(folder / layout.SUMMARY, missing)
     progress = _progress(folder, missing)
-    heldout = tuple(_made(folder / Rows.HELDOUT, lambda row: _heldout(folder, row), missing))
+    heldout = tuple(read_as(folder / Rows.HELDOUT, lambda row: _heldout(folder, row), missing))
     versions = read_json(folder / layout.VERSIONS, missing)
     curves = _curves(folder, config, summary, progress, missing)
     state = read_json(folder / layout.STATE, missing) if os.path.lexists(folder / layout.STATE) else {}  # older runs have none
@@ -75,19 +74,6 @@ def _explained(what: str) -> str:
     return f"{what}: {WITHOUT[name]}" if name != what and name in WITHOUT else what
 
 
-def _made(path: Path, make: Callable[[dict[str, Any]], Made], missing: list[str]) -> list[Made]:
-    """What `make` makes of each row of a file; how many rows it cannot take, from an error on, is said in `missing`."""
-    made, bad = [], 0
-    for row in read_rows(path, missing):
-        try:
-            made.append(make(row))
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-            bad += 1
-    if bad:
-        missing.append(f"{path.name}: {bad} rows are in no form that is known")
-    return made
-
-
 def _heldout(folder: Path, row: Mapping[str, Any]) -> HeldoutPrompt:
     pictures = {str(name): picture(folder, path) for name, path in row.get("pictures", {}).items()}
     return HeldoutPrompt(
@@ -116,12 +102,13 @@ def _values(found: Mapping[str, Any]) -> dict[str, Measured]:
 def _value(found: Mapping[str, Any]) -> Measured:
     figures = {str(name): _number(figure) for name, figure in found.get("figures", {}).items() if figure is not None}
     by_prompt = {str(name): _number(value) for name, value in found.get("by_prompt", {}).items() if value is not None}
-    return Measured(None if found["value"] is None else _number(found["value"]), figures, by_prompt)
+    met = {str(name): bool(met) for name, met in found.get("met", {}).items()}
+    return Measured(None if found["value"] is None else _number(found["value"]), figures, by_prompt, met)
 
 
 def _progress(folder: Path, missing: list[str]) -> tuple[ProgressPoint, ...]:
     """By update; of two rows of one update the later counts."""
-    points = {point.update: point for point in _made(folder / Rows.PROGRESS, _point, missing)}
+    points = {point.update: point for point in read_as(folder / Rows.PROGRESS, _point, missing)}
     return tuple(points[update] for update in sorted(points))
 
 
@@ -157,7 +144,7 @@ def _curves(
 ) -> dict[str, Curve]:
     """Rows count updates from 0, curves the updates done."""
     scalars: dict[str, dict[int, float]] = {}
-    for update, row in _made(folder / Rows.METRICS, lambda row: (_update(row), row), missing):
+    for update, row in read_as(folder / Rows.METRICS, lambda row: (_update(row), row), missing):
         for tag, value in row.items():
             if tag != "update" and not tag.startswith(MEASURED) and isinstance(value, int | float):
                 scalars.setdefault(tag, {})[update + 1] = float(value)

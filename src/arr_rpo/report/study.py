@@ -19,11 +19,13 @@ LARGEST = 1e15  # no run draws as many pictures, or takes as many seconds; sums 
 @dataclass(frozen=True)
 class Measured:
     """What a measure says of one picture, or the mean of several. value: the higher the better; None where it was not taken.
-    figures: further numbers by name. by_prompt: of several, prompt id -> value."""
+    figures: further numbers by name. by_prompt: of several, prompt id -> value. met: of one, which of the measure's own
+    criteria it meets, of those that count for its prompt."""
 
     value: float | None
     figures: Mapping[str, float] = field(default_factory=dict)
     by_prompt: Mapping[str, float] = field(default_factory=dict)
+    met: Mapping[str, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

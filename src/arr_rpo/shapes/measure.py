@@ -40,6 +40,7 @@ class AnnotatorOracle(Measure):
 
     def __init__(self, *, annotator: str) -> None:
         self.annotator = annotators.annotator(annotator)
+        self.criteria = {one.question: weight for one, weight in self.annotator.tastes}
 
     def why_not(self, prompts: Sequence[Prompt]) -> str:
         """Of drawings from a text alone: nobody has a taste in edits."""
@@ -54,7 +55,8 @@ class AnnotatorOracle(Measure):
         most = sum(weight for _, weight in self.annotator.open_in(prompt.metadata))
         pleased, followed = self.annotator.pleased(prompt, things), annotators.followed(prompt, things)
         figures = {"followed": followed, "strict": float(followed == 1)} | ({"taste": pleased / most} if most else {})
-        return Value((self.annotator.prompt * followed + pleased) / (self.annotator.prompt + most), figures)
+        met = {one.question: one.truth(things) for one, _ in self.annotator.open_in(prompt.metadata)}
+        return Value((self.annotator.prompt * followed + pleased) / (self.annotator.prompt + most), figures, met=met)
 
 
 def judged(prompt: Prompt, image: Image) -> Value:
