@@ -15,7 +15,7 @@ from arr_rpo.commands.cli.secrets import found
 from tests.integration.small import SMALL
 from tests.judge.server.serving.wire import Response, completion, error, serving
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SECRET = "planted-horse-battery-4711"
 SERVER = ["experiment=t2i_rpo", "judge=server", "judge.model.model=m"]
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "configs/experiment").glob("*.yaml"))

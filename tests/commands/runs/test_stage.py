@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from arr_rpo.commands.runs.stage import OtherRunError, Stage, clear, differences, objective, stage
+from arr_rpo.commands.runs.stage import REPLIES, OtherRunError, Stage, clear, differences, objective, stage
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import State
 from arr_rpo.run.lock import OccupiedError, occupied
 from arr_rpo.types import UserError
+from tests.conftest import configure
 
 
 def config(run_dir: Path, **changes: Any) -> DictConfig:
@@ -147,3 +148,18 @@ def test_what_came_to_no_checkpoint_is_cleared_away(tmp_path: Path) -> None:
     (tmp_path / "grids" / "a.png").touch()
     clear(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "train.log"]
+
+
+def test_replies_stay(tmp_path: Path) -> None:
+    (tmp_path / REPLIES).mkdir()
+    (tmp_path / REPLIES / "replies.sqlite").write_bytes(b"paid for")
+    (tmp_path / "verdicts.jsonl").write_text("{}\n")
+    (tmp_path / "images").mkdir()
+    clear(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [REPLIES]
+    assert (tmp_path / REPLIES / "replies.sqlite").read_bytes() == b"paid for"
+
+
+def test_they_lie_there_by_default(tmp_path: Path) -> None:
+    config = configure(["experiment=t2i_rpo", "judge=server", "judge.model.model=m", f"run_dir={tmp_path}"])
+    assert Path(config.judge.model.cache_dir) == tmp_path / REPLIES

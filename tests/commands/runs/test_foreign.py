@@ -22,7 +22,7 @@ from arr_rpo.types import UserError
 from tests.conftest import configure
 from tests.hostile import brackets, device, fifo
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "configs/experiment").glob("*.yaml"))
 GET = "hydra.utils.get_method"
 

@@ -13,7 +13,7 @@ from arr_rpo.commands import __main__ as verbs
 from arr_rpo.commands.cli import entry
 from arr_rpo.commands.cli.help_text import help_text
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def called(command: str, *arguments: str, monkeypatch: pytest.MonkeyPatch) -> None:
