@@ -18,7 +18,7 @@ from hydra import compose, initialize_config_module
 from hydra.utils import instantiate
 from PIL.Image import Image
 
-from arr_rpo.commands.errors import plain_errors
+from arr_rpo.commands.cli.errors import plain_errors
 from arr_rpo.data.prompts import read_prompts
 from arr_rpo.evaluation.images import pictures
 from arr_rpo.judge.forms import NoAnswer

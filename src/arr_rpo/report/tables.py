@@ -7,10 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from arr_rpo.report.phrases import amount, form_of
-from arr_rpo.report.records import CONDITIONS, Analysis, ArmResult, Comparison, Estimate, Run, Study
-
-NOTHING = "–"
+from arr_rpo.report.analysis import CONDITIONS, Analysis, ArmResult, Comparison, Estimate
+from arr_rpo.report.sentences import NOTHING, amount, form_of
+from arr_rpo.report.study import Run, Study
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def runs(study: Study) -> Table:
             Cell(_plain(last_update(run))),
             Cell(_plain(run.images)),
             Cell(_plain(run.judge_calls)),
-            Cell(commit(run)),
+            Cell(run.commit or NOTHING),
         )
         for run in study.runs
     ]
@@ -160,12 +159,6 @@ def last_update(run: Run) -> int | None:
     """Updates done, as far as the run's curves and measurements say."""
     ends = [curve.updates[-1] for curve in run.curves.values() if curve.updates] + [point.update for point in run.progress]
     return max(ends, default=None)
-
-
-def commit(run: Run) -> str:
-    """The short hash that a run was made with, and whether files had been changed; a dash where it was not recorded."""
-    found = run.versions.get("commit")
-    return f"{str(found)[:10]}{' + changes' * bool(run.versions.get('dirty'))}" if found else NOTHING
 
 
 def share(found: Estimate | None, form: str = ".3f") -> str:
