@@ -41,6 +41,8 @@ WITHOUT_PAIRS = {  # sources that learn nothing
 FROM_PAIRS = {
     "reward_model": ["reward=reward_model", "judge=none", "rubric=none"],
     "weighted": ["reward=checklist", "rubric=global_weighted", "rubric.role=write_taste"],
+    "own_weighted": ["reward=checklist", "rubric=per_prompt_weighted", "rubric.role=write_taste"],
+    "own_weighted_verdict": ["reward=rubric", "rubric=per_prompt_weighted", "rubric.role=write_taste"],
     "weighted_verdict": ["reward=rubric", "rubric=global_weighted", "rubric.role=write_taste"],
     "global": ["reward=checklist", "rubric=global", "rubric.role=write_taste"],
     "global_verdict": ["reward=rubric", "rubric=global", "rubric.role=write_taste"],
