@@ -26,7 +26,6 @@ from arr_rpo.data.prompts import Reading, read_prompts
 from arr_rpo.evaluation.images import spread
 from arr_rpo.judge.base import Judge
 from arr_rpo.measure.base import Measure
-from arr_rpo.refinement.base import Painter
 from arr_rpo.refinement.figures import summary
 from arr_rpo.refinement.loop import RefinementLoop
 from arr_rpo.refinement.records import Records
@@ -34,7 +33,7 @@ from arr_rpo.refinement.sheet import sheet
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import CONFIG, VERSIONS
 from arr_rpo.run.lock import occupied
-from arr_rpo.types import UserError
+from arr_rpo.types import Painter, UserError
 from arr_rpo.whole_files import write_json
 
 # What changes no picture and no grade: a stopped run may go on with other values.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
 
+from arr_rpo.data.preferences.base import Pairs, PairsOfPrompts
 from arr_rpo.judge.asking import digest
 from arr_rpo.judge.base import Judge
 from arr_rpo.noise import Purpose, draws
@@ -23,20 +23,6 @@ DECIDED = (Outcome.A, Outcome.B)
 ROLES = ("refine", "structure", "compare_rubric")
 
 NO_TEST = "no pair is left to test on that shares no picture with those written from"
-
-
-class PairsOfPrompts(Protocol):
-    """Where pairs that people compared come from, by prompt: `ReadPairs` or `ShapesPreferences`."""
-
-    def for_prompt(self, prompt: Prompt, n: int, seed: int) -> list[Preference]:
-        """At most n pairs of a prompt, the same ones for the same seed."""
-
-
-class Pairs(Protocol):
-    """The same, all of them."""
-
-    def __len__(self) -> int: ...
-    def open(self, indices: Iterable[int]) -> Iterator[Preference]: ...
 
 
 class PerPromptRefined(Source):

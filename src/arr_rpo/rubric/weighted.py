@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from arr_rpo.data.preferences.base import Pairs
 from arr_rpo.judge.base import Judge
 from arr_rpo.judge.forms import NoAnswer
 from arr_rpo.judge.reasons import OF_THE_REPLY
 from arr_rpo.noise import Purpose, draws
 from arr_rpo.rubric.parse import MAX_CRITERIA, MAX_WEIGHT, RubricError, parse_rubric
 from arr_rpo.rubric.pipeline import distinct, most_agreed
-from arr_rpo.rubric.refined import DECIDED, Pairs, told
+from arr_rpo.rubric.refined import DECIDED, told
 from arr_rpo.rubric.report import Report
 from arr_rpo.rubric.sources import Source, written_by
 from arr_rpo.rubric.store import RubricStore
