@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from arr_rpo.commands.bench_table import COLUMNS, main, minus, read_benches
-from arr_rpo.evaluation.records import Judged, append, read
+from arr_rpo.evaluation.bench_rows import Judged, append, read
 from arr_rpo.types import Cost, Outcome, UserError, Verdict
 
 

@@ -13,7 +13,7 @@ import torch
 from diffusers import AutoencoderKL, DiffusionPipeline
 
 from arr_rpo.policy.dtypes import policy_dtype
-from arr_rpo.policy.processor import pictures_only
+from arr_rpo.policy.pictures_only import pictures_only
 from arr_rpo.policy.scheduler import PolicyScheduler
 from arr_rpo.types import UserError
 

@@ -9,7 +9,7 @@ from arr_rpo.data.preferences.base import AnyPairs
 from arr_rpo.data.prompts import AS_IT_IS, read_prompts
 from arr_rpo.judge.base import Judge
 from arr_rpo.noise import Purpose, draws
-from arr_rpo.rubric.report import Report
+from arr_rpo.rubric.counts import Counts
 from arr_rpo.rubric.sources import RubricSource
 from arr_rpo.types import Cost, Preference, Prompt, Rubric, UserError
 
@@ -21,8 +21,8 @@ class Wrapper:
         self.source = source
 
     @property
-    def report(self) -> Report:
-        return self.source.report
+    def counts(self) -> Counts:
+        return self.source.counts
 
     @property
     def failures(self) -> int:

@@ -11,8 +11,9 @@ from arr_rpo.data.preferences.base import Pairs, PairsOfPrompts
 from arr_rpo.judge.asking import digest
 from arr_rpo.judge.base import Judge
 from arr_rpo.noise import Purpose, draws
-from arr_rpo.rubric.pipeline import Made, Settings, Task, auto_rubric, describe
-from arr_rpo.rubric.report import Report
+from arr_rpo.rubric.auto_rubric import Settings, Task, auto_rubric, describe
+from arr_rpo.rubric.counts import Counts
+from arr_rpo.rubric.drafts import Made
 from arr_rpo.rubric.sources import RubricSource, Source, content, written_by
 from arr_rpo.rubric.store import RubricStore
 from arr_rpo.types import Cost, Outcome, Preference, Prompt, Rubric, UserError
@@ -55,7 +56,7 @@ class PerPromptRefined(Source):
 
     @property
     def cost(self) -> Cost:
-        return self.report.cost + (self.fallback.cost if self.fallback else Cost())
+        return self.counts.cost + (self.fallback.cost if self.fallback else Cost())
 
     def rubrics(self, prompts: Sequence[Prompt], judge: Judge) -> list[Rubric | None]:
         """See `RubricSource`."""
@@ -91,7 +92,7 @@ class PerPromptRefined(Source):
         if not tasks:
             return
         made, report = auto_rubric(judge, list(tasks.values()), self.settings)
-        self.report += report
+        self.counts += report
         for (key, task), result in zip(tasks.items(), made, strict=True):
             keep(self.store, task, result)
             if result.unanswered:
@@ -104,7 +105,7 @@ class PerPromptRefined(Source):
     def _without(self, key: tuple[tuple[str, str], ...], prompt: Prompt, why: str, counted: bool = False) -> None:
         self._known[key] = None
         self.failures += 1
-        self.report += Report(without=int(not counted))
+        self.counts += Counts(without=int(not counted))
         log.info("no refined rubric for %r: %s", prompt.text, why)
 
 
@@ -151,7 +152,7 @@ class Global(Source):
         stored = self.store.get(task.identity)
         if stored is None:
             [made], report = auto_rubric(judge, [task], self.settings)
-            self.report += report
+            self.counts += report
             keep(self.store, task, made)
             rubric = made.rubric
             if rubric is None and (made.unread or made.unanswered):

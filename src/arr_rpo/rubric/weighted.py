@@ -14,10 +14,10 @@ from arr_rpo.judge.base import Judge
 from arr_rpo.judge.forms import NoAnswer
 from arr_rpo.judge.reasons import OF_THE_REPLY
 from arr_rpo.noise import Purpose, draws
+from arr_rpo.rubric.auto_rubric import distinct, most_agreed
+from arr_rpo.rubric.counts import Counts
 from arr_rpo.rubric.parse import MAX_CRITERIA, MAX_WEIGHT, RubricError, parse_rubric
-from arr_rpo.rubric.pipeline import distinct, most_agreed
 from arr_rpo.rubric.refined import DECIDED, told
-from arr_rpo.rubric.report import Report
 from arr_rpo.rubric.sources import Source, written_by
 from arr_rpo.rubric.store import RubricStore
 from arr_rpo.rubric.weights import Fit, cross_validated
@@ -98,7 +98,7 @@ class GlobalWeighted(Source):
         rubric, history = self._rubric_of(criteria, fit, {**identity, "checked_pairs": str(checked)})
         if whole and checked == len(pairs):
             self.store.put(identity, rubric, [history])
-        self.report += Report(rubrics=int(rubric is not None), without=int(rubric is None))
+        self.counts += Counts(rubrics=int(rubric is not None), without=int(rubric is None))
         if rubric is None:
             raise UserError(self._nothing(identity))
         return rubric
@@ -138,7 +138,7 @@ class GlobalWeighted(Source):
                 malformed += not silent
                 log.warning("no criteria from pair %s: %s", pair.id, error)
         written = len(pairs) - unheard - malformed
-        self.report += Report(drafts=len(pairs), written=written, unanswered=unheard, malformed=malformed, cost=cost)
+        self.counts += Counts(drafts=len(pairs), written=written, unanswered=unheard, malformed=malformed, cost=cost)
         if not found:
             raise UserError(
                 f"rubric=global_weighted: none of the {len(pairs)} drafts of judge {judge.name!r} is a rubric (see the log). "
@@ -156,7 +156,7 @@ class GlobalWeighted(Source):
             for c in criteria
         ]
         answers = judge.check([p for p, _, _ in asked], [i for _, i, _ in asked], [q for _, _, q in asked])
-        self.report += Report(cost=sum((answer.cost for answer in answers), Cost()))
+        self.counts += Counts(cost=sum((answer.cost for answer in answers), Cost()))
         yes = np.array([np.nan if a.value is None else a.value for a in answers]).reshape(len(pairs), 2, len(criteria))
         differences_NK = yes[:, 0] - yes[:, 1]
         known = ~np.isnan(differences_NK).any(1)
