@@ -21,8 +21,9 @@ from rich.table import Table
 from arr_rpo.commands.errors import plain_errors
 from arr_rpo.judge.forms import NoAnswer, Slots
 from arr_rpo.judge.reasons import FIXES
-from arr_rpo.judge.server.model import ANSWERS, ServerModel
+from arr_rpo.judge.server.model import ServerModel
 from arr_rpo.judge.server.questions import Known, known
+from arr_rpo.judge.server.settings import ANSWERS
 from arr_rpo.types import Reason, UserError
 
 BEST_FIRST = ("logprobs", "schema", "generated")
