@@ -17,6 +17,7 @@ from arr_rpo import ranks
 from arr_rpo.algorithm.base import Algorithm, Microbatch
 from arr_rpo.algorithm.finite import NonFiniteError, Snapshot, not_finite, raise_together
 from arr_rpo.algorithm.gradients import add_up
+from arr_rpo.formulas.advantages import group_std
 from arr_rpo.noise import Noise, Purpose
 from arr_rpo.policy.adapter import swapped
 from arr_rpo.policy.parity import check_parity
@@ -135,12 +136,14 @@ class RPOModule(pl.LightningModule):
         self.check("the rewards", rewards.values_B.where(rewards.valid_B, 0.0))
         advantages = self.advantages(rewards)
         self.check("the advantages", advantages.values_B)
-        std_P, silent_P = spread(rewards, self.algorithm.group_size)
+        valid_PG = rewards.valid_B.view(-1, self.algorithm.group_size)
+        std_P = group_std(rewards.values_B.view_as(valid_PG), valid_PG)
+        silent_P = std_P == 0
         self.note({"reward/silent_groups": silent_P.float().mean(), "reward/group_std": std_P.mean()})
         self.note({"reward/advantage_abs": advantages.values_B.abs().mean()})
         with self.clock.stage("update"):
             self.note(self.update(rollout, advantages, noise))
-        graded_P = rewards.valid_B.view(len(silent_P), -1).sum(1) > 1
+        graded_P = valid_PG.sum(1) > 1
         return [silent if graded else None for silent, graded in zip(silent_P.tolist(), graded_P.tolist(), strict=True)]
 
     def check(self, name: str, tensor: Tensor) -> None:
@@ -294,11 +297,3 @@ class RPOModule(pl.LightningModule):
             for name, p in self.policy.adapter.parameters().items():
                 assign(p, checkpoint["state_dict"].pop(f"policy.transformer.{name}"))
         self.old, self.replay_floor = checkpoint["old"], checkpoint["replay_floor"]
-
-
-def spread(rewards: Rewards, group_size: int) -> tuple[Tensor, Tensor]:
-    """(P,) standard deviation of the valid rewards of each group, and whether all of them are alike, which teaches nothing."""
-    values, valid = rewards.values_B.view(-1, group_size).float(), rewards.valid_B.view(-1, group_size)
-    mean = values.where(valid, 0.0).sum(1, keepdim=True) / valid.sum(1, keepdim=True).clamp(min=1)
-    std = (((values - mean) ** 2).where(valid, 0.0).sum(1) / valid.sum(1).clamp(min=1)).sqrt()
-    return std, std == 0

@@ -8,9 +8,9 @@ Shape letters: B candidates, P prompts, G candidates a prompt (B = P * G, group 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -40,6 +40,13 @@ class Prompt:
     def __post_init__(self) -> None:
         if self.references and self.source is None:
             raise ValueError(f"prompt {self.id!r} has references, and no source that they are for")
+
+
+class Painter(Protocol):
+    """Who draws: a policy."""
+
+    def generate(self, prompts: Sequence[Prompt], seed: int, keys: Sequence[tuple[int | str, ...]]) -> list[Image]:
+        """One picture a prompt, each from noise of the seed and its own key."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from arr_rpo.formulas.advantages import centred, group_normalised, raw
+from arr_rpo.formulas.advantages import centred, group_normalised, group_std, raw
 
 Advantage = Callable[[Tensor, Tensor], Tensor]
 REWARDS = torch.tensor([[1.0, 2.0, 3.0, 9.0], [1.0, 0.0, 0.0, 1.0]])
@@ -65,3 +65,10 @@ def test_what_is_masked_has_no_influence(advantage: Advantage) -> None:
     changed = REWARDS.clone()
     changed[0, 3] = -100.0
     torch.testing.assert_close(advantage(changed, VALID), advantage(REWARDS, VALID))
+
+
+def test_groups_that_say_nothing_have_no_deviation() -> None:
+    """By hand: [1, -1] has a standard deviation of 1; a tie, a single valid grade and no grade at all have none."""
+    rewards = torch.tensor([[1.0, -1.0], [0.5, 0.5], [3.0, 9.0], [1.0, 2.0]])
+    valid = torch.tensor([[True, True], [True, True], [True, False], [False, False]])
+    assert group_std(rewards, valid).tolist() == [1.0, 0.0, 0.0, 0.0]

@@ -23,8 +23,8 @@ from arr_rpo.export.formats import ComfyUI, Merged, Peft
 from arr_rpo.formulas.losses import log_ratio, plain_weight
 from arr_rpo.noise import Noise, Purpose, generator
 from arr_rpo.policy.parity import replay_floor
+from arr_rpo.policy.pictures_only import pictures_only
 from arr_rpo.policy.pipeline import PipelinePolicy
-from arr_rpo.policy.processor import pictures_only
 from arr_rpo.policy.short_way import ShortWay
 from arr_rpo.types import Advantages, Prompt, Rollout
 from tests.conftest import assert_same_picture, configure

@@ -10,7 +10,7 @@ from PIL.Image import Image
 
 from arr_rpo.judge.base import Explaining, Pair, settle
 from arr_rpo.judge.forms import NoAnswer
-from arr_rpo.rubric.pipeline import Settings
+from arr_rpo.rubric.auto_rubric import Settings
 from arr_rpo.rubric.verify import Rule
 from arr_rpo.shapes.oracles.judge import OracleJudge
 from arr_rpo.shapes.world.scene import draw, place

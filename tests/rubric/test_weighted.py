@@ -96,7 +96,7 @@ def test_planted_tastes_have_weight_and_others_have_less_or_none(tmp_path: Path)
     assert sum(weights.get(question, 0.0) for question in (FOLLOWED, *IN_PART)) > 1
     assert 0.6 < float(rubric.provenance["crossvalidated_accuracy"]) < 1
     assert judge.checked == 200 * 2 * 7  # each criterion on the pictures of all pairs
-    assert (source.report.drafts, source.report.written, source.report.rubrics) == (200, 200, 1)
+    assert (source.counts.drafts, source.counts.written, source.counts.rubrics) == (200, 200, 1)
 
 
 def test_it_is_stored_with_all_that_was_weighed(tmp_path: Path) -> None:

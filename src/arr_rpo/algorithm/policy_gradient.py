@@ -9,7 +9,8 @@ from torch import Tensor
 
 from arr_rpo.algorithm.base import Microbatch, candidates
 from arr_rpo.formulas.losses import ClippedLoss, Step, clipped_surrogate, divergence_masked_surrogate, step_kl
-from arr_rpo.policy.pipeline import PipelinePolicy, ReplayedStep
+from arr_rpo.policy.pipeline import PipelinePolicy
+from arr_rpo.policy.scheduler import ReplayedStep
 from arr_rpo.types import Advantages, Rollout
 
 

@@ -16,8 +16,8 @@ from arr_rpo.benchmark.items import PictureFile
 from arr_rpo.benchmark.layout import Layout
 from arr_rpo.benchmark.questions import Question, Questions
 from arr_rpo.data.pictures import load_picture
+from arr_rpo.evaluation.bench_rows import cut_half_line
 from arr_rpo.evaluation.bootstrap import Figure, Resampling, share
-from arr_rpo.evaluation.records import cut_half_line
 from arr_rpo.judge.base import Judge
 from arr_rpo.run.lock import occupied
 from arr_rpo.types import Cost, Prompt, UserError

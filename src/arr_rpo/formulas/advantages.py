@@ -22,7 +22,9 @@ def centred(rewards_PG: Tensor, valid_PG: Tensor) -> Tensor:
 
 def group_normalised(rewards_PG: Tensor, valid_PG: Tensor) -> Tensor:
     """A = (r - mean) / (std + 1e-4) over the group's valid rewards (GRPO, arXiv 2402.03300, section 4.1.2)."""
-    deviation = centred(rewards_PG, valid_PG)
-    count = valid_PG.sum(1, keepdim=True).clamp(min=1)
-    std = ((deviation**2).sum(1, keepdim=True) / count).sqrt()
-    return deviation / (std + 1e-4)
+    return centred(rewards_PG, valid_PG) / (group_std(rewards_PG, valid_PG).unsqueeze(1) + 1e-4)
+
+
+def group_std(rewards_PG: Tensor, valid_PG: Tensor) -> Tensor:
+    """(P,) standard deviation of each group's valid rewards; 0 where they are all alike, which teaches nothing."""
+    return ((centred(rewards_PG, valid_PG) ** 2).sum(1) / valid_PG.sum(1).clamp(min=1)).sqrt()

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Protocol, get_args
+from collections.abc import Mapping, Sequence
+from typing import get_args
 
+from arr_rpo.data.preferences.base import Pairs, PairsOfPrompts
 from arr_rpo.judge.asking import digest
 from arr_rpo.judge.base import Explaining, Judge
 from arr_rpo.noise import Purpose, draws
-from arr_rpo.rubric.pipeline import Made, Settings, Task, auto_rubric, describe
-from arr_rpo.rubric.report import Report
+from arr_rpo.rubric.auto_rubric import Settings, Task, auto_rubric, describe
+from arr_rpo.rubric.counts import Counts
+from arr_rpo.rubric.drafts import Made
 from arr_rpo.rubric.sources import RubricSource, Source, content, written_by
 from arr_rpo.rubric.store import RubricStore
 from arr_rpo.types import Cost, Outcome, Preference, Prompt, Rubric, UserError
@@ -23,20 +25,6 @@ DECIDED = (Outcome.A, Outcome.B)
 ROLES = ("refine", "structure", "compare_rubric")
 
 NO_TEST = "no pair is left to test on that shares no picture with those written from"
-
-
-class PairsOfPrompts(Protocol):
-    """Where pairs that people compared come from, by prompt: `ReadPairs` or `ShapesPreferences`."""
-
-    def for_prompt(self, prompt: Prompt, n: int, seed: int) -> list[Preference]:
-        """At most n pairs of a prompt, the same ones for the same seed."""
-
-
-class Pairs(Protocol):
-    """The same, all of them."""
-
-    def __len__(self) -> int: ...
-    def open(self, indices: Iterable[int]) -> Iterator[Preference]: ...
 
 
 class PerPromptRefined(Source):
@@ -72,7 +60,7 @@ class PerPromptRefined(Source):
 
     @property
     def cost(self) -> Cost:
-        return self.report.cost + (self.fallback.cost if self.fallback else Cost())
+        return self.counts.cost + (self.fallback.cost if self.fallback else Cost())
 
     def rubrics(self, prompts: Sequence[Prompt], judge: Judge) -> list[Rubric | None]:
         """See `RubricSource`."""
@@ -108,7 +96,7 @@ class PerPromptRefined(Source):
         if not tasks:
             return
         made, report = auto_rubric(judge, list(tasks.values()), self.settings)
-        self.report += report
+        self.counts += report
         for (key, task), result in zip(tasks.items(), made, strict=True):
             keep(self.store, task, result)
             if result.unanswered:
@@ -121,7 +109,7 @@ class PerPromptRefined(Source):
     def _without(self, key: tuple[tuple[str, str], ...], prompt: Prompt, why: str, counted: bool = False) -> None:
         self._known[key] = None
         self.failures += 1
-        self.report += Report(without=int(not counted))
+        self.counts += Counts(without=int(not counted))
         log.info("no refined rubric for %r: %s", prompt.text, why)
 
 
@@ -170,7 +158,7 @@ class Global(Source):
         stored = self.store.get(task.identity)
         if stored is None:
             [made], report = auto_rubric(judge, [task], self.settings)
-            self.report += report
+            self.counts += report
             keep(self.store, task, made)
             rubric = made.rubric
             if rubric is None and (made.unread or made.unanswered):

@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from arr_rpo.data.preferences.base import Pairs
 from arr_rpo.judge.base import Explaining, Judge
 from arr_rpo.judge.forms import NoAnswer
 from arr_rpo.judge.reasons import OF_THE_REPLY
 from arr_rpo.noise import Purpose, draws
+from arr_rpo.rubric.auto_rubric import distinct, most_agreed
+from arr_rpo.rubric.counts import Counts
 from arr_rpo.rubric.parse import MAX_CRITERIA, MAX_WEIGHT, RubricError, parse_rubric
-from arr_rpo.rubric.pipeline import distinct, most_agreed
-from arr_rpo.rubric.refined import DECIDED, Pairs, explaining, told
-from arr_rpo.rubric.report import Report
+from arr_rpo.rubric.refined import DECIDED, explaining, told
 from arr_rpo.rubric.sources import RubricSource, Source, written_by
 from arr_rpo.rubric.store import RubricStore
 from arr_rpo.rubric.weights import Fit, cross_validated
@@ -87,7 +88,7 @@ class GlobalWeighted(Source):
 
     @property
     def cost(self) -> Cost:
-        return self.report.cost + (self.own.cost if self.own else Cost())
+        return self.counts.cost + (self.own.cost if self.own else Cost())
 
     def _made(self, judge: Judge) -> Rubric:
         order = draws(Purpose.SAMPLE, self._seed, "pairs of a weighted rubric").permutation(len(self.preferences))
@@ -115,7 +116,7 @@ class GlobalWeighted(Source):
         rubric, history = self._rubric_of(criteria, fit, {**identity, "checked_pairs": str(checked)})
         if whole and checked == len(pairs):
             self.store.put(identity, rubric, [history])
-        self.report += Report(rubrics=int(rubric is not None), without=int(rubric is None))
+        self.counts += Counts(rubrics=int(rubric is not None), without=int(rubric is None))
         if rubric is None:
             raise UserError(self._nothing(identity))
         return rubric
@@ -155,7 +156,7 @@ class GlobalWeighted(Source):
                 malformed += not silent
                 log.warning("no criteria from pair %s: %s", pair.id, error)
         written = len(pairs) - unheard - malformed
-        self.report += Report(drafts=len(pairs), written=written, unanswered=unheard, malformed=malformed, cost=cost)
+        self.counts += Counts(drafts=len(pairs), written=written, unanswered=unheard, malformed=malformed, cost=cost)
         if not found:
             raise UserError(
                 f"rubric=global_weighted: none of the {len(pairs)} drafts of judge {judge.name!r} is a rubric (see the log). "
@@ -175,7 +176,7 @@ class GlobalWeighted(Source):
         ]
         flat = [(prompt, image, question) for prompt, image, questions in asked for question in questions]
         answers = judge.check([p for p, _, _ in flat], [i for _, i, _ in flat], [q for _, _, q in flat])
-        self.report += Report(cost=sum((answer.cost for answer in answers), Cost()))
+        self.counts += Counts(cost=sum((answer.cost for answer in answers), Cost()))
         found = iter(np.nan if answer.value is None else answer.value for answer in answers)
         rows = [np.array([next(found) for _ in questions]) for _, _, questions in asked]
         count = len(criteria)

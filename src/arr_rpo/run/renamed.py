@@ -12,6 +12,7 @@ MODULES = {
     **{f"algorithm.{name}": f"formulas.{name}" for name in ("advantages", "dynamics", "losses", "schedules", "windows")},
     **{f"objective.{name}": f"algorithm.{name}" for name in ("base", "forward_process", "policy_gradient")},
     "judge.local_model": "judge.local.model",
+    "rubric.pipeline": "rubric.auto_rubric",
     "shapes.annotator_preferences": "shapes.annotators.preferences",
     "shapes.edit_policy_recipe": "shapes.recipes.edit_policy",
     "shapes.judge_recipe": "shapes.recipes.judge",

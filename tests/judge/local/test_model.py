@@ -18,7 +18,7 @@ from arr_rpo.judge.asking import Conversation, assistant, user
 from arr_rpo.judge.forms import A_B, YES_NO, Form, NoAnswer, pieces, steps, verdict
 from arr_rpo.judge.local.loading import EMBEDDED
 from arr_rpo.judge.local.model import LocalModel
-from arr_rpo.judge.local.processor import Qwen3VLProcessor, save_qwen3_vl
+from arr_rpo.judge.local.qwen_processors import Qwen3VLProcessor, save_qwen3_vl
 from arr_rpo.judge.local.rows import Reader, padded
 from arr_rpo.types import Criterion, Prompt, Rubric, UserError
 from tests.conftest import configure

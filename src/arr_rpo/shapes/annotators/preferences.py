@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Literal, overload
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from PIL.Image import Image
 
+from arr_rpo.data.preferences.base import PairSequence
 from arr_rpo.data.prompts import read_prompts
 from arr_rpo.shapes.annotators import people
 from arr_rpo.shapes.annotators.people import followed
 from arr_rpo.shapes.oracles import detection
-from arr_rpo.shapes.oracles.preferences import Painter, ShapesPreferences
+from arr_rpo.shapes.oracles.preferences import ShapesPreferences
 from arr_rpo.shapes.world.prompts import varied_scene
 from arr_rpo.shapes.world.scene import draw
-from arr_rpo.types import Outcome, Preference, Prompt, UserError
+from arr_rpo.types import Outcome, Painter, Preference, Prompt, UserError
 
 MOST_TRIES = 50  # pairs that are drawn for each one that is kept, before nobody is taken to prefer anything
 
 
-class AnnotatorPreferences(Sequence[Preference]):
+class AnnotatorPreferences(PairSequence):
     """`pairs` labelled pairs. With the same seed, fewer pairs are the first of more; pictures are the same for every annotator
     and noise; and a label that is wrong at some noise is wrong at more.
 
@@ -89,19 +90,8 @@ class AnnotatorPreferences(Sequence[Preference]):
         label = better.swapped if drawn < self._noise else better
         return Preference(name, prompt, a, b, label, subset[abs(obeyed) > 1e-9, abs(pleased) > 1e-9])
 
-    def __len__(self) -> int:
-        return len(self._pairs)
-
-    @overload
-    def __getitem__(self, index: int) -> Preference: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Preference]: ...
-    def __getitem__(self, index: int | slice) -> Preference | Sequence[Preference]:
+    def pair(self, index: int) -> Preference:
         return self._pairs[index]
-
-    def open(self, indices: Iterable[int]) -> Iterator[Preference]:
-        """The pairs at `indices`."""
-        return (self._pairs[index] for index in indices)
 
     def for_prompt(self, prompt: Prompt, n: int, seed: int) -> list[Preference]:
         """At most n pairs of a prompt's text, in an order that the seed decides, without those called equal."""

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Literal, Protocol, overload
+from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 from PIL.Image import Image
 
+from arr_rpo.data.preferences.base import PairSequence
 from arr_rpo.data.prompts import read_prompts
 from arr_rpo.shapes.oracles import detection
 from arr_rpo.shapes.world.asked import is_edit, of_this_world, own, truth_of
 from arr_rpo.shapes.world.edits import from_metadata, mistaken_edit
 from arr_rpo.shapes.world.prompts import varied_scene
 from arr_rpo.shapes.world.scene import Scene, draw
-from arr_rpo.types import Outcome, Preference, Prompt, UserError
+from arr_rpo.types import Outcome, Painter, Preference, Prompt, UserError
 
 
-class Painter(Protocol):
-    """Who makes pictures of prompts, one each: a policy."""
-
-    def generate(self, prompts: Sequence[Prompt], seed: int, keys: Sequence[tuple[int | str, ...]]) -> list[Image]: ...
-
-
-class ShapesPreferences(Sequence[Preference]):
+class ShapesPreferences(PairSequence):
     """`pairs_per_prompt` pairs for each prompt of a split. The image that meets more of the prompt's questions is better.
 
     A drawn pair depends on its prompt, its number and the seed alone. Subset: the prompt's tag, GenEval's or the kind of edit.
@@ -60,26 +55,13 @@ class ShapesPreferences(Sequence[Preference]):
         self._places = [self._places[row] for row in kept]
         self._painted = [(a[row], b[row]) for row in kept]
 
-    def __len__(self) -> int:
-        return len(self._places)
-
-    @overload
-    def __getitem__(self, index: int) -> Preference: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Preference]: ...
-    def __getitem__(self, index: int | slice) -> Preference | Sequence[Preference]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def pair(self, index: int) -> Preference:
         place, k = self._places[index]
         prompt = self.prompts[place]
         if self._painted is None:
             return _drawn(prompt, k, self._seed, strict=self._ties == "drop")
         a, b = self._painted[index]
         return _labelled(prompt, k, a, b)
-
-    def open(self, indices: Iterable[int]) -> Iterator[Preference]:
-        """The pairs at `indices`."""
-        return (self[index] for index in indices)
 
     @staticmethod
     def truth(prompt: Prompt, question: str, image: Image) -> bool | None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from arr_rpo.data.datamodule import ResumableLoader
-from arr_rpo.judge.local.processor import save_qwen3_vl
+from arr_rpo.judge.local.qwen_processors import save_qwen3_vl
 from arr_rpo.shapes.recipes.judge_lessons import KINDS, Curriculum, Lessons
 from arr_rpo.shapes.recipes.judge_parts import build_model, build_processor, see_together, warm_start
 from arr_rpo.shapes.recipes.judge_pictures import Studio

@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from arr_rpo.judge.forms import example, grades, verdict
-from arr_rpo.judge.local.processor import Qwen3VLProcessor
+from arr_rpo.judge.local.qwen_processors import Qwen3VLProcessor
 from arr_rpo.judge.wording import Wording, render
 from arr_rpo.shapes.recipes import taught
 from arr_rpo.shapes.world import edits, prompts

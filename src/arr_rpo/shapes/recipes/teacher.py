@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from arr_rpo.judge.forms import A_B, GRADES, YES_NO, grades, verdict
-from arr_rpo.judge.local.processor import Qwen3VLProcessor
+from arr_rpo.judge.local.qwen_processors import Qwen3VLProcessor
 from arr_rpo.judge.wording import Wording, render
 from arr_rpo.shapes.recipes import taught
 from arr_rpo.shapes.recipes.judge_data import Conversation, Group, Picture, balanced_question, look_up

@@ -10,9 +10,9 @@ import pytest
 from PIL.Image import Image
 
 from arr_rpo.judge.base import Explaining
-from arr_rpo.rubric.pipeline import Settings, Task, auto_rubric, distinct, most_agreed
+from arr_rpo.rubric.auto_rubric import Settings, Task, auto_rubric, distinct, most_agreed
+from arr_rpo.rubric.counts import Counts
 from arr_rpo.rubric.refined import keep
-from arr_rpo.rubric.report import Report
 from arr_rpo.rubric.store import RubricStore
 from arr_rpo.rubric.verify import Rule
 from arr_rpo.types import Cost, Criterion, Preference, Prompt, Rubric, UserError
@@ -35,7 +35,7 @@ def task(*writing: Preference, heldout: tuple[Preference, ...] = (HELD,), role: 
     return Task(writing, heldout, role, {"prompt": "p"})
 
 
-def run(tasks: list[Task], settings: Settings, **replies: list[str]) -> tuple[list[Any], Report, ScriptedWriter, ScriptedJudge]:
+def run(tasks: list[Task], settings: Settings, **replies: list[str]) -> tuple[list[Any], Counts, ScriptedWriter, ScriptedJudge]:
     writer = ScriptedWriter(**replies)
     judge = ScriptedJudge(by_words, writer)
     made, report = auto_rubric(judge, tasks, settings)  # type: ignore[arg-type]
@@ -54,7 +54,7 @@ def test_verified_at_first_pass() -> None:
     }
     assert [role for role, _ in writer.asked] == ["write_pair"]
     # one writing call; two pairs in two orders each; the finished rubric on the held-out pair once more
-    assert report == Report(drafts=1, written=1, verified=(1, 0, 0), rubrics=1, cost=Cost(1 + 4 + 2, 10 + 40 + 20))
+    assert report == Counts(drafts=1, written=1, verified=(1, 0, 0), rubrics=1, cost=Cost(1 + 4 + 2, 10 + 40 + 20))
     assert judge.asked == 3
 
 
@@ -263,13 +263,13 @@ def test_a_limit_beyond_what_a_rubric_holds_is_refused() -> None:
 
 
 def test_reports_add_up_and_make_a_table() -> None:
-    total = Report(drafts=3, written=2, verified=(1, 1), cost=Cost(2, 5)) + Report(
+    total = Counts(drafts=3, written=2, verified=(1, 1), cost=Cost(2, 5)) + Counts(
         drafts=1, verified=(0, 0, 1), cost=Cost(1, 1)
     )
-    assert total == Report(drafts=4, written=2, verified=(1, 1, 1), cost=Cost(3, 6))
+    assert total == Counts(drafts=4, written=2, verified=(1, 1, 1), cost=Cost(3, 6))
     rows = dict(total.rows())
     assert rows["written"] == "2 (50%)"
     assert rows["verified at first pass"] == "1 (25%)"
     assert rows["verified after 1 refinement"] == "1"
     assert rows["verified after 2 refinements"] == "1"
-    assert dict(Report().rows())["written"] == "0"
+    assert dict(Counts().rows())["written"] == "0"

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from arr_rpo.evaluation.bench_figures import criterion_figures, figures
+from arr_rpo.evaluation.bench_rows import Judged, JudgedCheck, from_json, to_json
 from arr_rpo.evaluation.bootstrap import Figure, Resampling, share
-from arr_rpo.evaluation.measures import criterion_figures, figures
-from arr_rpo.evaluation.records import Judged, JudgedCheck, from_json, to_json
 from arr_rpo.types import Cost, CriterionCheck, Outcome, UserError, Verdict
 from tests.evaluation.doubles import QUICK, SCRIPT, A, B, Pairs, ScriptedJudge
 

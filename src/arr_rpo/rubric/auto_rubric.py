@@ -9,20 +9,19 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, get_args
+from typing import get_args
 
 from arr_rpo.judge.base import Explaining, Judge, Writer
 from arr_rpo.judge.forms import NoAnswer
 from arr_rpo.judge.reasons import OF_THE_REPLY
+from arr_rpo.rubric.counts import Counts
+from arr_rpo.rubric.drafts import Draft, Event, Made
 from arr_rpo.rubric.parse import MAX_CRITERIA, RubricError, parse_rubric, parse_structure
-from arr_rpo.rubric.report import Report
-from arr_rpo.rubric.verify import Rule, Verification, verify_all
+from arr_rpo.rubric.verify import Rule, verify_all
 from arr_rpo.strict_json import short
 from arr_rpo.types import Cost, Criterion, Preference, Reason, Rubric, UserError
 
 log = logging.getLogger(__name__)
-
-Event = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -63,65 +62,13 @@ class Task:
     mending: tuple[Preference, ...] = ()
 
 
-@dataclass(frozen=True)
-class Made:
-    """What a task came to. rubric None: all drafts were discarded, or are open.
-
-    unanswered: another try may come to more, as the judge or the writer was not heard: it is not for the store.
-    unread: no rubric, and a reply that was not even JSON: with a longer limit of tokens, of which no store knows, it may be.
-    history: what happened to each draft, step by step.
-    """
-
-    rubric: Rubric | None
-    unanswered: bool
-    history: tuple[Event, ...]
-    unread: bool = False
-
-
-@dataclass(frozen=True)
-class Draft:
-    """A rubric under way. rubric None: its reply was none. verification None: it is yet to be verified.
-
-    unread: it ended with a reply that is not JSON. unheard: a reply did not come at all.
-    """
-
-    task: int
-    pairs: tuple[Preference, ...]  # the one it is written from, others that it may be mended by, then those held out
-    told: int  # how many of them are not held out
-    rubric: Rubric | None = None
-    verification: Verification | None = None
-    refinements: int = 0
-    malformed: int = 0
-    unread: bool = False
-    unheard: bool = False
-    unverified: bool = False  # it counts as it was written
-    history: tuple[Event, ...] = ()
-
-    @property
-    def passed(self) -> bool:
-        if self.unverified:
-            return self.rubric is not None
-        return self.verification is not None and self.verification.passed
-
-    @property
-    def refinable(self) -> tuple[int, ...]:
-        """The missed pairs that a writer may be told of. A verification that only lacks answers says nothing to mend."""
-        if self.rubric is None or self.verification is None or self.passed or self.unheard:
-            return ()
-        return tuple(i for i in self.verification.missed if i < self.told)
-
-    @property
-    def unanswered(self) -> bool:
-        return self.unheard or (self.verification is not None and self.verification.open and not self.passed)
-
-
-def auto_rubric(judge: Judge, tasks: Sequence[Task], settings: Settings) -> tuple[list[Made], Report]:
+def auto_rubric(judge: Judge, tasks: Sequence[Task], settings: Settings) -> tuple[list[Made], Counts]:
     """A rubric for each task, and the figures. All tasks go through each step together."""
     if not settings.verify:
         drafts, cost = _write(judge.writer, [replace(task, heldout=()) for task in tasks], mending=False)
         drafts = [replace(draft, unverified=True) for draft in drafts]
         made, structuring = _structure(judge, [replace(task, heldout=()) for task in tasks], drafts, settings)
-        return made, _report(drafts, made, settings) + structuring + Report(cost=cost)
+        return made, _report(drafts, made, settings) + structuring + Counts(cost=cost)
     drafts, cost = _write(judge.writer, tasks, settings.max_refinements > 0)
     drafts, more = _verify(judge, drafts, settings.rule)
     cost += more
@@ -130,7 +77,7 @@ def auto_rubric(judge: Judge, tasks: Sequence[Task], settings: Settings) -> tupl
         drafts, judging = _verify(judge, drafts, settings.rule)
         cost += writing + judging
     made, structuring = _structure(judge, tasks, drafts, settings)
-    return made, _report(drafts, made, settings) + structuring + Report(cost=cost)
+    return made, _report(drafts, made, settings) + structuring + Counts(cost=cost)
 
 
 def _write(writer: Writer, tasks: Sequence[Task], mending: bool) -> tuple[list[Draft], Cost]:
@@ -223,7 +170,7 @@ def _rubric(reply: str | NoAnswer) -> Rubric:
         raise NoAnswer(error.reason, f"{error}; the reply: {short(ascii(reply))}") from error
 
 
-def _structure(judge: Judge, tasks: Sequence[Task], drafts: Sequence[Draft], settings: Settings) -> tuple[list[Made], Report]:
+def _structure(judge: Judge, tasks: Sequence[Task], drafts: Sequence[Draft], settings: Settings) -> tuple[list[Made], Counts]:
     """The verified drafts of each task as one rubric, with what it recovers of the held-out pairs in its provenance: the best
     draft alone, of those within the limit, where all together recover too little."""
     verified = {i: some for i in range(len(tasks)) if (some := [d for d in drafts if d.task == i and d.passed])}
@@ -268,7 +215,7 @@ def _structure(judge: Judge, tasks: Sequence[Task], drafts: Sequence[Draft], set
         )
         for i in range(len(tasks))
     ]
-    return made, Report(unstructured=unstructured, malformed=malformed, cost=cost)
+    return made, Counts(unstructured=unstructured, malformed=malformed, cost=cost)
 
 
 def distinct(criteria: Sequence[Criterion]) -> dict[Criterion, int]:
@@ -299,10 +246,10 @@ def _provenance(task: Task, drafts: Sequence[Draft], pairs: int, accuracy: float
     }
 
 
-def _report(drafts: Sequence[Draft], made: Sequence[Made], settings: Settings) -> Report:
+def _report(drafts: Sequence[Draft], made: Sequence[Made], settings: Settings) -> Counts:
     passed = Counter(draft.refinements for draft in drafts if draft.passed)
     unanswered = sum(draft.unanswered for draft in drafts)
-    return Report(
+    return Counts(
         drafts=len(drafts),
         written=sum("criteria" in draft.history[0] for draft in drafts),
         verified=tuple(passed[k] for k in range(settings.max_refinements + 1)) if settings.verify else (),

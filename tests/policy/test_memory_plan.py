@@ -23,8 +23,8 @@ from arr_rpo.noise import Noise
 from arr_rpo.policy.adapter import Full
 from arr_rpo.policy.live_bytes import META, LiveBytes
 from arr_rpo.policy.loading import load_pipeline
+from arr_rpo.policy.memory_plan import GIB, Plan, component, optimizer_bytes, quantized_bytes
 from arr_rpo.policy.pipeline import PipelinePolicy
-from arr_rpo.policy.plan import GIB, Plan, component, optimizer_bytes, quantized_bytes
 from arr_rpo.policy.skeleton import ARCHITECTURES, read_architecture, skeleton
 from arr_rpo.types import Prompt, UserError
 from arr_rpo.whole_files import write_json

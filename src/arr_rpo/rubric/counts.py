@@ -10,7 +10,7 @@ from arr_rpo.types import Cost
 
 
 @dataclass(frozen=True)
-class Report:
+class Counts:
     """Counts. Each pair that is written from makes one draft; those of a prompt that verify become its rubric.
 
     drafts: asked for. written: of them, those whose reply was a rubric. verified: entry k, drafts that passed after k
@@ -30,10 +30,10 @@ class Report:
     without: int = 0
     cost: Cost = field(default_factory=Cost)
 
-    def __add__(self, other: Report) -> Report:
+    def __add__(self, other: Counts) -> Counts:
         values: dict[str, Any] = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
         values["verified"] = tuple(a + b for a, b in zip_longest(self.verified, other.verified, fillvalue=0))
-        return Report(**values)
+        return Counts(**values)
 
     def rows(self) -> list[tuple[str, str]]:
         """Each figure with its name, for a table."""

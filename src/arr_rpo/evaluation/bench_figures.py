@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torchmetrics.functional.classification import binary_calibration_error
 
+from arr_rpo.evaluation.bench_rows import Judged, JudgedCheck
 from arr_rpo.evaluation.bootstrap import Figure, Resampling, figure, share
-from arr_rpo.evaluation.records import Judged, JudgedCheck
 from arr_rpo.types import Outcome
 
 Part = tuple[float, float]  # what a pair adds to a figure's numerator and to its denominator

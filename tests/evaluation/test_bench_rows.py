@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from arr_rpo.evaluation.records import cut_half_line, read
+from arr_rpo.evaluation.bench_rows import cut_half_line, read
 
 
 def test_reading_changes_nothing_and_writing_begins_on_a_line_of_its_own(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ pass beside a kept graph, an average of the weights (EMA), and the judge.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,7 @@ RESERVE = 1.5 * GIB
 
 
 @dataclass(frozen=True)
-class Part:
+class Component:
     """One component: bytes of its parameters and its saved buffers; resident: whether it stays during training."""
 
     name: str
@@ -56,7 +56,7 @@ class Plan:
 
     source: str
     pipeline: str
-    parts: tuple[Part, ...]
+    parts: tuple[Component, ...]
     trainable: int
     frozen: int
     adapter: int
@@ -88,7 +88,7 @@ class Plan:
         """Whether all weights of the transformer are trained, and no LoRA."""
         return any(part.name == "transformer" and part.parameters == self.trainable for part in self.parts)
 
-    def _share(self, part: Part) -> int:
+    def _share(self, part: Component) -> int:
         return part.bytes // self.shards if part.name == "transformer" else part.bytes
 
     def peaks(self) -> dict[str, int]:
@@ -142,14 +142,7 @@ def make_plan(
     architecture = read_architecture(checkpoint)
     pipe = skeleton(architecture, policy_dtype(dtype))
     modules = _modules(pipe)
-    bits = {name: _bits(load.get("quantization_config"), name) for name in modules}
-    double = ((load.get("quantization_config") or {}).get("quant_kwargs") or {}).get("bnb_4bit_use_double_quant", False)
-    parts = tuple(
-        component(name, module, bits[name], double, resident=not (release_text_encoders and name.startswith("text_encoder")))
-        for name, module in sorted(modules.items())
-    )
-    if shards > 1 and any(bits.values()):
-        raise UserError("trainer=fsdp2: quantized weights cannot be sharded; take trainer=ddp or policy/load=plain")
+    parts = _components(modules, load, release_text_encoders, shards)
     gathered = whole_at_once(pipe.transformer) if shards > 1 else 0
     added = LiveBytes(modules.values())
     with added:
@@ -157,12 +150,9 @@ def make_plan(
         trained = list(adapter.parameters().values())
     for parameter in trained:
         parameter.grad = torch.zeros_like(parameter)  # a step of several minibatches adds to gradients that are there
-    calls = [min(rollout_batch_size, minibatch_size - first) for first in range(0, minibatch_size, rollout_batch_size)]
     arguments = functools.partial(call_arguments, pipe, call, prompt_tokens)
-    train = functools.partial(training_step, pipe, [functools.partial(arguments, n) for n in calls])
-    working_training = working_bytes(pipe, train)
-    pipe.transformer.enable_gradient_checkpointing()
-    working_checkpointed = working_bytes(pipe, train)
+    calls = [min(rollout_batch_size, minibatch_size - first) for first in range(0, minibatch_size, rollout_batch_size)]
+    working_training, working_checkpointed = _training_bytes(pipe, [functools.partial(arguments, n) for n in calls])
     count = sum(p.numel() for p in trained)
     return Plan(
         source=architecture.source,
@@ -184,6 +174,28 @@ def make_plan(
     )
 
 
+def _components(
+    modules: Mapping[str, nn.Module], load: Mapping[str, Any], release_text_encoders: bool, shards: int
+) -> tuple[Component, ...]:
+    quantization = load.get("quantization_config") or {}
+    bits = {name: _bits(quantization, name) for name in modules}
+    double = (quantization.get("quant_kwargs") or {}).get("bnb_4bit_use_double_quant", False)
+    if shards > 1 and any(bits.values()):
+        raise UserError("trainer=fsdp2: quantized weights cannot be sharded; take trainer=ddp or policy/load=plain")
+    return tuple(
+        component(name, module, bits[name], double, resident=not (release_text_encoders and name.startswith("text_encoder")))
+        for name, module in sorted(modules.items())
+    )
+
+
+def _training_bytes(pipe: Any, calls: Sequence[Callable[[], dict[str, Any]]]) -> tuple[int, int]:
+    """What a backward pass over the candidates of some calls needs, without and with gradient checkpointing, which it leaves
+    on."""
+    plain = working_bytes(pipe, lambda: training_step(pipe, calls))
+    pipe.transformer.enable_gradient_checkpointing()
+    return plain, working_bytes(pipe, lambda: training_step(pipe, calls))
+
+
 def whole_at_once(transformer: Any) -> int:
     """Bytes of a sharded model's weights that are whole on a GPU at once: those outside the blocks, and of the blocks the one
     that computes and the next one, which is already put together (twice the largest)."""
@@ -191,7 +203,7 @@ def whole_at_once(transformer: Any) -> int:
     return _bytes(transformer.parameters()) - sum(each) + 2 * max(each, default=0)
 
 
-def component(name: str, module: nn.Module, bits: int | None, double: bool = False, resident: bool = True) -> Part:
+def component(name: str, module: nn.Module, bits: int | None, double: bool = False, resident: bool = True) -> Component:
     """What a component weighs; bits: 4 or 8 if bitsandbytes quantizes its linear layers (all but the output layer)."""
     saved = module.state_dict().keys()
     tensors = [*module.parameters(), *(buffer for key, buffer in module.named_buffers() if key in saved)]
@@ -200,7 +212,7 @@ def component(name: str, module: nn.Module, bits: int | None, double: bool = Fal
         linear = [m.weight for key, m in module.named_modules() if isinstance(m, nn.Linear) and not key.endswith("lm_head")]
         size += sum(quantized_bytes(weight, bits, double) for weight in linear) - _bytes(linear)
         kind = f"{bits} bit"
-    return Part(name, type(module).__name__, sum(p.numel() for p in module.parameters()), kind, size, resident)
+    return Component(name, type(module).__name__, sum(p.numel() for p in module.parameters()), kind, size, resident)
 
 
 def quantized_bytes(weight: Tensor, bits: int, double: bool) -> int:
