@@ -70,12 +70,23 @@ def test_what_is_liked(study: Study) -> None:
 
 
 def test_what_was_asked(study: Study) -> None:
-    asked = asked_of(study.runs[0])
-    assert said(asked_table(asked, 12)) == [
+    asked, wanted = asked_of(study.runs[0]), wanted_table(study.runs[0], "ada")
+    assert said(asked_table(asked, 12, wanted)) == [
         [RED, "1", "4", "0.562", "0.750", "0.333"],  # 4.5 of 8; three of four pairs apart, of which one was followed
         ["is it left?", "0.5", "1", "0.300", "0.000", "–"],
     ]
-    assert len(said(asked_table(asked, 1))) == 1
+    (row,) = asked_table(asked, 1, wanted).rows
+    assert (row[0].text, row[0].below) == (RED, "is liked")
+
+
+def test_grades_of_single_pictures_tell_nothing_apart(study: Study) -> None:
+    folder = study.runs[0].folder
+    write(
+        folder / "verdicts.jsonl",
+        *({"update": 0, "kind": "grade", "value": p, "rubric": None, "checks": [[RED, p]]} for p in (0.2, 0.6)),
+    )
+    asked = asked_of(study.runs[0])
+    assert said(asked_table(asked, 12, wanted_table(study.runs[0], "ada"))) == [[RED, "–", "2", "0.400", "–", "–"]]
 
 
 def test_before_and_after(study: Study) -> None:

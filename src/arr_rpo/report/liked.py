@@ -11,7 +11,7 @@ import numpy as np
 
 from arr_rpo.report.files import read_as
 from arr_rpo.report.pictures import Album, evenly
-from arr_rpo.report.sentences import NOTHING, form_of
+from arr_rpo.report.sentences import form_of
 from arr_rpo.report.study import HeldoutPrompt, Run, Study, number_at
 from arr_rpo.report.tables import Cell, Table
 from arr_rpo.run.layout import Rows
@@ -21,12 +21,14 @@ DECIDED = {"A": 0, "B": 1}
 
 @dataclass
 class Asked:
-    """A criterion in the verdicts of a run. verdicts: those whose rubric had it. answers: P(yes) of each picture asked about.
-    apart: pairs of which it holds for one picture alone. followed: those of them that were decided for that picture."""
+    """A criterion in the verdicts of a run, or in its grades. verdicts: those whose rubric had it. answers: P(yes) of each
+    picture asked about. pairs: that were compared. apart: those of which it holds for one picture alone. followed: those of
+    them that were decided for that picture."""
 
     weight: float | None
     verdicts: int
     answers: list[float]
+    pairs: int = 0
     apart: int = 0
     followed: int = 0
 
@@ -37,12 +39,12 @@ def liked(study: Study, album: Album, runs: int, prompts: int, criteria: int) ->
     named = [(run, measure) for run in study.runs for measure in study.measures if _named(run, measure)]
     found = []
     for run, measure in named[:runs]:
-        asked = asked_of(run)
+        asked, wanted = asked_of(run), wanted_table(run, measure)
         found.append(
             {
                 "title": f"{run.arm}{'' if run.seed is None else f', seed {run.seed}'}: {measure}",
-                "wanted": wanted_table(run, measure),
-                "asked": asked_table(asked, criteria),
+                "wanted": wanted,
+                "asked": asked_table(asked, criteria, wanted),
                 "more": max(0, len(asked) - criteria),
                 "grid": _grid(run, measure, album, prompts),
             }
@@ -74,9 +76,8 @@ def wanted_table(run: Run, measure: str) -> Table:
     for name, found in sorted(met.items(), key=lambda item: -(_weight(run, measure, item[0]) or 0)):
         before, after = (_mean(found[when]) for when in ("before", "after"))
         change = None if before is None or after is None else after - before
-        figures = ((_weight(run, measure, name), ".3g"), (before, ".3f"), (after, ".3f"), (change, "+.3f"))
-        weight, *shares = (NOTHING if value is None else form_of(value, form) for value, form in figures)
-        rows.append((Cell(name), Cell(weight), Cell(str(max(map(len, found.values())))), *map(Cell, shares)))
+        weight, prompts = _weight(run, measure, name), max(map(len, found.values()))
+        rows.append((Cell(name), *_figures((weight, ".3g"), (prompts, "d"), (before, ".3f"), (after, ".3f"), (change, "+.3f"))))
     return Table(("what is liked", "weight", "prompts", "before", "after", "change"), tuple(rows), frozenset(range(1, 6)))
 
 
@@ -86,6 +87,10 @@ def _weight(run: Run, measure: str, name: str) -> float | None:
 
 def _mean(values: list[Any]) -> float | None:
     return float(np.mean(values)) if values else None
+
+
+def _figures(*figures: tuple[float | None, str]) -> Iterator[Cell]:
+    return (Cell(form_of(value, form)) for value, form in figures)
 
 
 # -- what was asked --------------------------------------------------------------------------------------------------------
@@ -99,9 +104,11 @@ def asked_of(run: Run) -> dict[str, Asked]:
             one = found.setdefault(question, Asked(weight, 0, []))
             one.verdicts += 1
             one.answers += answers
-            if len(answers) == 2 and (answers[0] > 0.5) != (answers[1] > 0.5):
-                one.apart += 1
-                one.followed += side == int(answers[1] > 0.5)
+            if len(answers) == 2:
+                one.pairs += 1
+                apart = (answers[0] > 0.5) != (answers[1] > 0.5)
+                one.apart += apart
+                one.followed += apart and side == int(answers[1] > 0.5)
     return dict(sorted(found.items(), key=lambda item: -item[1].verdicts))
 
 
@@ -113,16 +120,15 @@ def _verdict(row: Mapping[str, Any]) -> list[tuple[str, float | None, list[float
     return [(question, weights.get(question), said.get(question, []), side) for question in {**weights, **said}]
 
 
-def asked_table(asked: Mapping[str, Asked], criteria: int) -> Table:
-    """A row a criterion, of those that were asked most."""
-    rows = []
+def asked_table(asked: Mapping[str, Asked], criteria: int, wanted: Table) -> Table:
+    """A row a criterion, of those that were asked most; those that say in the same words what is wanted are marked."""
+    rows, words = [], {row[0].text for row in wanted.rows}
     for question, one in list(asked.items())[:criteria]:
-        pairs = len(one.answers) // 2
-        yes, apart = _mean(one.answers), one.apart / pairs if one.apart else (0.0 if one.answers else None)
+        apart = one.apart / one.pairs if one.pairs else None
         followed = one.followed / one.apart if one.apart else None
-        figures = ((one.weight, ".3g"), (float(one.verdicts), ",.0f"), (yes, ".3f"), (apart, ".3f"), (followed, ".3f"))
-        rows.append((Cell(question), *(Cell(NOTHING if value is None else form_of(value, form)) for value, form in figures)))
-    head = ("what the rubric asks", "weight", "verdicts", "P(yes)", "tells the two apart", "then decides")
+        figures = ((one.weight, ".3g"), (one.verdicts, ",d"), (_mean(one.answers), ".3f"), (apart, ".3f"), (followed, ".3f"))
+        rows.append((Cell(question, "is liked" if question in words else ""), *_figures(*figures)))
+    head = ("what the rubric asks", "weight", "verdicts", "P(yes)", "apart", "followed")
     return Table(head, tuple(rows), frozenset(range(1, 6)))
 
 

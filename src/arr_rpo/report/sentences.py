@@ -153,8 +153,10 @@ def _count(number: int, noun: str) -> str:
 # -- figures and comparisons ----------------------------------------------------------------------------------------------
 
 
-def form_of(value: float, form: str) -> str:
-    """The number in that format; what rounds to zero has no minus sign."""
+def form_of(value: float | None, form: str) -> str:
+    """The number in that format, or a dash; what rounds to zero has no minus sign."""
+    if value is None:
+        return NOTHING
     text = format(value, form)
     return text if text.strip("-+0.,") or not text.startswith("-") else text.replace("-", "+" if "+" in form else "")
 

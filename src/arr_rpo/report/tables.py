@@ -59,7 +59,7 @@ def results(study: Study, analysis: Analysis) -> Table:
             Cell(share(arm.kl, ".1f"), around(arm.kl, ".1f")),
             Cell(share(arm.images, ",.0f")),
             Cell(share(arm.judge_calls, ",.0f")),
-            Cell(NOTHING if arm.seconds is None else f"{arm.seconds.value / 60:.1f}"),
+            Cell(form_of(None if arm.seconds is None else arm.seconds.value / 60, ".1f")),
         )
         for arm in analysis.arms
     ]
@@ -108,9 +108,9 @@ def runs(study: Study) -> Table:
             Cell(run.arm),
             Cell(NOTHING if run.seed is None else str(run.seed)),
             Cell("finished" if run.finished else "not finished"),
-            Cell(_plain(last_update(run))),
-            Cell(_plain(run.images)),
-            Cell(_plain(run.judge_calls)),
+            Cell(form_of(last_update(run), ",.0f")),
+            Cell(form_of(run.images, ",.0f")),
+            Cell(form_of(run.judge_calls, ",.0f")),
             Cell(run.commit or NOTHING),
         )
         for run in study.runs
@@ -162,7 +162,7 @@ def last_update(run: Run) -> int | None:
 
 
 def share(found: Estimate | None, form: str = ".3f") -> str:
-    return NOTHING if found is None else form_of(found.value, form)
+    return form_of(None if found is None else found.value, form)
 
 
 def signed(found: Estimate | None) -> str:
@@ -189,7 +189,3 @@ def span(found: Estimate | None) -> tuple[float, float, float] | None:
 def _runs(arm: ArmResult, study: Study) -> str:
     finished, started = len(arm.seeds), len(study.of(arm.arm))
     return str(finished) if finished == started else f"{finished} of {started}"
-
-
-def _plain(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:,.0f}"

@@ -22,12 +22,12 @@ from pytorch_lightning.loggers import WandbLogger
 from arr_rpo import ranks
 from arr_rpo.callbacks.run_records import RunRecords
 from arr_rpo.callbacks.shown import close, describe
-from arr_rpo.commands.runs import processes
 from arr_rpo.commands.cli.errors import told
-from arr_rpo.commands.runs.foreign import only_files
 from arr_rpo.commands.cli.quiet import quieten
-from arr_rpo.commands.runs.start_card import show
+from arr_rpo.commands.runs import processes
+from arr_rpo.commands.runs.foreign import only_files
 from arr_rpo.commands.runs.resume import GROUPS
+from arr_rpo.commands.runs.start_card import show
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import TRACKERS, TRAINING_STATE, VERSIONS, State, update_of
 from arr_rpo.run.provenance import provenance
