@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +16,17 @@ from transformers import AutoTokenizer
 from arr_rpo.rubric.parse import parse_rubric
 from arr_rpo.shapes.annotators.people import annotators
 from arr_rpo.shapes.recipes import taught
-from arr_rpo.shapes.recipes.judge_data import Conversation
+from arr_rpo.shapes.recipes.judge_data import Conversation, Group, Picture
 from arr_rpo.shapes.recipes.judge_parts import build_processor
-from arr_rpo.shapes.recipes.judge_pictures import imagined, imagined_open
+from arr_rpo.shapes.recipes.judge_pictures import Pools, following, imagined, imagined_open
 from arr_rpo.shapes.recipes.teacher import Teacher
 from arr_rpo.shapes.world import asked
+from arr_rpo.shapes.world.open_prompts import is_open
 from arr_rpo.shapes.world.questions import Located
 from arr_rpo.shapes.world.scene import place
 from arr_rpo.shapes.world.tastes import TASTES, everything, taste
-from arr_rpo.shapes.world.vocabulary import CELLS
+from arr_rpo.shapes.world.vocabulary import CELLS, TAGS
+from arr_rpo.types import UserError
 
 HELDOUT = {one.question for who in annotators().values() if who.group == "heldout" for one, _ in who.tastes}
 EVERYTHING = {one.question for one in everything()}
@@ -197,3 +200,23 @@ def test_what_is_shared_with_held_out_tastes_is_words() -> None:
     words = set(itertools.chain.from_iterable(re.findall(r"\w+", one.question) for one in taught.taught()))
     missing = {word for question in HELDOUT for word in re.findall(r"\w+", question)} - words
     assert missing == ONLY_IN_LOOK_UPS
+
+
+def test_open_prompts_leave_something_open() -> None:
+    rng = np.random.default_rng(0)
+    contents = [taught.open_prompt(rng) for _ in range(200)]
+    assert all(is_open(content) for content in contents)
+    assert {content["tag"] for content in contents} == {*TAGS, "one_color"} - {"position"}
+    assert all(sum("color" in entry for entry in c["include"]) == 1 for c in contents if c["tag"] == "one_color")
+
+
+def test_pictures_that_do_not_follow_a_prompt_are_left_out() -> None:
+    """Else what differs would not be taste alone."""
+    metadata = {"tag": "two_object", "include": [{"class": "circle", "count": 1}, {"class": "star", "count": 1}]}
+    right = [place([("red", "circle"), (color, "star")], [0, 1], np.random.default_rng(0)) for color in ("blue", "red")]
+    group = Group(metadata, (Picture(right[0]), Picture(right[0][:1]), Picture(right[1])))
+    assert [picture.things for picture in following(group).pictures] == right
+    pools = Pools([group, replace(group, pictures=group.pictures[:2])], [], [], [])
+    assert pools.any_open(np.random.default_rng(0)) == following(group)
+    with pytest.raises(UserError, match="more drawn_groups"):
+        Pools([], [], [], []).any_open(np.random.default_rng(0))

@@ -46,16 +46,16 @@ def differing(better: Sequence[Located], other: Sequence[Located]) -> list[Taste
     return [one for one in in_order() if one.truth(better) and not one.truth(other)]
 
 
-def balanced_taste(things: Sequence[Located], rng: Rng, wanted: bool | None = None) -> Taste:
-    """A taste that is met as often as not (or as `wanted`), all about equally often. Half of those that are not met are near:
-    each of their attributes is one of what is met."""
-    wanted = bool(rng.random() < 0.5) if wanted is None else wanted
-    met = {one.question for one in taught() if one.truth(things)}
-    pool = [one for one in taught() if (one.question in met) == wanted]
+def balanced_taste(things: Sequence[Located], rng: Rng, among: Sequence[Taste] = ()) -> Taste:
+    """A taste (`among` these; without any, of those that are taught) that is met as often as not, all about equally often. Half
+    of those that are not met are near: each of their attributes is one of what is met."""
+    wanted, among = bool(rng.random() < 0.5), among or taught()
+    met = {one.question for one in in_order() if one.truth(things)}
+    pool = [one for one in among if (one.question in met) == wanted]
     if not wanted and rng.random() < 0.5:
         there = frozenset().union(*(one.attributes for one in taught() if one.question in met))
         pool = [one for one in pool if one.attributes <= there] or pool
-    pool = pool or list(taught())  # an empty picture meets little
+    pool = pool or list(among)  # an empty picture meets little
     often = np.array([_met()[one.question] for one in pool])
     weights = 1 / np.maximum(often if wanted else 1 - often, 0.02)
     return pool[int(rng.choice(len(pool), p=weights / weights.sum()))]
@@ -66,7 +66,7 @@ def _met() -> dict[str, float]:
     """How often each taste is met by pictures of one to four things."""
     rng = np.random.default_rng(0)
     scenes = [_scene(rng) for _ in range(1000)]
-    return {one.question: sum(one.truth(scene) for scene in scenes) / len(scenes) for one in taught()}
+    return {one.question: sum(one.truth(scene) for scene in scenes) / len(scenes) for one in in_order()}
 
 
 def _scene(rng: Rng) -> Sequence[Located]:
