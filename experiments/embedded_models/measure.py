@@ -199,13 +199,13 @@ def taste_figures(judge: VLMJudge, prompts: Sequence[Prompt], pairs: Sequence[Pa
     rng = draws(Purpose.SAMPLE, SEED, "tastes")
     heldout = [one for one in taught.in_order() if one.question in taught.HELDOUT]
     kinds = {"taught": taught.taught(), "held out": heldout}
-    found = [[oracle.detect(image) for image in pair] for pair in pairs]
+    found = [[detection.detect(image) for image in pair] for pair in pairs]
     for kind, among in kinds.items():
         images, things = [a for a, _ in pairs] * 2, [a for a, _ in found] * 2
         likes = [taught.balanced_taste(some, rng, among) for some in things]
         answers = judge.check([*prompts] * 2, images, [one.question for one in likes])
         for one, answer, some in zip(likes, answers, things, strict=True):
-            right = answer.p_yes is not None and (answer.p_yes > 0.5) == one.truth(some)
+            right = answer.value is not None and (answer.p_yes > 0.5) == one.truth(some)
             figures[f"taste {kind}: check"].append(right)
             figures[f"taste {kind}: check, truth {'yes' if one.truth(some) else 'no'}"].append(right)
             if kind == "held out":
@@ -221,12 +221,12 @@ def _rubrics_of_tastes(
     heldout = [one for one in taught.in_order() if one.question in taught.HELDOUT]
     rubrics = []
     for prompt, pair in zip(prompts, pairs, strict=True):
-        some = [oracle.detect(image) for image in pair]
+        some = [detection.detect(image) for image in pair]
         likes = {taught.balanced_taste(some[i % 2], rng, heldout if i == 2 else ()).question for i in range(3)}
         questions = dict.fromkeys([*likes, *(c.text for c in asked.own(prompt.metadata))])
         rubrics.append(Rubric(tuple(Criterion("", question) for question in sorted(questions))))
     for prompt, pair, verdict in zip(prompts, pairs, judge.compare(prompts, pairs, rubrics), strict=True):
-        gap, things = 0, [oracle.detect(image) for image in pair]
+        gap, things = 0, [detection.detect(image) for image in pair]
         for check in verdict.checks:
             a, b = (asked.truth_of(check.question, prompt.metadata)(some) for some in things)
             kind = _kind(check.question)
@@ -264,7 +264,7 @@ def _named(judge: VLMJudge, prompts: Sequence[Prompt], pairs: Sequence[Pair]) ->
 
 
 def _candidates(pair: Preference) -> set[str]:
-    better, worse = (oracle.detect(i) for i in ((pair.a, pair.b) if pair.better is Outcome.A else (pair.b, pair.a)))
+    better, worse = (detection.detect(i) for i in ((pair.a, pair.b) if pair.better is Outcome.A else (pair.b, pair.a)))
     general_ones = [c.text for c in asked.anyone(pair.prompt.metadata) if c.truth(better) and not c.truth(worse)]
     return {*general_ones, *(one.question for one in taught.differing(better, worse))}
 
