@@ -15,7 +15,7 @@ from hydra import compose, initialize_config_module
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from arr_rpo.algorithm import dynamics, windows
+from arr_rpo.formulas import dynamics, windows
 from arr_rpo.judge.vlm import VLMJudge
 from arr_rpo.policy.adapter import Lora
 from arr_rpo.policy.encodings import Encodings

@@ -10,10 +10,10 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
+from arr_rpo.algorithm.finite import NonFiniteError
 from arr_rpo.callbacks.ema import EMA, averaged
-from arr_rpo.module import RPOModule, spread
+from arr_rpo.module import RPOModule
 from arr_rpo.noise import Noise
-from arr_rpo.objective.finite import NonFiniteError
 from arr_rpo.policy.adapter import swapped
 from arr_rpo.types import Advantages, Prompt, Rewards
 from tests.conftest import configure
@@ -220,14 +220,6 @@ def test_the_first_update_is_taken_back_with_the_optimizers_state() -> None:
         module.update(module.rollout(PROMPTS, NOISE), ADVANTAGES, NOISE)
     assert all(torch.equal(a, b) for a, b in zip(before, weights(module), strict=True))
     assert optimizer.state_dict()["state"] == {}
-
-
-def test_groups_that_say_nothing_are_counted() -> None:
-    """By hand: [1, -1] has a standard deviation of 1; a tie and a single valid grade have none."""
-    rewards = Rewards(torch.tensor([1.0, -1.0, 0.5, 0.5, 3.0, 9.0]), torch.tensor([True, True, True, True, True, False]))
-    std_P, silent_P = spread(rewards, 2)
-    assert std_P.tolist() == [1.0, 0.0, 0.0]
-    assert silent_P.tolist() == [False, True, True]
 
 
 def test_the_average_by_hand() -> None:

@@ -20,7 +20,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 import torch
 
-from arr_rpo.algorithm.dynamics import Dynamics, cps, dance_sde, flow_sde
+from arr_rpo.formulas.dynamics import Dynamics, cps, dance_sde, flow_sde
 
 SAMPLERS: dict[str, tuple[Dynamics, float]] = {
     "Flow-GRPO's SDE, eta 0.7": (flow_sde, 0.7),

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from arr_rpo.data.prompts import read_prompts
-from arr_rpo.shapes.asked import own
+from arr_rpo.shapes.world.asked import own
 
 
 def main(study: Path) -> None:

@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 from torch.utils._pytree import tree_map_only
 
 from arr_rpo.commands.plan import plan
-from arr_rpo.policy.plan import GIB, training_step
+from arr_rpo.policy.memory_plan import GIB, training_step
 from arr_rpo.policy.scheduler import PolicyScheduler
 from arr_rpo.policy.skeleton import call_arguments, read_architecture, skeleton
 

@@ -15,9 +15,9 @@ from PIL import Image
 from arr_rpo.commands.cli.entry import entry
 from arr_rpo.judge.local.model import LocalModel
 from arr_rpo.noise import Purpose, draws
-from arr_rpo.shapes.prompts import describe, mistaken, scene_of
-from arr_rpo.shapes.questions import Question, questions_of
-from arr_rpo.shapes.scene import draw
+from arr_rpo.shapes.world.prompts import describe, mistaken, scene_of
+from arr_rpo.shapes.world.questions import Question, questions_of
+from arr_rpo.shapes.world.scene import draw
 from arr_rpo.types import Answer, Cost, Criterion, Outcome, Prompt, Rubric, UserError, Verdict
 
 # "a red triangle below a blue star": what the prompt implies is four criteria; the fifth is the relation seen from the star.
@@ -140,8 +140,8 @@ def _table_of_checks(ways: Sequence[Way], questions: int) -> str:
     ]
     for way in ways:
         share = way.cost.tokens / naive.cost.tokens
-        difference = _largest_difference([a.p_yes for a in naive.answers], [a.p_yes for a in way.answers])
-        failed = sum(answer.p_yes is None for answer in way.answers)
+        difference = _largest_difference([a.value for a in naive.answers], [a.value for a in way.answers])
+        failed = sum(answer.value is None for answer in way.answers)
         lines.append(f"| {way.name} | {way.cost.tokens} | {share:.3f} | {way.seconds:.3f} | {difference} | {failed} |")
     return "\n".join(lines)
 

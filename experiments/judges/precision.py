@@ -9,7 +9,7 @@ from pathlib import Path
 from arr_rpo.data.prompts import read_prompts
 from arr_rpo.evaluation.bootstrap import Resampling, share
 from arr_rpo.rubric.files import read_rubrics
-from arr_rpo.shapes.questions import questions_of
+from arr_rpo.shapes.world.questions import questions_of
 
 
 def main(folder: Path) -> None:

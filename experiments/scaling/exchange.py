@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import multiprocessing, nn
 
-from arr_rpo.objective.gradients import add_up
+from arr_rpo.algorithm.gradients import add_up
 
 REPEATS = 30
 

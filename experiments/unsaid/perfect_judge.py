@@ -15,8 +15,8 @@ from hydra import compose, initialize_config_module
 from hydra.utils import instantiate
 
 from arr_rpo.data.prompts import read_prompts
-from arr_rpo.shapes.annotators import annotators
-from arr_rpo.shapes.rubric_truth import Agreement, agreement
+from arr_rpo.shapes.annotators.people import annotators
+from arr_rpo.shapes.annotators.rubric_truth import Agreement, agreement
 from arr_rpo.types import UserError
 
 PAIRS, NOISES, SEEDS = (4, 16, 64, 256), (0.0, 0.1, 0.3, 0.5), (1, 2)

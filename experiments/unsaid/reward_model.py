@@ -22,8 +22,8 @@ from PIL.Image import Image
 from torch import Tensor
 
 from arr_rpo.reward_model.recipe import RewardModelRecipe, key_of
-from arr_rpo.shapes.annotator_preferences import AnnotatorPreferences
-from arr_rpo.shapes.annotators import annotators
+from arr_rpo.shapes.annotators.people import annotators
+from arr_rpo.shapes.annotators.preferences import AnnotatorPreferences
 from arr_rpo.types import Outcome, Preference, Prompt
 
 PAIRS, NEW = (4, 16, 64, 256), 400

@@ -14,10 +14,10 @@ from hydra import compose, initialize_config_module
 from hydra.utils import instantiate
 
 from arr_rpo.data.prompts import read_prompts
-from arr_rpo.shapes import oracle
-from arr_rpo.shapes.annotators import annotators, followed
-from arr_rpo.shapes.questions import Located
-from arr_rpo.shapes.tastes import leaves_open, taste
+from arr_rpo.shapes.annotators.people import annotators, followed
+from arr_rpo.shapes.oracles import detection
+from arr_rpo.shapes.world.questions import Located
+from arr_rpo.shapes.world.tastes import leaves_open, taste
 from arr_rpo.types import Prompt
 
 SEED = 51
@@ -31,7 +31,7 @@ def samples(prompts: Sequence[Prompt], n: int) -> Mapping[str, list[Sequence[Loc
         policy = instantiate(compose("evaluate", overrides=overrides).preferences.policy)
     asked = [prompt for prompt in prompts for _ in range(n)]
     images = policy.generate(asked, SEED, [(prompt.id, k) for prompt in prompts for k in range(n)])
-    found = [oracle.detect(image) for image in images]
+    found = [detection.detect(image) for image in images]
     return {prompt.id: found[i * n : (i + 1) * n] for i, prompt in enumerate(prompts)}
 
 

@@ -14,10 +14,11 @@ from PIL.Image import Image
 from torch import Tensor
 
 from arr_rpo import ranks
+from arr_rpo.algorithm.base import Algorithm, Microbatch
+from arr_rpo.algorithm.finite import NonFiniteError, Snapshot, not_finite, raise_together
+from arr_rpo.algorithm.gradients import add_up
+from arr_rpo.formulas.advantages import group_std
 from arr_rpo.noise import Noise, Purpose
-from arr_rpo.objective.base import Algorithm, Task
-from arr_rpo.objective.finite import NonFiniteError, Snapshot, not_finite, raise_together
-from arr_rpo.objective.gradients import add_up
 from arr_rpo.policy.adapter import swapped
 from arr_rpo.policy.parity import check_parity
 from arr_rpo.policy.pipeline import PipelinePolicy
@@ -135,12 +136,14 @@ class RPOModule(pl.LightningModule):
         self.check("the rewards", rewards.values_B.where(rewards.valid_B, 0.0))
         advantages = self.advantages(rewards)
         self.check("the advantages", advantages.values_B)
-        std_P, silent_P = spread(rewards, self.algorithm.group_size)
+        valid_PG = rewards.valid_B.view(-1, self.algorithm.group_size)
+        std_P = group_std(rewards.values_B.view_as(valid_PG), valid_PG)
+        silent_P = std_P == 0
         self.note({"reward/silent_groups": silent_P.float().mean(), "reward/group_std": std_P.mean()})
         self.note({"reward/advantage_abs": advantages.values_B.abs().mean()})
         with self.clock.stage("update"):
             self.note(self.update(rollout, advantages, noise))
-        graded_P = rewards.valid_B.view(len(silent_P), -1).sum(1) > 1
+        graded_P = valid_PG.sum(1) > 1
         return [silent if graded else None for silent, graded in zip(silent_P.tolist(), graded_P.tolist(), strict=True)]
 
     def check(self, name: str, tensor: Tensor) -> None:
@@ -196,12 +199,12 @@ class RPOModule(pl.LightningModule):
                 for minibatch in shuffled.split(max(1, (a.minibatch_size or units.numel()) // units.shape[1])):
                     timesteps = torch.randperm(a.objective.steps(self.policy, rollout), generator=order)
                     with self.policy.conditioning_kept():
-                        for tasks in self.tasks(rollout, advantages, noise, epoch, minibatch, timesteps):
+                        for batches in self.batches(rollout, advantages, noise, epoch, minibatch, timesteps):
                             if steps:
                                 self.between_steps()
                             elif a.kl_every_n_updates and noise.update % a.kl_every_n_updates == 0:
-                                tasks[:1] = [task._replace(measure_kl=True) for task in tasks[:1]]
-                            logs += self.optimizer_step_on(tasks)
+                                batches[:1] = [batch._replace(measure_kl=True) for batch in batches[:1]]
+                            logs += self.optimizer_step_on(batches)
                             steps += 1
             weights = {f"the weight {name}": p.detach() for name, p in self.policy.adapter.parameters().items()}
             raise_together(not_finite(weights))
@@ -221,9 +224,9 @@ class RPOModule(pl.LightningModule):
             own = (units[:, 0] >= mine.start * size) & (units[:, 0] < mine.stop * size)
             yield units[own] - mine.start * size
 
-    def tasks(
+    def batches(
         self, rollout: Rollout, advantages: Advantages, noise: Noise, epoch: int, minibatch: Tensor, timesteps: Tensor
-    ) -> Iterator[list[Task]]:
+    ) -> Iterator[list[Microbatch]]:
         """This process's backward passes of each optimizer step on a minibatch of all processes; no step where no unit of any
         has a gradient."""
         a = self.algorithm
@@ -239,7 +242,7 @@ class RPOModule(pl.LightningModule):
         for chunk in timesteps.split(a.steps_per_update or len(timesteps)):
             count = len(minibatch) * len(chunk)
             yield [
-                Task(rollout, units, int(step), epoch, mine, self.old, noise, False, weight / count)
+                Microbatch(rollout, units, int(step), epoch, mine, self.old, noise, False, weight / count)
                 for step in chunk
                 for units, weight in own
             ]
@@ -257,19 +260,19 @@ class RPOModule(pl.LightningModule):
             now.restore()
             self.old = old
 
-    def optimizer_step_on(self, tasks: list[Task]) -> list[Log]:
+    def optimizer_step_on(self, batches: list[Microbatch]) -> list[Log]:
         """One optimizer step on the sum of the weighted losses of all processes. Returns what the log is the mean of."""
         a = self.algorithm
         optimizer: Any = self.optimizers()
         optimizer.zero_grad()
         logs: list[Log] = []
         bad: str | None = None
-        for task in tasks:
-            loss, log = a.objective.loss(self.policy, task)
-            bad = bad or not_finite({f"the loss of step {task.step}": loss.detach()})
-            self.manual_backward(loss * task.weight)
-            if task.weight:
-                logs.append((len(task.units), {"loss": loss.detach(), **log}))
+        for batch in batches:
+            loss, log = a.objective.loss(self.policy, batch)
+            bad = bad or not_finite({f"the loss of step {batch.step}": loss.detach()})
+            self.manual_backward(loss * batch.weight)
+            if batch.weight:
+                logs.append((len(batch.units), {"loss": loss.detach(), **log}))
         parameters = self.policy.adapter.parameters()
         bad_somewhere = add_up(parameters.values(), bad is not None)
         norm = whole(torch.nn.utils.clip_grad_norm_(list(parameters.values()), a.max_grad_norm))
@@ -294,11 +297,3 @@ class RPOModule(pl.LightningModule):
             for name, p in self.policy.adapter.parameters().items():
                 assign(p, checkpoint["state_dict"].pop(f"policy.transformer.{name}"))
         self.old, self.replay_floor = checkpoint["old"], checkpoint["replay_floor"]
-
-
-def spread(rewards: Rewards, group_size: int) -> tuple[Tensor, Tensor]:
-    """(P,) standard deviation of the valid rewards of each group, and whether all of them are alike, which teaches nothing."""
-    values, valid = rewards.values_B.view(-1, group_size).float(), rewards.valid_B.view(-1, group_size)
-    mean = values.where(valid, 0.0).sum(1, keepdim=True) / valid.sum(1, keepdim=True).clamp(min=1)
-    std = (((values - mean) ** 2).where(valid, 0.0).sum(1) / valid.sum(1).clamp(min=1)).sqrt()
-    return std, std == 0

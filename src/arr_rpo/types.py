@@ -8,9 +8,9 @@ Shape letters: B candidates, P prompts, G candidates a prompt (B = P * G, group 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -40,6 +40,13 @@ class Prompt:
     def __post_init__(self) -> None:
         if self.references and self.source is None:
             raise ValueError(f"prompt {self.id!r} has references, and no source that they are for")
+
+
+class Painter(Protocol):
+    """Who draws: a policy."""
+
+    def generate(self, prompts: Sequence[Prompt], seed: int, keys: Sequence[tuple[int | str, ...]]) -> list[Image]:
+        """One picture a prompt, each from noise of the seed and its own key."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +117,16 @@ class Outcome(enum.StrEnum):
     TIE = "tie"
     INCONSISTENT = "inconsistent"
     FAILED = "failed"
+
+    @staticmethod
+    def higher(a: float, b: float) -> Outcome:
+        """Of a pair worth `a` and `b`."""
+        return Outcome.TIE if a == b else (Outcome.A if a > b else Outcome.B)
+
+    @property
+    def swapped(self) -> Outcome:
+        """The same of (B, A)."""
+        return {Outcome.A: Outcome.B, Outcome.B: Outcome.A}.get(self, self)
 
 
 class Reason(enum.StrEnum):
@@ -205,9 +222,10 @@ class Grade:
 
 @dataclass(frozen=True)
 class Answer:
-    """To a yes/no question about one image: the probability of yes; None when the judge failed."""
+    """What a judge says of one image as a number: to a yes/no question the probability of yes; asked for a grade, 1 to 5
+    (expected value over the answer tokens). None when the judge failed."""
 
-    p_yes: float | None
+    value: float | None
     cost: Cost = Cost()
     reason: str = ""
     failure: Reason | None = None
@@ -241,16 +259,6 @@ class Preference:
     b: Image
     better: Outcome
     subset: str = ""
-
-
-@dataclass(frozen=True)
-class Score:
-    """A pointwise grade of one image, 1 to 5 (expected value over the answer tokens); None when the judge failed."""
-
-    value: float | None
-    cost: Cost = Cost()
-    reason: str = ""
-    failure: Reason | None = None
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from PIL.Image import Image
 
 from arr_rpo.benchmark.items import Item
 from arr_rpo.benchmark.prompt_files import texts_of_folder
-from arr_rpo.benchmark.questions import Checkpoints, Graph, Question, Rubric, YesNoLists
-from arr_rpo.benchmark.scoring import Scored, after_parents, figures, score
+from arr_rpo.benchmark.questions import FixedQuestions, Graph, PointsOfPrompt, Question, YesNoLists
+from arr_rpo.benchmark.scoring import ScoredPicture, after_parents, figures, score
 from arr_rpo.evaluation.bootstrap import Resampling
 from arr_rpo.types import Answer, Cost, Prompt, UserError
 from tests.benchmark.test_folders import benchmark, drawn
@@ -98,9 +98,9 @@ def test_figures_of_a_graph_by_hand(tmp_path: Path) -> None:
     questions = of_astronaut(tmp_path)
     categories = {q.id: q.category for q in questions}
 
-    def scored(sample: int, wrong: Sequence[int], missing: Sequence[int]) -> Scored:
+    def scored(sample: int, wrong: Sequence[int], missing: Sequence[int]) -> ScoredPicture:
         right = answers(questions, wrong, missing)
-        return Scored("partiprompts94", sample, right, after_parents(questions, right), categories)
+        return ScoredPicture("partiprompts94", sample, right, after_parents(questions, right), categories)
 
     found = figures([scored(0, [3], []), scored(1, [], [6])], RESAMPLING)
     assert found["overall"]["value"] == pytest.approx((4 / 7 + 5 / 5) / 2)
@@ -152,12 +152,12 @@ def test_tiifs_right_answer_may_be_no(tmp_path: Path) -> None:
 
 def test_unigenbenchs_points_and_an_edits_rubric_as_questions(tmp_path: Path) -> None:
     [item, *_] = [file.item for file in benchmark("unigenbench", tmp_path).files]
-    points = Checkpoints("sub_dims_en", "Testpoints", "Testpoint Description", "{name}: {description}?")
+    points = PointsOfPrompt("sub_dims_en", "Testpoints", "Testpoint Description", "{name}: {description}?")
     asked = [(q.text, q.category) for q in points.of(item)]
     assert asked == [("Style: flat, drawn?", "Style"), ("Attribute - Color: a red circle?", "Attribute")]
     with pytest.raises(UserError, match="'10', column 'sub_dims_zh': there is none"):
-        Checkpoints("sub_dims_zh", "Testpoints", "Testpoint Description", "").of(item)
-    [question] = Rubric("task_type", {"instruction": "done: {text}?"}).of(Item("k", 0, "paint", {"task_type": "color"}))
+        PointsOfPrompt("sub_dims_zh", "Testpoints", "Testpoint Description", "").of(item)
+    [question] = FixedQuestions("task_type", {"instruction": "done: {text}?"}).of(Item("k", 0, "paint", {"task_type": "color"}))
     assert (question.text, question.category) == ("done: paint?", "color, instruction")
 
 

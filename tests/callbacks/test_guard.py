@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from arr_rpo.algorithm.finite import NonFiniteError
 from arr_rpo.callbacks.guard import Guard
 from arr_rpo.callbacks.rubric_reward import JudgedUpdate, RubricReward
-from arr_rpo.objective.finite import NonFiniteError
 from arr_rpo.types import Rewards, UserError
 from tests.callbacks.doubles import trainer_with
 from tests.test_module import module_with

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from arr_rpo.callbacks.judging_ahead import JudgingAhead
 from arr_rpo.reward.joining import together
-from arr_rpo.shapes.oracle_judge import OracleJudge
+from arr_rpo.shapes.oracles.judge import OracleJudge
 from arr_rpo.types import Grade, Rewards, Rollout
 from tests.callbacks.test_verdict_log import RUBRIC, rollout
 from tests.integration.small import start
@@ -94,7 +94,7 @@ class Elsewhere(OracleJudge):
 @pytest.mark.slow
 def test_a_run_comes_to_the_same_weights(tmp_path: Path) -> None:
     found = []
-    for name, judge in (("here", "arr_rpo.shapes.oracle_judge.OracleJudge"), ("there", f"{__name__}.Elsewhere")):
+    for name, judge in (("here", "arr_rpo.shapes.oracles.judge.OracleJudge"), ("there", f"{__name__}.Elsewhere")):
         how = (
             "judge=oracle",
             f"judge._target_={judge}",

@@ -14,8 +14,8 @@ from arr_rpo.callbacks.rubric_reward import JudgedUpdate, RubricReward
 from arr_rpo.callbacks.run_records import RunRecords
 from arr_rpo.callbacks.verdict_pictures import VerdictPictures, judged_pairs
 from arr_rpo.run.folder import RunFolder
-from arr_rpo.shapes.oracle_judge import OracleJudge
-from arr_rpo.shapes.scene import Thing, draw
+from arr_rpo.shapes.oracles.judge import OracleJudge
+from arr_rpo.shapes.world.scene import Thing, draw
 from arr_rpo.types import Criterion, CriterionCheck, Outcome, Prompt, Rewards, Rollout, Rubric, Verdict
 from tests.callbacks.doubles import trainer_with
 from tests.callbacks.test_verdict_log import GRADED, PAIRED, rollout

@@ -58,7 +58,8 @@ def test_prompts_that_nothing_measures_are_refused_before_anything_is_drawn(tmp_
     with initialize_config_module("arr_rpo.configs", version_base="1.3"):
         trained = compose("train", overrides=["run_dir=x", "name=x"])
     whole = OmegaConf.to_container(trained.callbacks.heldout, resolve=False)
-    recorded["callbacks"] = {"heldout": {**whole, "measures": {"shapes": {"_target_": "arr_rpo.shapes.measure.ShapesOracle"}}}}
+    shapes = {"_target_": "arr_rpo.shapes.oracles.measure.ShapesOracle"}
+    recorded["callbacks"] = {"heldout": {**whole, "measures": {"shapes": shapes}}}
     (tmp_path / "config.yaml").write_text(json.dumps(recorded), encoding="utf-8")
     with pytest.raises(UserError, match="nothing to measure by"):
         evaluate(configure(f"run={tmp_path}"))

@@ -20,7 +20,7 @@ from arr_rpo.commands.runs.finished import with_policy_of_run
 from arr_rpo.data.prompts import read_prompts
 from arr_rpo.evaluation.images import spread
 from arr_rpo.policy.pipeline import PipelinePolicy
-from arr_rpo.shapes.measure import judged
+from arr_rpo.shapes.oracles.measure import judged
 from arr_rpo.types import UserError
 from tests.conftest import configure, make_policy
 

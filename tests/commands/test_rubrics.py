@@ -14,11 +14,11 @@ from arr_rpo.commands import rubrics as command
 from arr_rpo.commands.cli.errors import plain_errors
 from arr_rpo.data.prompts import read_prompts
 from arr_rpo.judge.base import Judge
+from arr_rpo.rubric.counts import Counts
 from arr_rpo.rubric.files import to_yaml
-from arr_rpo.rubric.report import Report
 from arr_rpo.rubric.sources import FromFile
-from arr_rpo.shapes.oracle_judge import OracleJudge
-from arr_rpo.shapes.questions import questions_of
+from arr_rpo.shapes.oracles.judge import OracleJudge
+from arr_rpo.shapes.world.questions import questions_of
 from arr_rpo.types import Cost, Criterion, Prompt, Rubric, UserError
 from tests.conftest import configure
 
@@ -84,7 +84,7 @@ def test_the_same_criteria_for_another_source_are_another_rubric(monkeypatch: py
     opened: list[int] = []
 
     class Same:
-        report, failures, cost = Report(), 0, Cost()
+        counts, failures, cost = Counts(), 0, Cost()
 
         def rubrics(self, prompts: Sequence[Prompt], judge: Judge) -> list[Rubric | None]:
             opened.append(len(prompts))

@@ -11,9 +11,9 @@ from PIL import Image
 
 from arr_rpo.data.datamodule import PromptDataModule, Updates
 from arr_rpo.data.prompts import Prompts, Row, read_prompts
-from arr_rpo.shapes.edits import Edit, data_url, from_metadata, to_metadata
-from arr_rpo.shapes.measure import ShapesOracle
-from arr_rpo.shapes.scene import Thing, draw
+from arr_rpo.shapes.oracles.measure import ShapesOracle
+from arr_rpo.shapes.world.edits import Edit, data_url, from_metadata, to_metadata
+from arr_rpo.shapes.world.scene import Thing, draw
 from arr_rpo.types import Prompt, UserError
 
 RED, BLUE, HALF = (255, 0, 0), (0, 0, 255), (255, 0, 0, 0)

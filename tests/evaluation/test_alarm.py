@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from arr_rpo.evaluation.alarm import Alarm, Point, Reading, Rule, alarm
+from arr_rpo.evaluation.alarm import Alarm, AlarmRule, Estimate, Point, alarm
 
-RULE = Rule(z=3.0, sign=1.0, sign_alone=2.0, alike=0.3)
+RULE = AlarmRule(z=3.0, sign=1.0, sign_alone=2.0, alike=0.3)
 IDS = [f"p/{n}" for n in range(96)]
 
 
@@ -27,7 +27,7 @@ def signs(**moved: float) -> dict[str, dict[str, float]]:
 
 
 def point(update: int, share: float | None, proxy: float | None = None, group: float | None = 0.2, **moved: float) -> Point:
-    proxies: Mapping[str, Reading] = {} if proxy is None else {"criterion/mean": Reading(proxy, 0.005)}
+    proxies: Mapping[str, Estimate] = {} if proxy is None else {"criterion/mean": Estimate(proxy, 0.005)}
     return Point(update, {} if share is None else gold(share), proxies, signs(**moved), group)
 
 
@@ -86,7 +86,7 @@ def test_pictures_that_come_to_look_alike() -> None:
 def test_what_the_judge_came_to_is_told_with_an_alarm_and_raises_none() -> None:
     def ties(update: int, rate: float) -> Point:
         found = point(update, 0.4, 0.6, brightness=1.5 * (update > 10))
-        return dataclasses.replace(found, rates={"judge/tie_rate": Reading(rate, 0.01)})
+        return dataclasses.replace(found, rates={"judge/tie_rate": Estimate(rate, 0.01)})
 
     found = raised(point(0, 0.4), ties(10, 0.3), ties(20, 0.7))
     assert found is not None and found.reasons[-1] == "judge/tie_rate rose from 0.300 to 0.700"
@@ -103,6 +103,6 @@ def test_false_alarms_of_noise() -> None:
         points = []
         for update in range(0, 90, 10):
             right = dict(zip(IDS, (rng.uniform(0, 1, len(IDS)) < p).astype(float), strict=True))
-            points.append(Point(update, right, {"win_rate": Reading(0.5 + 0.01 * update, 0.02)}, {}))
+            points.append(Point(update, right, {"win_rate": Estimate(0.5 + 0.01 * update, 0.02)}, {}))
         wrong += any(alarm(points[:n], RULE) is not None for n in range(2, 10))
     assert wrong <= 20  # at most a tenth, though each measurement is compared with the best of those before it

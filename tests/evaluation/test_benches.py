@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from arr_rpo.commands.report import report
+from arr_rpo.evaluation.bench_rows import Judged, append, read
 from arr_rpo.evaluation.benches import COLUMNS, arms, minus
-from arr_rpo.evaluation.records import Judged, append, read
 from arr_rpo.types import Cost, Outcome, UserError, Verdict
 from tests.report.made import report_config
 

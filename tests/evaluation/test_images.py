@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from arr_rpo.algorithm.gaussian import gaussian_kl
 from arr_rpo.data.prompts import read_prompts
 from arr_rpo.evaluation.images import spread
 from arr_rpo.evaluation.path_kl import path_kl
+from arr_rpo.formulas.gaussian import gaussian_kl
 from arr_rpo.noise import Noise
 from arr_rpo.types import Prompt
 from tests.conftest import make_policy, make_sampler

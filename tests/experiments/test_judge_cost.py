@@ -10,7 +10,7 @@ import pytest
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig
 
-from arr_rpo.shapes.questions import parse
+from arr_rpo.shapes.world.questions import parse
 from arr_rpo.types import UserError
 
 FOLDER = Path(__file__).parents[2] / "experiments" / "judges"

@@ -15,7 +15,7 @@ from arr_rpo.commands.runs.training import train
 from arr_rpo.data.prompts import read_prompts
 from arr_rpo.report.read_study import read_study
 from arr_rpo.run.folder import RunFolder
-from arr_rpo.shapes.measure import judged
+from arr_rpo.shapes.oracles.measure import judged
 from tests.conftest import configure
 from tests.integration.small import HELDOUT, SMALL
 from tests.stops import stop_before

@@ -346,7 +346,7 @@ def test_another_pipeline_trains_and_is_measured_again(tmp_path: Path, few_promp
 def test_old_weights_and_averages_resume(tmp_path: Path, few_prompts: str) -> None:
     """DiffusionNFT's slow weights and the EMA are in the checkpoint."""
     options = ["algorithm=diffusion_nft", "algorithm.group_size=2", "sampler=ode", "judge=oracle", "callbacks=rpo_ema"]
-    options += ["module.lr_schedule.path=arr_rpo.algorithm.schedules.constant", "algorithm.old_decay.slope=0.3"]
+    options += ["module.lr_schedule.path=arr_rpo.formulas.schedules.constant", "algorithm.old_decay.slope=0.3"]
     options += ["trainer.enable_progress_bar=false", "callbacks.checkpoint.every_seconds=0"]
     whole = run(tmp_path / "whole", few_prompts, *options)
     part = run(tmp_path / "part", few_prompts, *options, "data.updates=2")

@@ -44,7 +44,7 @@ def test_coins_are_repeatable_and_belong_to_a_seed() -> None:
 
 def test_each_criterion_has_a_coin_of_its_own() -> None:
     x, y = (JUDGE.check([PROMPT] * 200, IMAGES[:200], [question] * 200) for question in ("x?", "y?"))
-    assert abs(np.corrcoef([a.p_yes for a in x], [a.p_yes for a in y])[0, 1]) < 0.25  # 3.5 standard errors
+    assert abs(np.corrcoef([a.value for a in x], [a.value for a in y])[0, 1]) < 0.25  # 3.5 standard errors
     one, other = (JUDGE.compare([PROMPT] * 200, PAIRS, [rubric(question)] * 200) for question in ("x?", "y?"))
     assert 60 < sum(a.outcome is b.outcome for a, b in zip(one, other, strict=True)) < 140
 
@@ -64,7 +64,7 @@ def test_it_writes_one_rubric_whatever_it_is_asked() -> None:
     writer, pair = JUDGE.writer, Preference("x", PROMPT, IMAGES[0], IMAGES[1], Outcome.A)
     texts = [
         *writer.write([PROMPT])[0],
-        *writer.write_from_pairs([pair], general=True)[0],
+        *writer.write_from_pairs([pair], role="write_general")[0],
         *writer.refine([pair], [rubric("x?")], JUDGE.compare([PROMPT], PAIRS[:1], [rubric("x?")]))[0],
         *JUDGE.plan([PROMPT], PAIRS[:1])[0],
     ]

@@ -14,12 +14,13 @@ from arr_rpo.judge.forms import NoAnswer
 from arr_rpo.judge.local.loading import EMBEDDED
 from arr_rpo.judge.vlm import VLMJudge
 from arr_rpo.rubric.parse import RubricError, parse_rubric
-from arr_rpo.shapes import general, oracle
-from arr_rpo.shapes.judge_data import PROMPT_KINDS, balanced_question, name_things, varied_scene
-from arr_rpo.shapes.prompts import describe, random_metadata
-from arr_rpo.shapes.questions import questions_of
-from arr_rpo.shapes.scene import draw, place
-from arr_rpo.shapes.vocabulary import TAGS
+from arr_rpo.shapes.oracles import detection
+from arr_rpo.shapes.recipes.judge_data import PROMPT_KINDS, balanced_question, name_things
+from arr_rpo.shapes.world import general
+from arr_rpo.shapes.world.prompts import describe, random_metadata, varied_scene
+from arr_rpo.shapes.world.questions import questions_of
+from arr_rpo.shapes.world.scene import draw, place
+from arr_rpo.shapes.world.vocabulary import TAGS
 from arr_rpo.types import Criterion, Outcome, Preference, Prompt, Rubric, UserError
 from tests.conftest import make_judge
 
@@ -55,7 +56,7 @@ def test_criteria_on_drawings(judge: VLMJudge) -> None:
     questions = [balanced_question(scene, rng, PROMPT_KINDS) for scene in scenes]
     images, prompts = [draw(s) for s in scenes], [Prompt(str(i), describe(content)) for i, content in enumerate(contents)]
     answers = judge.check(prompts, images, [str(q) for q in questions])
-    right = [(a.p_yes is not None and a.p_yes > 0.5) == q.answer(s) for a, q, s in zip(answers, questions, scenes, strict=True)]
+    right = [(a.value is not None and a.value > 0.5) == q.answer(s) for a, q, s in zip(answers, questions, scenes, strict=True)]
     named = [text == name_things(s) for text, s in zip(judge.asker.descriptions(images)[0], scenes, strict=True)]
     assert sum(named) / 400 >= 0.97
     assert sum(right) / 400 >= 0.88
@@ -107,7 +108,7 @@ def _labelled(number: int, seed: int) -> list[Preference]:
 def test_what_it_writes_from_a_pair_explains_the_preference(judge: VLMJudge) -> None:
     """Of 60 pairs, criteria that are the prompt's own, which the judge cannot copy from anywhere but the prompt."""
     pairs = _labelled(60, 6)
-    replies, _ = judge.writer.write_from_pairs(pairs, general=False)
+    replies, _ = judge.writer.write_from_pairs(pairs, role="write_pair")
     own = []
     for pair, reply in zip(pairs, replies, strict=True):
         questions = {str(q) for q in questions_of(pair.prompt.metadata)}
@@ -122,7 +123,7 @@ def test_a_plan_names_what_differs(judge: VLMJudge) -> None:
     plans, _ = judge.plan(prompts, [(p.a, p.b) for p in pairs])
     split = []
     for pair, plan in zip(pairs, plans, strict=True):
-        things_a, things_b = oracle.detect(pair.a), oracle.detect(pair.b)
+        things_a, things_b = detection.detect(pair.a), detection.detect(pair.b)
         different = {str(q) for q in questions_of(pair.prompt.metadata) if q.answer(things_a) != q.answer(things_b)}
         split += [question in different for question in _questions(plan) or ["no plan"]]
     assert sum(split) / len(split) >= 0.6
@@ -163,7 +164,7 @@ def test_an_answer_outside_the_menu_is_a_failure_not_a_number() -> None:
     assert "A/B" in verdict.reason
     assert strict.score([PROMPT], [RED_CIRCLE])[0].value is None
     [answer] = strict.check([PROMPT], [RED_CIRCLE], ["is there a red circle?"])
-    assert answer.p_yes is None
+    assert answer.value is None
     assert answer.reason
     judge = make_judge("judge.model.min_choice_mass=1.1")
     [critique] = judge.critique([PROMPT], [RED_CIRCLE], general.DIMENSIONS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,15 +12,16 @@ import torch
 from hydra.utils import instantiate
 from PIL import Image
 
-from arr_rpo.algorithm.losses import log_ratio, plain_weight
+from arr_rpo.algorithm.base import Microbatch
+from arr_rpo.algorithm.policy_gradient import PolicyGradient
 from arr_rpo.data.pictures import load_picture
+from arr_rpo.formulas.losses import log_ratio, plain_weight
 from arr_rpo.noise import Noise
-from arr_rpo.objective.base import Task
-from arr_rpo.objective.policy_gradient import PolicyGradient
+from arr_rpo.policy.calls import calls_of
 from arr_rpo.policy.loading import EMBEDDED, SHAPES_POLICY, component_folder, load_pipeline
 from arr_rpo.policy.parity import replay_floor
 from arr_rpo.policy.pipeline import PipelinePolicy
-from arr_rpo.shapes.scene import Thing, draw
+from arr_rpo.shapes.world.scene import Thing, draw
 from arr_rpo.types import Advantages, Prompt, UserError
 from tests.conftest import configure, make_policy
 from tests.policy.twins.flux import TWINS as FLUX
@@ -80,8 +80,7 @@ def sized(width: int, height: int, references: int = 0) -> Prompt:
 )
 def test_a_call_has_sources_of_one_size(prompts: list[Prompt], expected: list[tuple[int, int]]) -> None:
     """Pipelines scale all to the first: the latents of a source would depend on its neighbours, which differ in replay."""
-    policy: Any = SimpleNamespace(batch_size=2, sharded=False)
-    assert [(rows.start, rows.stop) for rows in PipelinePolicy._calls(policy, prompts).own] == expected
+    assert [(rows.start, rows.stop) for rows in calls_of(prompts, batch_size=2, sharded=False).own] == expected
 
 
 def test_references_need_a_source_and_a_pipeline_that_takes_them(embedded: PipelinePolicy) -> None:
@@ -120,7 +119,7 @@ def trains_on(policy: PipelinePolicy, prompts: tuple[Prompt, ...]) -> None:
     values = torch.tensor([1.0, -1.0] * len(prompts))
     advantages = Advantages(values, values.isfinite())
     units = objective.units(advantages, 2)
-    loss, _ = objective.loss(policy, Task(rollout, units, 1, 0, advantages, {}, Noise(0, 0), False, 1.0))
+    loss, _ = objective.loss(policy, Microbatch(rollout, units, 1, 0, advantages, {}, Noise(0, 0), False, 1.0))
     loss.backward()
     optimizer.step()
     assert any(not torch.equal(p, before[name]) for name, p in parameters.items())

@@ -17,14 +17,14 @@ from hydra.utils import instantiate
 from peft import PeftModel
 from PIL import Image
 
-from arr_rpo.algorithm.losses import log_ratio, plain_weight
+from arr_rpo.algorithm.base import Microbatch
+from arr_rpo.algorithm.policy_gradient import PolicyGradient
 from arr_rpo.export.formats import ComfyUI, Merged, Peft
+from arr_rpo.formulas.losses import log_ratio, plain_weight
 from arr_rpo.noise import Noise, Purpose, generator
-from arr_rpo.objective.base import Task
-from arr_rpo.objective.policy_gradient import PolicyGradient
 from arr_rpo.policy.parity import replay_floor
+from arr_rpo.policy.pictures_only import pictures_only
 from arr_rpo.policy.pipeline import PipelinePolicy
-from arr_rpo.policy.processor import pictures_only
 from arr_rpo.policy.short_way import ShortWay
 from arr_rpo.types import Advantages, Prompt, Rollout
 from tests.conftest import assert_same_picture, configure
@@ -181,10 +181,10 @@ def test_one_update_moves_the_adapter_and_nothing_else(policy: PipelinePolicy, r
     objective = PolicyGradient(log_ratio=log_ratio, weight=plain_weight, clip_range=0.2, kl_coefficient=0.1)
     advantages = Advantages(torch.tensor([1.0, -1.0, -1.0, 1.0]), torch.ones(4, dtype=torch.bool))
     units = objective.units(advantages, 2)
-    task = Task(rollout, units, 1, 0, advantages, {}, Noise(0, 0), False, 1.0)
+    batch = Microbatch(rollout, units, 1, 0, advantages, {}, Noise(0, 0), False, 1.0)
     with torch.no_grad():
         fresh = policy.rollout(rollout.prompts, 2, Noise(2, 0))
-    loss, log = objective.loss(policy, task._replace(rollout=fresh))
+    loss, log = objective.loss(policy, batch._replace(rollout=fresh))
     loss.backward()
     without = [name for name, p in policy.adapter.parameters().items() if p.grad is None or not p.grad.abs().max() > 0]
     assert not without

@@ -15,9 +15,9 @@ from diffusers import EulerDiscreteScheduler, FluxPipeline
 from hydra.utils import instantiate
 from PIL import Image
 
-from arr_rpo.algorithm import dynamics
 from arr_rpo.data.prompts import read_prompts
 from arr_rpo.evaluation.images import pictures
+from arr_rpo.formulas import dynamics
 from arr_rpo.noise import Noise, Purpose, generator
 from arr_rpo.policy.adapter import Full
 from arr_rpo.policy.loading import SHAPES_POLICY, compile_blocks, flow_scheduler

@@ -14,7 +14,7 @@ from arr_rpo.refinement.base import Attempt, best
 from arr_rpo.refinement.figures import choices, grades, measured, summary
 from arr_rpo.refinement.records import Records
 from arr_rpo.refinement.sheet import LINE, MARGIN, PICTURE, sheet
-from arr_rpo.shapes.measure import ShapesOracle
+from arr_rpo.shapes.oracles.measure import ShapesOracle
 from arr_rpo.types import Cost, Grade, Prompt, UserError
 
 HOW = Resampling(draws=200, confidence=0.9, unit="prompt", seed=0)

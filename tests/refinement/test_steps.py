@@ -17,7 +17,7 @@ from arr_rpo.refinement.base import Attempt
 from arr_rpo.refinement.loop import RefinementLoop
 from arr_rpo.refinement.steps import Redraw, Rewrite
 from arr_rpo.rubric.parse import RubricError
-from arr_rpo.shapes.oracle_judge import OracleJudge
+from arr_rpo.shapes.oracles.judge import OracleJudge
 from arr_rpo.types import Cost, Grade, Prompt, UserError
 from tests.conftest import make_judge
 from tests.judge.test_wording import Listener, words

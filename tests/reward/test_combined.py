@@ -141,7 +141,7 @@ def test_the_same_question_is_asked_once() -> None:
     assert [answer.cost.calls for answer in first] == [1, 1, 0]
     again = once.check([prompt, prompt], [a, b], ["red?", "round?"])
     assert judge.asked == [["red?", "red?"], ["round?"]]
-    assert [(answer.p_yes, answer.cost.calls) for answer in again] == [(0.4, 0), (0.6, 1)]
+    assert [(answer.value, answer.cost.calls) for answer in again] == [(0.4, 0), (0.6, 1)]
     assert once.name == "counting"
 
 

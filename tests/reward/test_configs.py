@@ -12,9 +12,9 @@ import torch
 from hydra.utils import instantiate
 
 from arr_rpo.rubric.parse import parse_rubric
-from arr_rpo.shapes.general import DIMENSIONS, EDIT_DIMENSIONS, EDIT_GENERAL, GENERAL
-from arr_rpo.shapes.prompts import describe, scene_of
-from arr_rpo.shapes.scene import draw
+from arr_rpo.shapes.world.general import DIMENSIONS, EDIT_DIMENSIONS, EDIT_GENERAL, GENERAL
+from arr_rpo.shapes.world.prompts import describe, scene_of
+from arr_rpo.shapes.world.scene import draw
 from arr_rpo.types import Outcome, Prompt, Rewards, Rollout, Rubric
 from tests.conftest import configure
 

@@ -10,8 +10,8 @@ from PIL.Image import Image
 
 from arr_rpo.data.prompts import read_prompts
 from arr_rpo.rubric.parse import parse_rubric
-from arr_rpo.shapes.edits import from_metadata, others, target
-from arr_rpo.shapes.scene import draw
+from arr_rpo.shapes.world.edits import from_metadata, others, target
+from arr_rpo.shapes.world.scene import draw
 from arr_rpo.types import Prompt, Rewards, Rollout, Rubric
 from tests.conftest import configure
 from tests.reward.test_configs import NAMES

@@ -9,13 +9,12 @@ from collections.abc import Mapping, Sequence
 import pytest
 from PIL import Image
 
-from arr_rpo import types
 from arr_rpo.judge.forms import NoAnswer
 from arr_rpo.reward.gaps import Gaps
 from arr_rpo.reward.pair_protocols import Compare, Criteria, DeltaRubric
 from arr_rpo.reward.point_protocols import Checklist, Rational, Score
 from arr_rpo.reward.protocols import as_verdicts
-from arr_rpo.shapes.oracle_judge import OracleJudge
+from arr_rpo.shapes.oracles.judge import OracleJudge
 from arr_rpo.types import (
     Answer,
     Cost,
@@ -55,7 +54,7 @@ class Scripted:
         self,
         verdicts: Mapping[tuple[str, ...], Verdict] | None = None,
         answers: Mapping[tuple[int, str], float | None] | None = None,
-        scores: Sequence[types.Score] = (),
+        scores: Sequence[Answer] = (),
         critiques: Sequence[Critique] = (),
         plans: Sequence[str | NoAnswer] = (),
     ) -> None:
@@ -181,7 +180,7 @@ def test_a_plan_that_is_none_fails_its_pair_only(text: str | NoAnswer) -> None:
 
 
 def test_a_score_is_scaled() -> None:
-    judge = Scripted(scores=[types.Score(1.0, Cost(1, 2)), types.Score(4.0), types.Score(None, Cost(1, 3), "silence")])
+    judge = Scripted(scores=[Answer(1.0, Cost(1, 2)), Answer(4.0), Answer(None, Cost(1, 3), "silence")])
     got = Score(tie_margin=0.05).grades(judge, [PROMPT] * 3, [A, B, C], [None] * 3)
     assert got == [Grade(0.0, (), Cost(1, 2)), Grade(0.75), Grade(None, (), Cost(1, 3), "silence")]
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 from PIL import Image
 
-from arr_rpo import types
 from arr_rpo.judge.base import settle
 from arr_rpo.reward.gaps import Gaps
 from arr_rpo.reward.pair_protocols import Compare
@@ -45,7 +44,7 @@ class Scripted:
         return [Verdict(o, None if o is Outcome.FAILED else 0.5, cost=Cost(2, 7)) for o in self.outcomes]
 
     def score(self, prompts, images):  # type: ignore[no-untyped-def]
-        return [types.Score(v, Cost(1, 3)) for v in (1.0, 5.0, None, 2.0)]
+        return [Answer(v, Cost(1, 3)) for v in (1.0, 5.0, None, 2.0)]
 
 
 def test_every_outcome_has_its_reward() -> None:

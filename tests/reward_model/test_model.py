@@ -13,8 +13,8 @@ from arr_rpo.judge.vlm import VLMJudge
 from arr_rpo.reward_model.features import Features
 from arr_rpo.reward_model.model import CONFIG, HEAD, Head, RewardModel
 from arr_rpo.scorer.reward_model import RewardModelScorer
-from arr_rpo.shapes.oracle_judge import OracleJudge
-from arr_rpo.shapes.preferences import ShapesPreferences
+from arr_rpo.shapes.oracles.judge import OracleJudge
+from arr_rpo.shapes.oracles.preferences import ShapesPreferences
 from arr_rpo.types import Prompt, UserError
 from tests.conftest import make_judge
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 import pytest
 from PIL import Image
 
-from arr_rpo.reward_model.pairs import Labelled, apart, taken
+from arr_rpo.reward_model.pairs import Target, apart, taken
 from arr_rpo.reward_model.recipe import Batches
 from arr_rpo.types import Outcome, Preference, Prompt, UserError
 
@@ -45,8 +45,8 @@ def test_pairs_are_taken_in_an_order_that_the_seed_decides() -> None:
     assert all(one.text == f"prompt {one.index % 4}" for one in every)
 
 
-def labelled(*targets: tuple[str, float]) -> list[Labelled]:
-    return [Labelled(i, text, target) for i, (text, target) in enumerate(targets)]
+def labelled(*targets: tuple[str, float]) -> list[Target]:
+    return [Target(i, text, target) for i, (text, target) in enumerate(targets)]
 
 
 def test_a_prompt_is_on_one_side() -> None:
@@ -58,7 +58,7 @@ def test_a_prompt_is_on_one_side() -> None:
 @pytest.mark.parametrize(
     "rows", [labelled(("a", 1.0), ("a", 0.0)), labelled(("a", 1.0), ("b", 0.5)), labelled(("a", 0.5), ("b", 1.0)), []]
 )
-def test_too_little_to_learn_from(rows: list[Labelled]) -> None:
+def test_too_little_to_learn_from(rows: list[Target]) -> None:
     with pytest.raises(UserError, match=r"wants pairs of two prompts at least"):
         apart(rows, 0.2)
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from PIL.Image import Image
 
-from arr_rpo.judge.base import Pair, settle
+from arr_rpo.judge.base import Explaining, Pair, settle
 from arr_rpo.judge.forms import NoAnswer
-from arr_rpo.rubric.pipeline import Settings
+from arr_rpo.rubric.auto_rubric import Settings
 from arr_rpo.rubric.verify import Rule
-from arr_rpo.shapes.oracle_judge import OracleJudge
-from arr_rpo.shapes.scene import draw, place
+from arr_rpo.shapes.oracles.judge import OracleJudge
+from arr_rpo.shapes.world.scene import draw, place
 from arr_rpo.types import Cost, Criterion, Outcome, Preference, Prompt, Reason, Rubric, Verdict
 
 Opinion = Callable[[Rubric, Image, Image], float]  # probability that the image shown first is better
@@ -38,8 +38,8 @@ class ScriptedWriter:
     def write(self, prompts: Sequence[Prompt]) -> tuple[list[str | NoAnswer], Cost]:
         return self._next("write", prompts)
 
-    def write_from_pairs(self, pairs: Sequence[Preference], *, general: bool) -> tuple[list[str | NoAnswer], Cost]:
-        return self._next("write_general" if general else "write_pair", pairs)
+    def write_from_pairs(self, pairs: Sequence[Preference], *, role: Explaining) -> tuple[list[str | NoAnswer], Cost]:
+        return self._next(role, pairs)
 
     def refine(
         self, pairs: Sequence[Preference], rubrics: Sequence[Rubric], verdicts: Sequence[Verdict]

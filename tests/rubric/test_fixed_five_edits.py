@@ -5,9 +5,9 @@ from __future__ import annotations
 import PIL.Image
 from hydra.utils import instantiate
 
-from arr_rpo.shapes.edits import INSTRUCTION, PRESERVATION
-from arr_rpo.shapes.general import EDIT_GENERAL
-from arr_rpo.shapes.oracle_judge import OracleJudge
+from arr_rpo.shapes.oracles.judge import OracleJudge
+from arr_rpo.shapes.world.edits import INSTRUCTION, PRESERVATION
+from arr_rpo.shapes.world.general import EDIT_GENERAL
 from arr_rpo.types import Prompt
 from tests.conftest import configure
 

@@ -12,14 +12,14 @@ import pytest
 from arr_rpo.data.preferences import own
 from arr_rpo.data.prompts import read_prompts
 from arr_rpo.judge.vlm import VLMJudge
+from arr_rpo.rubric.auto_rubric import Settings
 from arr_rpo.rubric.controls import ShuffledLabels
-from arr_rpo.rubric.pipeline import Settings
 from arr_rpo.rubric.refined import Global, PerPromptRefined, split
 from arr_rpo.rubric.sources import FromFile, PerPrompt
 from arr_rpo.rubric.verify import Rule
-from arr_rpo.shapes.general import GENERAL
-from arr_rpo.shapes.preferences import ShapesPreferences
-from arr_rpo.shapes.questions import questions_of
+from arr_rpo.shapes.oracles.preferences import ShapesPreferences
+from arr_rpo.shapes.world.general import GENERAL
+from arr_rpo.shapes.world.questions import questions_of
 from arr_rpo.types import Preference, Prompt, Rubric, UserError
 from tests.rubric.doubles import (
     ORACLE,
@@ -74,7 +74,7 @@ def test_a_store_is_a_folder_of_files(tmp_path: Path) -> None:
 def test_true_labels_verify_and_give_the_criteria_of_the_prompt(tmp_path: Path) -> None:
     source = refined(tmp_path)
     rubrics = source.rubrics(SOME, ORACLE)
-    report = source.report
+    report = source.counts
     assert len({p.metadata["tag"] for p in SOME}) >= 4
     assert (report.drafts, report.rubrics, report.without) == (2 * len(SOME), len(SOME), 0)
     assert sum(report.verified) >= report.drafts - 3  # one that misses held-out pairs alone cannot be mended
@@ -90,8 +90,8 @@ def test_shuffled_labels_do_not_verify(tmp_path: Path) -> None:
     seen among thirteen prompts)."""
     source = refined(tmp_path, labels="shuffled", writing_pairs=1, heldout_pairs=64)
     assert source.rubrics(SOME, ORACLE) == [None] * len(SOME)
-    assert sum(source.report.verified) == 0
-    assert source.report.drafts == source.failures == len(SOME)
+    assert sum(source.counts.verified) == 0
+    assert source.counts.drafts == source.failures == len(SOME)
 
 
 @pytest.mark.slow
@@ -102,7 +102,7 @@ def test_the_embedded_judge_verifies_true_labels_and_not_those_of_a_coin(judge: 
     assert sum(rubric is not None for rubric in true.rubrics(some, judge)) >= len(some) - 2
     coin = refined(tmp_path / "coin", labels="shuffled", heldout_pairs=12)
     assert sum(rubric is not None for rubric in coin.rubrics(some, judge)) <= 1
-    assert coin.report.drafts == true.report.drafts == 2 * len(some)
+    assert coin.counts.drafts == true.counts.drafts == 2 * len(some)
 
 
 def test_labels_are_shuffled_by_prompt_and_seed() -> None:
@@ -132,7 +132,7 @@ def test_a_discarded_prompt_is_not_tried_again(tmp_path: Path) -> None:
     source = refined(tmp_path, **arguments)
     asked = judge.asked
     assert source.rubrics(SOME[:1], judge) == [None]  # the writer has no more replies
-    assert (judge.asked, source.failures, source.report.without) == (asked, 1, 1)
+    assert (judge.asked, source.failures, source.counts.without) == (asked, 1, 1)
 
 
 def test_a_judge_that_was_not_heard_is_asked_again(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_prompts_without_pairs_fall_back(fallback: bool, tmp_path: Path) -> None
     else:
         assert rubric is None
     assert source.failures == 1
-    assert source.cost.calls == source.report.cost.calls + int(fallback)
+    assert source.cost.calls == source.counts.cost.calls + int(fallback)
 
 
 def test_another_label_or_setting_is_another_rubric(tmp_path: Path) -> None:
@@ -250,3 +250,12 @@ def test_one_rubric_for_all_from_pairs_of_many(tmp_path: Path) -> None:
     assert silent.asked == 0
     with pytest.raises(UserError, match="none of the 8 drafts"):
         Global(**arguments, settings=Settings(Rule(True, 1.0), 0, 8, True)).rubrics(HELDOUT[:1], ORACLE)
+
+
+def test_the_writer_is_asked_in_the_role_of_the_setting(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"rubric.role=write is none of write_pair, write_general, write_taste"):
+        refined(tmp_path, role="write")
+    writer = ScriptedWriter(write_taste=[reply("red?")] * 2, structure=["-"])
+    judge: Any = ScriptedJudge(lambda rubric, first, second: 0.5, writer)
+    refined(tmp_path, role="write_taste", settings=Settings(RULE, 0, 8, True)).rubrics(HELDOUT[:1], judge)
+    assert [role for role, _ in writer.asked] == ["write_taste"] * 2

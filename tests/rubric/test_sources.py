@@ -16,7 +16,7 @@ from arr_rpo.rubric.files import to_yaml
 from arr_rpo.rubric.refined import Global, PerPromptRefined
 from arr_rpo.rubric.sources import FromFile, PerPrompt
 from arr_rpo.rubric.verify import Rule
-from arr_rpo.shapes.general import GENERAL
+from arr_rpo.shapes.world.general import GENERAL
 from arr_rpo.types import Prompt, Rubric, UserError
 from tests.conftest import configure
 from tests.rubric.doubles import GONE, ORACLE, ScriptedJudge, ScriptedWriter, indifferent, picture, questions, reply, rubric_of
@@ -35,7 +35,7 @@ def test_each_prompt_is_written_for_once(tmp_path: Path) -> None:
     assert questions(source.rubrics(prompts, judge)) == [["p?"], ["q?"], ["p?"]]
     assert questions(PerPrompt(store=str(tmp_path)).rubrics(prompts, judge)) == [["p?"], ["q?"], ["p?"]]
     assert len(writer.asked) == 2
-    assert (source.cost.calls, source.report.rubrics, source.failures) == (2, 2, 0)
+    assert (source.cost.calls, source.counts.rubrics, source.failures) == (2, 2, 0)
 
 
 def test_a_writer_that_does_not_answer_is_asked_again(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_a_writer_that_does_not_answer_is_asked_again(tmp_path: Path) -> None:
     judge: Any = ScriptedJudge(indifferent, ScriptedWriter(write=[GONE, reply("p?")]))
     source = PerPrompt(store=str(tmp_path))
     assert source.rubrics([Prompt("1", "p")], judge) == [None]
-    assert (source.failures, source.report.unanswered, source.report.malformed) == (1, 1, 0)
+    assert (source.failures, source.counts.unanswered, source.counts.malformed) == (1, 1, 0)
     assert questions(source.rubrics([Prompt("1", "p")], judge)) == [["p?"]]
 
 
@@ -59,7 +59,7 @@ def test_a_reply_that_is_no_rubric_is_missing_and_counted(tmp_path: Path) -> Non
     judge: Any = ScriptedJudge(indifferent, ScriptedWriter(write=["sorry"]))
     source = PerPrompt(store=str(tmp_path))
     assert source.rubrics([Prompt("1", "p")], judge) == [None]
-    assert (source.failures, source.report.malformed, source.report.without) == (1, 1, 1)
+    assert (source.failures, source.counts.malformed, source.counts.without) == (1, 1, 1)
     assert not list(tmp_path.iterdir())
 
 

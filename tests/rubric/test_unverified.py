@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hydra.utils import instantiate
 
-from arr_rpo.rubric.pipeline import Settings, Task, auto_rubric, describe
+from arr_rpo.rubric.auto_rubric import Settings, Task, auto_rubric, describe
 from arr_rpo.rubric.refined import Global, PerPromptRefined
 from arr_rpo.rubric.verify import Rule
 from arr_rpo.types import Prompt, UserError

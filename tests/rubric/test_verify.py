@@ -9,10 +9,10 @@ from PIL.Image import Image
 
 from arr_rpo.data.prompts import read_prompts
 from arr_rpo.rubric.verify import Rule, judged, recovered, verify, verify_all
-from arr_rpo.shapes import oracle
-from arr_rpo.shapes.oracle_judge import OracleJudge
-from arr_rpo.shapes.preferences import ShapesPreferences
-from arr_rpo.shapes.questions import Question, questions_of
+from arr_rpo.shapes.oracles import detection
+from arr_rpo.shapes.oracles.judge import OracleJudge
+from arr_rpo.shapes.oracles.preferences import ShapesPreferences
+from arr_rpo.shapes.world.questions import Question, questions_of
 from arr_rpo.types import Cost, Outcome, Preference, Prompt, Rubric, Verdict
 from tests.rubric.doubles import STRICT, ScriptedJudge, picture, preference, rubric_of
 
@@ -138,9 +138,9 @@ def test_accidents_of_drawn_pairs_hardly_ever_hold_on_others() -> None:
     for prompt in (p for p in read_prompts("shapes/train") if p.metadata["tag"] in ("single_object", "two_object")):
         own, *heldout = ShapesPreferences.for_prompt(prompt, 7, 7)
         better, worse = (own.a, own.b) if own.better is A else (own.b, own.a)
-        for thing in oracle.detect(better):
+        for thing in detection.detect(better):
             accident = Question("existence", thing.shape, thing.color)
-            if accident.answer(oracle.detect(better)) and not accident.answer(oracle.detect(worse)):
+            if accident.answer(detection.detect(better)) and not accident.answer(detection.detect(worse)):
                 rubrics.append(rubric_of(str(accident)))
                 pairs.append([own, *heldout])
     assert len(rubrics) >= 30

@@ -1,1 +1,1 @@
-"""Numbers into gradients: pure functions of tensors, one formula of one paper each."""
+"""The algorithms: what an update minimises, as formulas on the steps of a policy, and the knobs of an update."""

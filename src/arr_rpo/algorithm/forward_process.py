@@ -1,78 +1,95 @@
-"""Objectives on the forward process: a finished picture's latent x_0 is noised again, and the model's velocity there is
-compared.
-
-They need no log-probability, and so no stochastic sampler. Velocities and latents are (B, ...), errors (B,) and averaged
-over the latent's dimensions.
-"""
+"""Objectives that noise the finished candidates again: online Flow-DPO and DiffusionNFT. Any sampler will do, also the ODE."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
+
+from arr_rpo.algorithm.base import Microbatch, best_and_worst, candidates
+from arr_rpo.formulas.forward_losses import diffusion_nft, flow_dpo, noised, optimality, squared_error
+from arr_rpo.noise import Purpose
+from arr_rpo.policy.adapter import swapped
+from arr_rpo.policy.pipeline import PipelinePolicy
+from arr_rpo.types import Advantages, Rollout
 
 
-class ForwardLoss(NamedTuple):
-    """loss: scalar to minimise; log: detached scalars, by name."""
+class FlowDPO:
+    """Online DPO (arXiv 2501.13918): the best and the worst candidate of each group, as the judge ranks them, are the pair.
 
-    loss: Tensor
-    log: dict[str, Tensor]
-
-
-def noised(x_0: Tensor, noise: Tensor, sigma: float) -> Tensor:
-    """x_t = (1 - sigma) x_0 + sigma noise; the velocity there is noise - x_0 (rectified flow, arXiv 2209.03003)."""
-    return (1 - sigma) * x_0 + sigma * noise
-
-
-def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
-    """(B,) mean over dimensions of the squared difference, in float32."""
-    return ((prediction.float() - target.float()) ** 2).flatten(1).mean(1)
-
-
-def flow_dpo(
-    winner_error_B: Tensor, winner_reference_B: Tensor, loser_error_B: Tensor, loser_reference_B: Tensor, beta: float
-) -> ForwardLoss:
-    """Flow-DPO (arXiv 2501.13918; Diffusion-DPO, arXiv 2311.12908, for a flow): the winner's velocity error must fall
-    more, against the reference model's, than the loser's.
-
-        L = -mean log sigmoid(-beta/2 [(e_w - e_w,ref) - (e_l - e_l,ref)])
-
-    with each pair's errors (`squared_error`) at the same sigma and noise. beta is in units of 1 / error.
+    Args:
+        beta: strength of the pull to the reference model, in units of 1 / velocity error (a mean over dimensions).
     """
-    margin = (winner_error_B - winner_reference_B) - (loser_error_B - loser_reference_B)
-    loss = -logsigmoid(-beta / 2 * margin).mean()
-    return ForwardLoss(
-        loss, {"policy/implicit_accuracy": (margin.detach() < 0).float().mean(), "policy/margin": margin.detach().mean()}
-    )
+
+    needs_old, clip_range, kl_threshold = False, None, None
+
+    def __init__(self, *, beta: float) -> None:
+        self.beta = beta
+
+    def units(self, advantages: Advantages, group_size: int) -> Tensor:
+        return best_and_worst(advantages, group_size)
+
+    def working(self, advantages: Advantages, units: Tensor) -> Tensor:
+        return units
+
+    def steps(self, policy: PipelinePolicy, rollout: Rollout) -> int:
+        return policy.num_inference_steps
+
+    def loss(self, policy: PipelinePolicy, batch: Microbatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """A pair shares its noise and its noise level."""
+        rows = torch.cat([batch.units[:, 0], batch.units[:, 1]])
+        x_0 = batch.rollout.clean_BD[rows].float()
+        half = len(batch.units)
+        prompts = [(prompt,) for prompt, _ in batch.names(batch.units[:, 0])]
+        noise = batch.noise.normal(Purpose.FORWARD, prompts, x_0.shape[1:], batch.epoch, batch.step).to(x_0)
+        noise = torch.cat([noise, noise])
+        x_t = noised(x_0, noise, policy.sigma(batch.step))
+        error = squared_error(policy.velocity(batch.rollout, rows, x_t, batch.step), noise - x_0)
+        with torch.no_grad(), policy.adapter.reference():
+            reference = squared_error(policy.velocity(batch.rollout, rows, x_t, batch.step), noise - x_0)
+        result = flow_dpo(error[:half], reference[:half], error[half:], reference[half:], self.beta)
+        return result.loss, result.log
 
 
-def optimality(advantages_B: Tensor, scale: float) -> Tensor:
-    """(B,) probability that a candidate is a good one: r = 1/2 + clip(A / scale, -1, 1) / 2 (arXiv 2509.16117)."""
-    return 0.5 + 0.5 * (advantages_B / scale).clamp(-1, 1)
+class DiffusionNFT:
+    """Negative-aware fine-tuning (arXiv 2509.16117).
 
-
-def diffusion_nft(
-    x_t: Tensor, sigma: float, x_0: Tensor, velocity: Tensor, old_velocity: Tensor, optimality_B: Tensor, beta: float
-) -> ForwardLoss:
-    """DiffusionNFT (arXiv 2509.16117): a positive and an implicit negative policy, both made of one network.
-
-        v+ = (1 - beta) v_old + beta v,    v- = (1 + beta) v_old - beta v
-        L = mean [r |x_0(v+) - x_0|^2 + (1 - r) |x_0(v-) - x_0|^2] / beta,    x_0(v) = x_t - sigma v
-
-    each square divided by its own mean absolute error (the paper's adaptive weighting, no gradient through it). Good candidates
-    (r = 1) pull the network to what they are, bad ones (r = 0) push it away, relative to the policy that drew them.
+    Args:
+        beta: how far v+ and v- lie from the old velocity.
+        advantage_scale: advantage at which a candidate counts as certainly good.
+        kl_coefficient: of the mean squared difference of velocities to the reference model.
     """
-    old = old_velocity.detach()
-    good = _adaptive(x_t - sigma * ((1 - beta) * old + beta * velocity), x_0)
-    bad = _adaptive(x_t - sigma * ((1 + beta) * old - beta * velocity), x_0)
-    loss = ((optimality_B * good + (1 - optimality_B) * bad) / beta).mean()
-    return ForwardLoss(loss, {"policy/old_deviation": squared_error(velocity.detach(), old).mean()})
 
+    needs_old, clip_range, kl_threshold = True, None, None
 
-def _adaptive(prediction: Tensor, x_0: Tensor) -> Tensor:
-    error = (prediction.float() - x_0.float()).flatten(1)
-    with torch.no_grad():
-        scale = error.abs().mean(1).clamp(min=1e-5)
-    return (error**2).mean(1) / scale
+    def __init__(self, *, beta: float, advantage_scale: float, kl_coefficient: float) -> None:
+        self.beta, self.advantage_scale, self.kl_coefficient = beta, advantage_scale, kl_coefficient
+
+    def units(self, advantages: Advantages, group_size: int) -> Tensor:
+        return candidates(advantages)
+
+    def working(self, advantages: Advantages, units: Tensor) -> Tensor:
+        """All: a candidate of optimality 1/2 pulls back to the old velocity."""
+        return units
+
+    def steps(self, policy: PipelinePolicy, rollout: Rollout) -> int:
+        return policy.num_inference_steps
+
+    def loss(self, policy: PipelinePolicy, batch: Microbatch) -> tuple[Tensor, dict[str, Tensor]]:
+        rows = batch.units.flatten()
+        x_0 = batch.rollout.clean_BD[rows].float()
+        noise = batch.noise.normal(Purpose.FORWARD, batch.names(rows), x_0.shape[1:], batch.epoch, batch.step).to(x_0)
+        sigma = policy.sigma(batch.step)
+        x_t = noised(x_0, noise, sigma)
+        velocity = policy.velocity(batch.rollout, rows, x_t, batch.step)
+        with torch.no_grad(), swapped(policy.adapter.parameters(), batch.old):
+            old = policy.velocity(batch.rollout, rows, x_t, batch.step)
+        good = optimality(batch.advantages.values_B[rows].to(x_0), self.advantage_scale)
+        result = diffusion_nft(x_t, sigma, x_0, velocity, old, good, self.beta)
+        loss, log = result.loss, result.log
+        if self.kl_coefficient or batch.measure_kl:
+            with torch.no_grad(), policy.adapter.reference():
+                reference = policy.velocity(batch.rollout, rows, x_t, batch.step)
+            distance = squared_error(velocity, reference).mean()
+            loss = loss + self.kl_coefficient * distance
+            log = {**log, "policy/velocity_distance": distance.detach()}
+        return loss, log

@@ -11,7 +11,7 @@ from PIL.Image import Image
 
 from arr_rpo.benchmark.items import PictureFile
 from arr_rpo.benchmark.layout import Layout
-from arr_rpo.refinement.base import Painter
+from arr_rpo.types import Painter
 
 PARTS = ".parts"  # files that are not whole yet: beside the pictures, a scorer that lists folders would read them
 

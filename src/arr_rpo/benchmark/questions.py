@@ -89,7 +89,7 @@ class YesNoLists:
 
 
 @dataclass(frozen=True)
-class Checkpoints:
+class PointsOfPrompt:
     """UniGenBench++'s points of a prompt, in JSON in one column: under `names` what they are, under `descriptions` what that
     means of this prompt. question: a template of `name` and `description`; a point's category stands before its " - "."""
 
@@ -113,7 +113,7 @@ class Checkpoints:
 
 
 @dataclass(frozen=True)
-class Rubric:
+class FixedQuestions:
     """The same questions of every picture, by name; templates of the item's text. category: the field by which items are
     told apart."""
 

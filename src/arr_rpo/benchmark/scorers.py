@@ -23,7 +23,7 @@ Size = tuple[int, int]
 Sizes = Mapping[str, Size]
 
 
-class Scorer(Protocol):
+class OfficialScorer(Protocol):
     """What a scorer does with a folder."""
 
     def findings(self, root: Path, files: Sequence[PictureFile], sizes: Sizes) -> Iterator[str]:

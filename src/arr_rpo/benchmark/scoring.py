@@ -16,8 +16,8 @@ from arr_rpo.benchmark.items import PictureFile
 from arr_rpo.benchmark.layout import Layout
 from arr_rpo.benchmark.questions import Question, Questions
 from arr_rpo.data.pictures import load_picture
+from arr_rpo.evaluation.bench_rows import cut_half_line
 from arr_rpo.evaluation.bootstrap import Figure, Resampling, share
-from arr_rpo.evaluation.records import cut_half_line
 from arr_rpo.judge.base import Judge
 from arr_rpo.run.lock import occupied
 from arr_rpo.types import Cost, Prompt, UserError
@@ -27,7 +27,7 @@ ROWS, SETTING = "answers.jsonl", "setting.json"
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredPicture:
     """One picture. right: by the id of each question, whether it was answered as expected; None where the judge failed.
     kept: the same after a failed parent, which fails its children."""
 
@@ -97,7 +97,7 @@ def score(
     rows: Path,
     batch_size: int,
     done: Callable[[int], None],
-) -> list[Scored]:
+) -> list[ScoredPicture]:
     """Asks the judge about every picture, `batch_size` files at a time; those in the file `rows` are not asked about again,
     unless an answer failed.
 
@@ -106,7 +106,7 @@ def score(
     """
     cut_half_line(rows)
     known = _read(rows)
-    scored: dict[tuple[str, int], Scored] = {}
+    scored: dict[tuple[str, int], ScoredPicture] = {}
     for start in range(0, len(files), batch_size):
         batch = files[start : start + batch_size]
         asked = [file for file in batch if any(_open(known.get((file.item.key, sample))) for sample in file.samples)]
@@ -118,7 +118,7 @@ def score(
     return list(scored.values())
 
 
-def figures(scored: Sequence[Scored], resampling: Resampling) -> dict[str, Any]:
+def figures(scored: Sequence[ScoredPicture], resampling: Resampling) -> dict[str, Any]:
     """overall: mean over pictures of the share of questions met, missing ones left out; by_category: share of the questions of
     each, whatever became of their parents. With intervals over prompts, and counts."""
     shares = [(one.item, _mean(list(one.kept.values()))) for one in scored]
@@ -159,11 +159,11 @@ def _mean(values: Sequence[bool | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _open(one: Scored | None) -> bool:
+def _open(one: ScoredPicture | None) -> bool:
     return one is None or None in one.right.values()
 
 
-def _ask(judge: Judge, layout: Layout, files: Sequence[PictureFile], questions: Questions, output: Path) -> list[Scored]:
+def _ask(judge: Judge, layout: Layout, files: Sequence[PictureFile], questions: Questions, output: Path) -> list[ScoredPicture]:
     """All questions about all pictures of some files, in one call of the judge."""
     pictures: list[tuple[PictureFile, int, Prompt, Image, tuple[Question, ...]]] = []
     for file in files:
@@ -178,22 +178,22 @@ def _ask(judge: Judge, layout: Layout, files: Sequence[PictureFile], questions: 
     for file, sample, _, _, asked in pictures:
         own = [next(answers) for _ in asked]
         right = {
-            question.id: None if answer.p_yes is None else (answer.p_yes > 0.5) == question.expected
+            question.id: None if answer.value is None else (answer.value > 0.5) == question.expected
             for question, answer in zip(asked, own, strict=True)
         }
-        reason = next((answer.reason for answer in own if answer.p_yes is None), "")
+        reason = next((answer.reason for answer in own if answer.value is None), "")
         cost = sum((answer.cost for answer in own), Cost())
         categories = {question.id: question.category for question in asked}
-        found.append(Scored(file.item.key, sample, right, after_parents(asked, right), categories, reason, cost))
+        found.append(ScoredPicture(file.item.key, sample, right, after_parents(asked, right), categories, reason, cost))
     return found
 
 
-def _read(path: Path) -> dict[tuple[str, int], Scored]:
+def _read(path: Path) -> dict[tuple[str, int], ScoredPicture]:
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
-    found = [Scored(**{**row, "cost": Cost(**row["cost"])}) for row in rows]
+    found = [ScoredPicture(**{**row, "cost": Cost(**row["cost"])}) for row in rows]
     return {(one.item, one.sample): one for one in found}
 
 
-def _append(path: Path, scored: Sequence[Scored]) -> None:
+def _append(path: Path, scored: Sequence[ScoredPicture]) -> None:
     with path.open("a", encoding="utf-8") as file:
         file.write("".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in scored))

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from arr_rpo.objective.finite import check_finite
+from arr_rpo.algorithm.finite import check_finite
 from arr_rpo.whole_files import flush
 
 

@@ -7,10 +7,11 @@ from typing import Any
 import pytorch_lightning as pl
 
 from arr_rpo import ranks
+from arr_rpo.algorithm.finite import not_finite
 from arr_rpo.callbacks.rubric_reward import RubricReward
 from arr_rpo.callbacks.run_records import RunRecords
-from arr_rpo.module import RPOModule, spread
-from arr_rpo.objective.finite import not_finite
+from arr_rpo.formulas.advantages import group_std
+from arr_rpo.module import RPOModule
 from arr_rpo.run.layout import SKIPPED, by_update
 from arr_rpo.types import UserError
 
@@ -56,8 +57,9 @@ class Guard(pl.Callback):
         reward = RubricReward.of(trainer)
         if reward is None or reward.last is None:
             return
-        _, silent_P = spread(reward.last.rewards, pl_module.algorithm.group_size)
-        self.silent_in_a_row = self.silent_in_a_row + 1 if silent_P.all() else 0
+        valid_PG = reward.last.rewards.valid_B.view(-1, pl_module.algorithm.group_size)
+        silent = not group_std(reward.last.rewards.values_B.view_as(valid_PG), valid_PG).any()
+        self.silent_in_a_row = self.silent_in_a_row + 1 if silent else 0
         if self.silent_in_a_row >= self.max_silent:
             raise UserError(
                 f"in {self.silent_in_a_row} updates in a row (the last one is update {update}) no group had two candidates "

@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 from arr_rpo import ranks
 from arr_rpo.callbacks.rubric_reward import RubricReward
 from arr_rpo.callbacks.run_records import RunRecords
-from arr_rpo.evaluation.alarm import Alarm, Point, Reading, Rule, alarm
+from arr_rpo.evaluation.alarm import Alarm, AlarmRule, Estimate, Point, alarm
 from arr_rpo.measure.base import Taken
 from arr_rpo.measure.signs import group_difference
 from arr_rpo.module import RPOModule
@@ -37,7 +37,7 @@ class HackingMonitor(pl.Callback):
         pictures: prompts whose pictures are kept for it, beside those of the base.
     """
 
-    def __init__(self, *, gold: str | None, rule: Rule, stop_on_alarm: bool, pictures: int) -> None:
+    def __init__(self, *, gold: str | None, rule: AlarmRule, stop_on_alarm: bool, pictures: int) -> None:
         self.gold, self.rule, self.stop_on_alarm, self.pictures = gold, rule, stop_on_alarm, pictures
         self.points: list[Point] = []
         self.raised: Alarm | None = None
@@ -72,11 +72,11 @@ class HackingMonitor(pl.Callback):
 
     def measured(self, trainer: pl.Trainer, update: int, taken: Mapping[str, Taken]) -> tuple[str, ...]:
         """Told of the measures after `update` updates. Returns the prompts to look at where an alarm is raised now."""
-        curves = {name: Reading.of(values) for name, values in self._since.items() if len(values) > 1}
+        curves = {name: Estimate.of(values) for name, values in self._since.items() if len(values) > 1}
         rates = {name: curves.pop(name) for name in RATES if name in curves}
         proxies = curves
         if PROXY in taken and (own := _values(taken[PROXY])):
-            proxies = {PROXY: Reading.of(list(own.values()))}
+            proxies = {PROXY: Estimate.of(list(own.values()))}
         gold = self.gold or next((name for name in taken if name not in (SIGNS, PROXY)), "")
         signs = taken[SIGNS].by_prompt if SIGNS in taken else {}
         names = dict.fromkeys(figure for value in signs.values() for figure in value.figures)
@@ -120,8 +120,8 @@ class HackingMonitor(pl.Callback):
         self._since, self._difference = state_dict["since"], state_dict["difference"]
 
 
-def _readings(saved: Mapping[str, Mapping[str, float]]) -> dict[str, Reading]:
-    return {name: Reading(**one) for name, one in saved.items()}
+def _readings(saved: Mapping[str, Mapping[str, float]]) -> dict[str, Estimate]:
+    return {name: Estimate(**one) for name, one in saved.items()}
 
 
 def _values(taken: Taken) -> dict[str, float]:

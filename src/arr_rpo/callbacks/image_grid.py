@@ -9,7 +9,7 @@ from itertools import islice
 import pytorch_lightning as pl
 from PIL import Image, ImageDraw, ImageFont
 
-from arr_rpo.callbacks.judged_pairs import Judged, judged_pairs
+from arr_rpo.callbacks.judged_pairs import JudgedCandidates, judged_pairs
 from arr_rpo.callbacks.rubric_reward import RubricReward
 from arr_rpo.callbacks.run_records import RunRecords
 from arr_rpo.callbacks.shown import Card, show
@@ -59,7 +59,7 @@ def joined(cards: Sequence[Card]) -> Image.Image:
 Line = tuple[str, str]  # a criterion's name, and what is written about it
 
 
-def _said(judged: Judged) -> tuple[list[str], list[Line]]:
+def _said(judged: JudgedCandidates) -> tuple[list[str], list[Line]]:
     """The verdict or the grades, and each criterion or dimension with what each picture got in it."""
     checks = [(name, "  ".join([*map(_number, got), question])) for name, question, got in judged.checks]
     if judged.grades:
@@ -79,7 +79,7 @@ def _apart(checks: Sequence[Line]) -> list[str]:
     return [line for name in names for line in [f"{name}:", *(line for own, line in checks if own == name)]]
 
 
-def _card(rollout: Rollout, judged: Judged) -> Card:
+def _card(rollout: Rollout, judged: JudgedCandidates) -> Card:
     prompt, better = rollout.prompt_of(judged.rows[0]), {Outcome.A: 0, Outcome.B: 1}.get(judged.outcome or Outcome.TIE)
     lines, checks = _said(judged)
     shown = [("source", False, prompt.source)] if prompt.source else []

@@ -11,7 +11,7 @@ Check = tuple[str, str, tuple[float | None, ...]]  # name, question, the judge's
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedCandidates:
     """What was said of one or two candidates. rows: theirs. grades: of each, or none where they were compared.
     outcome: None of one that stands alone."""
 
@@ -24,12 +24,12 @@ class Judged:
     reason: str
 
 
-def judged_pairs(rewards: Rewards, group_size: int) -> Iterator[Judged]:
+def judged_pairs(rewards: Rewards, group_size: int) -> Iterator[JudgedCandidates]:
     """The verdicts; or the grades, two neighbours of a group together, the last of an odd group alone. Of a combined reward the
     sums, with what each part gave for its checks."""
     for rows, v in zip(rewards.verdict_rows, rewards.verdicts, strict=True):
         checks = tuple((c.name, c.question, (c.a, c.b)) for c in v.checks)
-        yield Judged(rows, v.outcome, v.p_a, v.p_a_by_order, (), checks, v.reason)
+        yield JudgedCandidates(rows, v.outcome, v.p_a, v.p_a_by_order, (), checks, v.reason)
     for first in range(len(rewards.grades)):
         if first % group_size % 2 == 0:
             end = (first // group_size + 1) * group_size
@@ -37,16 +37,16 @@ def judged_pairs(rewards: Rewards, group_size: int) -> Iterator[Judged]:
             yield _combined(some, rewards) if rewards.parts else _graded(some, rewards.grades)
 
 
-def _graded(rows: tuple[int, ...], all_grades: tuple[Grade, ...]) -> Judged:
+def _graded(rows: tuple[int, ...], all_grades: tuple[Grade, ...]) -> JudgedCandidates:
     grades = [all_grades[row] for row in rows]
     values = tuple(grade.value for grade in grades)
     got = [{(name, question): p for name, question, p in grade.checks} for grade in grades]
     asked = dict.fromkeys(key for some in got for key in some)
     checks = tuple((name, question, tuple(some.get((name, question)) for some in got)) for name, question in asked)
-    return Judged(rows, _higher(values), None, None, values, checks, "; ".join(g.reason for g in grades if g.reason))
+    return JudgedCandidates(rows, _higher(values), None, None, values, checks, "; ".join(g.reason for g in grades if g.reason))
 
 
-def _combined(rows: tuple[int, ...], rewards: Rewards) -> Judged:
+def _combined(rows: tuple[int, ...], rewards: Rewards) -> JudgedCandidates:
     checks: list[Check] = []
     for name, part in rewards.parts.items():
         checks.append((name, "this part's reward", tuple(float(part.values_B[r]) if part.valid_B[r] else None for r in rows)))
@@ -64,4 +64,4 @@ def _higher(values: tuple[float | None, ...]) -> Outcome | None:
         return None
     if len(known) < 2:
         return Outcome.FAILED
-    return Outcome.TIE if known[0] == known[1] else (Outcome.A if known[0] > known[1] else Outcome.B)
+    return Outcome.higher(*known)

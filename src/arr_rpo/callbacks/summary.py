@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from arr_rpo import ranks
+from arr_rpo.algorithm.finite import not_finite, raise_together
 from arr_rpo.callbacks.ema import averaged
 from arr_rpo.callbacks.guard import Guard
 from arr_rpo.callbacks.hacking_monitor import HackingMonitor
@@ -20,7 +21,6 @@ from arr_rpo.callbacks.run_records import RunRecords
 from arr_rpo.judge.base import account
 from arr_rpo.measure.base import Taken
 from arr_rpo.module import RPOModule
-from arr_rpo.objective.finite import not_finite, raise_together
 from arr_rpo.run.layout import POLICY, SUMMARY
 from arr_rpo.types import Cost, Outcome
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 from PIL import Image
 
-from arr_rpo.callbacks.judged_pairs import Judged, judged_pairs
+from arr_rpo.callbacks.judged_pairs import JudgedCandidates, judged_pairs
 from arr_rpo.callbacks.rubric_reward import RubricReward
 from arr_rpo.callbacks.run_records import RunRecords
 from arr_rpo.judge.base import Judge
@@ -71,7 +71,7 @@ class VerdictPictures(pl.Callback):
         return name
 
 
-def truth(oracle: Judge, prompt: Prompt, images: list[Image.Image], judged: Judged) -> dict[str, Any] | None:
+def truth(oracle: Judge, prompt: Prompt, images: list[Image.Image], judged: JudgedCandidates) -> dict[str, Any] | None:
     """What the oracle says of the same pictures, or None where it knows nothing of the prompt.
 
     outcome: by the prompt's own criteria; None for one picture. criteria: those, with an answer for each picture. checks: its
@@ -87,11 +87,11 @@ def truth(oracle: Judge, prompt: Prompt, images: list[Image.Image], judged: Judg
     answers = []
     for _, question, _ in judged.checks:
         replies = oracle.check([prompt] * len(images), images, [question] * len(images))
-        answers.append([None if reply.p_yes is None else reply.p_yes > 0.5 for reply in replies])
+        answers.append([None if reply.value is None else reply.value > 0.5 for reply in replies])
     return {"outcome": str(verdict.outcome) if len(images) > 1 else None, "criteria": own, "checks": answers}
 
 
-def _asked(rollout: Rollout, rewards: Rewards, judged: Judged) -> dict[str, Any]:
+def _asked(rollout: Rollout, rewards: Rewards, judged: JudgedCandidates) -> dict[str, Any]:
     rubric = rewards.rubrics[judged.rows[0] // rollout.group_size] if rewards.rubrics else None
     return {
         "kind": "grades" if judged.grades else "verdict",

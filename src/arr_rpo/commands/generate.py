@@ -24,7 +24,7 @@ from arr_rpo.benchmark import manifest
 from arr_rpo.benchmark.drawing import draw
 from arr_rpo.benchmark.items import PictureFile
 from arr_rpo.benchmark.layout import Layout
-from arr_rpo.benchmark.scorers import Scorer, companion_findings, sizes_by_source
+from arr_rpo.benchmark.scorers import OfficialScorer, companion_findings, sizes_by_source
 from arr_rpo.commands.cli.entry import entry
 from arr_rpo.commands.cli.quiet import quieten
 from arr_rpo.commands.runs.finished import painter, with_policy_of_run
@@ -50,7 +50,7 @@ class Benchmark:
     """A benchmark's files under one output folder."""
 
     layout: Layout
-    scorer: Scorer
+    scorer: OfficialScorer
     files: Sequence[PictureFile]
     model: str
     missing_companion: str

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from arr_rpo.commands.cli.entry import entry
 from arr_rpo.commands.runs.processes import on_a_machine
-from arr_rpo.policy.plan import GIB, RESERVE, Plan, make_plan
+from arr_rpo.policy.memory_plan import GIB, RESERVE, Plan, make_plan
 from arr_rpo.whole_files import write_json
 
 

@@ -20,8 +20,9 @@ from rich.table import Table
 from arr_rpo.commands.cli.entry import entry
 from arr_rpo.judge.forms import NoAnswer, Slots
 from arr_rpo.judge.reasons import FIXES
-from arr_rpo.judge.server.model import ANSWERS, ServerModel
+from arr_rpo.judge.server.model import ServerModel
 from arr_rpo.judge.server.questions import Known, known
+from arr_rpo.judge.server.settings import ANSWERS
 from arr_rpo.types import Reason, UserError
 
 BEST_FIRST = ("logprobs", "schema", "generated")

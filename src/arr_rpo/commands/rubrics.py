@@ -20,8 +20,8 @@ from arr_rpo.commands.cli.entry import entry
 from arr_rpo.data.prompts import Reading, read_prompts
 from arr_rpo.judge.base import Judge
 from arr_rpo.judge.wording import render
+from arr_rpo.rubric.counts import Counts
 from arr_rpo.rubric.files import digest, to_yaml
-from arr_rpo.rubric.report import Report
 from arr_rpo.rubric.sources import RubricSource
 from arr_rpo.rubric.store import RubricStore
 from arr_rpo.types import Prompt, Rubric, UserError
@@ -51,12 +51,12 @@ def rubrics(config: DictConfig) -> list[Rubric | None]:
     found = _in_batches(prompts, count, source, judge, config.batch_size)
     unique = {(digest(r), r.provenance.get("prompt"), r.provenance.get("source")): r for r in found if r is not None}
     _show(list(unique.values())[: config.show])
-    _table(source.report)
+    _table(source.counts)
     if config.export:
         folder = export(list(unique.values()), Path(config.export))
         print(f"{len(unique)} rubrics to edit in {folder}; load them with rubric=from_file rubric.path={folder}")
     if config.json:
-        write_json(Path(config.json), asdict(source.report))
+        write_json(Path(config.json), asdict(source.counts))
     return found
 
 
@@ -105,7 +105,7 @@ def _show(rubrics: Sequence[Rubric]) -> None:
         print(f"\n{rubric.provenance.get('prompt', 'every prompt')}\n{render(rubric)}")
 
 
-def _table(report: Report) -> None:
+def _table(report: Counts) -> None:
     table = Table("figure", "value", title="what was written in this run")
     for row in report.rows():
         table.add_row(*row)

@@ -23,18 +23,18 @@ WORDS = {
 
 
 @dataclass(frozen=True)
-class Reading:
+class Estimate:
     """A mean with its standard error."""
 
     mean: float
     error: float
 
     @staticmethod
-    def of(values: Sequence[float]) -> Reading:
+    def of(values: Sequence[float]) -> Estimate:
         n = len(values)
         mean = math.fsum(values) / n
         spread = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1)) if n > 1 else 0.0
-        return Reading(mean, spread / math.sqrt(n))
+        return Estimate(mean, spread / math.sqrt(n))
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,14 @@ class Point:
 
     update: int
     gold: Values
-    proxies: Mapping[str, Reading]
+    proxies: Mapping[str, Estimate]
     signs: Mapping[str, Values]
     group_difference: float | None = None
-    rates: Mapping[str, Reading] = field(default_factory=dict)
+    rates: Mapping[str, Estimate] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Rule:
+class AlarmRule:
     """z: standard errors by which a difference of means, paired by prompt where it can be, counts as one.
     sign: deviations between pictures of the base by which their mean must move to be a sign, where the gold has not risen.
     sign_alone: the same where no gold is measured. alike: share of the base's difference below which pictures are
@@ -76,7 +76,7 @@ class Alarm:
     prompts: tuple[str, ...] = field(default=())
 
 
-def alarm(points: Sequence[Point], rule: Rule) -> Alarm | None:
+def alarm(points: Sequence[Point], rule: AlarmRule) -> Alarm | None:
     """What the last point comes to, against those before it. It is raised where
 
     1. the gold has fallen from its best measurement and something that the training raises has risen since; or
@@ -109,7 +109,7 @@ def rose(best: Point, now: Point, points: Sequence[Point], z: float) -> list[str
     return _risen({point.update: point.proxies for point in points}, best.update, now.update, z)
 
 
-def _risen(readings: Mapping[int, Mapping[str, Reading]], since: int, now: int, z: float) -> list[str]:
+def _risen(readings: Mapping[int, Mapping[str, Estimate]], since: int, now: int, z: float) -> list[str]:
     """Which readings rose from the first known since an update to now by more than z standard errors; the surest first."""
     found = []
     for name, last in readings[now].items():
@@ -127,11 +127,11 @@ def moved(base: Point, now: Point, limit: float) -> list[str]:
     """Signs whose mean has moved by more than `limit` deviations between the base's pictures, the farthest first."""
     found = []
     for name, values in now.signs.items():
-        start = Reading.of(list(base.signs[name].values())) if base.signs.get(name) else None
+        start = Estimate.of(list(base.signs[name].values())) if base.signs.get(name) else None
         if start is None or not values:
             continue
         deviation = _deviation(base.signs[name])
-        shift = (Reading.of(list(values.values())).mean - start.mean) / max(deviation, 1e-9)
+        shift = (Estimate.of(list(values.values())).mean - start.mean) / max(deviation, 1e-9)
         way = 1 if shift > 0 else -1
         if abs(shift) > limit and ONE_WAY.get(name, way) == way:
             now_is = f"{start.mean + shift * deviation:.3g}, {abs(shift):.1f} deviations"
@@ -155,7 +155,7 @@ def _same(base: Point, now: Point, limit: float) -> list[str]:
 
 
 def _deviation(values: Values) -> float:
-    return Reading.of(list(values.values())).error * math.sqrt(len(values))
+    return Estimate.of(list(values.values())).error * math.sqrt(len(values))
 
 
 def _difference(before: Values, after: Values, way: int, z: float) -> bool:
@@ -163,7 +163,7 @@ def _difference(before: Values, after: Values, way: int, z: float) -> bool:
     shared = [way * (after[name] - before[name]) for name in after if name in before]
     if len(shared) < 2:
         return False
-    found = Reading.of(shared)
+    found = Estimate.of(shared)
     return found.mean > z * max(found.error, 1e-12)
 
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from arr_rpo.evaluation.bench_rows import Judged, read
 from arr_rpo.evaluation.bootstrap import Figure, Resampling, share
-from arr_rpo.evaluation.records import Judged, read
 from arr_rpo.plain_files import read_json
 from arr_rpo.types import Outcome, UserError
 

@@ -15,10 +15,10 @@ from rich.progress import Progress
 
 from arr_rpo.data.preferences.base import LabelledPairs
 from arr_rpo.data.preferences.mmrb2 import prediction
-from arr_rpo.evaluation import records
+from arr_rpo.evaluation import bench_rows
+from arr_rpo.evaluation.bench_figures import criterion_figures, figures
+from arr_rpo.evaluation.bench_rows import Judged
 from arr_rpo.evaluation.bootstrap import Figure, Resampling
-from arr_rpo.evaluation.measures import criterion_figures, figures
-from arr_rpo.evaluation.records import Judged
 from arr_rpo.judge.base import Judge, account
 from arr_rpo.judge.reasons import FIXES
 from arr_rpo.noise import Purpose, draws
@@ -27,6 +27,7 @@ from arr_rpo.reward.monotony import Monotony
 from arr_rpo.reward.protocols import PairProtocol, PointProtocol, as_verdicts
 from arr_rpo.rubric.sources import RubricSource
 from arr_rpo.run.lock import occupied
+from arr_rpo.run.renamed import renamed
 from arr_rpo.types import Cost, Outcome, Preference, Reason, Rubric, UserError, Verdict
 from arr_rpo.whole_files import write_json, write_text
 
@@ -122,8 +123,8 @@ class JudgeBench:
     def _run(self, setting: Mapping[str, Any]) -> BenchResult:
         self.setting = {**setting, **self.setting}
         self._check_setting()
-        records.cut_half_line(self.path)
-        done = records.read(self.path)
+        bench_rows.cut_half_line(self.path)
+        done = bench_rows.read(self.path)
         asked = [
             i for i in self.chosen if (one := done.get(self.pairs.ids[i])) is None or one.verdict.outcome is Outcome.FAILED
         ]
@@ -132,7 +133,7 @@ class JudgeBench:
             for start in range(0, len(asked), self.batch_size):
                 indices = asked[start : start + self.batch_size]
                 batch = list(self._judged(list(self.pairs.open(indices))))
-                records.append(self.path, batch)
+                bench_rows.append(self.path, batch)
                 done.update({one.id: one for one in batch})
                 progress.advance(bar, len(indices))
                 self._say(self.monotony, batch)
@@ -195,7 +196,7 @@ class JudgeBench:
         path = self.folder / "setting.json"
         if path.is_file():
             try:
-                earlier = dict(read_json(path))
+                earlier = dict(renamed(read_json(path)))
             except (OSError, ValueError, TypeError) as error:
                 raise UserError(f"{path} cannot be read ({error}): give another run_dir") from error
             ours = json.loads(json.dumps(self.setting))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from arr_rpo import ranks
-from arr_rpo.algorithm.gaussian import gaussian_kl
+from arr_rpo.formulas.gaussian import gaussian_kl
 from arr_rpo.noise import Noise
 from arr_rpo.policy.pipeline import PipelinePolicy
 from arr_rpo.policy.sampler import Sampler

@@ -139,7 +139,7 @@ pipe = DiffusionPipeline.from_pretrained(".", torch_dtype=torch.bfloat16)
 """
 
     def write(self, lora: Path, policy: Mapping[str, Any], folder: Path) -> None:
-        from arr_rpo.policy.processor import pictures_only
+        from arr_rpo.policy.pictures_only import pictures_only
 
         pipe = load_pipeline(policy["checkpoint"], policy_dtype(policy["dtype"]), {})
         if hasattr(pipe, "load_lora_weights"):

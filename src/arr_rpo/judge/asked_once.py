@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 from PIL.Image import Image
 
 from arr_rpo.judge.base import Judge, Pair
-from arr_rpo.types import Answer, Cost, Prompt, Rubric, Score, Verdict
+from arr_rpo.types import Answer, Cost, Prompt, Rubric, Verdict
 
-T = TypeVar("T", bound="Answer | Score | Verdict")
+T = TypeVar("T", bound="Answer | Answer | Verdict")
 
 
 class AskedOnce:
@@ -29,7 +29,7 @@ class AskedOnce:
     def compare(self, prompts: Sequence[Prompt], pairs: Sequence[Pair], rubrics: Sequence[Rubric | None]) -> list[Verdict]:
         return self._answers("compare", self._judge.compare, prompts, pairs, rubrics)
 
-    def score(self, prompts: Sequence[Prompt], images: Sequence[Image]) -> list[Score]:
+    def score(self, prompts: Sequence[Prompt], images: Sequence[Image]) -> list[Answer]:
         return self._answers("score", self._judge.score, prompts, images)
 
     def check(self, prompts: Sequence[Prompt], images: Sequence[Image], questions: Sequence[str]) -> list[Answer]:

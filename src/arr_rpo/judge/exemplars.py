@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 
+from arr_rpo.data.preferences.base import Pairs
 from arr_rpo.noise import Purpose, draws
 from arr_rpo.types import Outcome, Preference, Prompt, UserError
 
 DECIDED = (Outcome.A, Outcome.B)
 SPARE = 4  # more than are shown, as one whose prompt is judged is not
-
-
-class Pairs(Protocol):
-    """Where labelled pairs come from."""
-
-    def __len__(self) -> int: ...
-    def open(self, indices: Iterable[int]) -> Iterator[Preference]: ...
 
 
 class Exemplars:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL.Image import Image
 
-from arr_rpo.judge.base import Pair
+from arr_rpo.judge.base import Explaining, Pair
 from arr_rpo.noise import Purpose, draws
 from arr_rpo.types import (
     Answer,
@@ -21,7 +21,6 @@ from arr_rpo.types import (
     Preference,
     Prompt,
     Rubric,
-    Score,
     Verdict,
 )
 
@@ -56,9 +55,9 @@ class RandomJudge:
             verdicts.append(Verdict(Outcome.A if p_a > 0.5 else Outcome.B, p_a, (p_a, p_a), checks, Cost(calls=2)))
         return verdicts
 
-    def score(self, prompts: Sequence[Prompt], images: Sequence[Image]) -> list[Score]:
+    def score(self, prompts: Sequence[Prompt], images: Sequence[Image]) -> list[Answer]:
         """See `Judge.score`."""
-        return [Score(float(self._rng(image).uniform(1, 5)), Cost(calls=1)) for image in images]
+        return [Answer(float(self._rng(image).uniform(1, 5)), Cost(calls=1)) for image in images]
 
     def check(self, prompts: Sequence[Prompt], images: Sequence[Image], questions: Sequence[str]) -> list[Answer]:
         """See `Judge.check`."""
@@ -89,7 +88,7 @@ class RandomWriter:
         """See `Writer.write`."""
         return [RUBRIC] * len(prompts), Cost(calls=len(prompts))
 
-    def write_from_pairs(self, pairs: Sequence[Preference], *, general: bool) -> tuple[list[str], Cost]:
+    def write_from_pairs(self, pairs: Sequence[Preference], *, role: Explaining) -> tuple[list[str], Cost]:
         """See `Writer.write_from_pairs`."""
         return [RUBRIC] * len(pairs), Cost(calls=len(pairs))
 

@@ -14,7 +14,7 @@ from arr_rpo.judge.forms import A_B, GRADES, YES_NO, Form, Menu, NoAnswer, Slots
 from arr_rpo.judge.wording import render
 from arr_rpo.judge.writer import VLMWriter
 from arr_rpo.judge.written import CRITERIA
-from arr_rpo.types import Answer, Cost, CriterionCheck, Critique, Outcome, Preference, Prompt, Rubric, Score, UserError, Verdict
+from arr_rpo.types import Answer, Cost, CriterionCheck, Critique, Outcome, Preference, Prompt, Rubric, UserError, Verdict
 
 KEYS = ("numbers", "questions")
 
@@ -75,11 +75,11 @@ class VLMJudge:
             for i, rubric in enumerate(rubrics)
         ]
 
-    def score(self, prompts: Sequence[Prompt], images: Sequence[Image]) -> list[Score]:
+    def score(self, prompts: Sequence[Prompt], images: Sequence[Image]) -> list[Answer]:
         """See `Judge.score`. The expected value over the five grade tokens."""
         answers, costs = self._single("score", prompts, images, [GRADES] * len(images), [{}] * len(images))
         return [
-            Score(None, cost, str(slots), slots.reason) if isinstance(slots, NoAnswer) else Score(_expected(slots[0]), cost)
+            Answer(None, cost, str(slots), slots.reason) if isinstance(slots, NoAnswer) else Answer(_expected(slots[0]), cost)
             for slots, cost in zip(answers, costs, strict=True)
         ]
 

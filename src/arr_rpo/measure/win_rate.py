@@ -21,7 +21,7 @@ TIED, ORDER_DECIDED = "tied", "order decided"
 
 
 @dataclass(frozen=True)
-class Asked:
+class Way:
     """One way in which a pair is judged. weight: of its word among others'; below 0 the worse picture is the better one."""
 
     name: str
@@ -48,7 +48,7 @@ class WinRate(Measure):
 
     def __init__(self, *, judge: Judge | None, protocol: PairProtocol | PointProtocol | None, rubric: Any | None) -> None:
         self.judge, self.rubric = judge, rubric
-        self.asked = [Asked("", protocol, 1.0)] if protocol else []
+        self.asked = [Way("", protocol, 1.0)] if protocol else []
         self._rubrics: dict[str, Rubric | None] = {}
 
     def begin(self, own: Own | None) -> None:
@@ -108,14 +108,14 @@ class WinRate(Measure):
         return Value(points / weights, figures)
 
 
-def _parts(reward: Any) -> Iterator[Asked]:
+def _parts(reward: Any) -> Iterator[Way]:
     """How a reward asks: each of its parts, or itself."""
     for name, part in getattr(reward, "parts", {}).items():
         for inner in _parts(part.reward):
             if part.weight:
-                yield Asked("/".join(filter(None, (name, inner.name))), inner.protocol, part.weight * inner.weight)
+                yield Way("/".join(filter(None, (name, inner.name))), inner.protocol, part.weight * inner.weight)
     if hasattr(reward, "protocol"):
-        yield Asked("", reward.protocol, 1.0)
+        yield Way("", reward.protocol, 1.0)
     elif not hasattr(reward, "parts"):
         raise UserError(f"measure=win_rate does not know how {type(reward).__name__} asks: give measure.win_rate.protocol")
 

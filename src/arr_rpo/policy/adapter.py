@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from arr_rpo import ranks
 from arr_rpo.policy.lora_linear import computed_leanly
 from arr_rpo.policy.master_weights import ComputesIn
-from arr_rpo.policy.processor import pictures_only
+from arr_rpo.policy.pictures_only import pictures_only
 from arr_rpo.policy.sharding import all_whole, assign, kept, like, shard
 from arr_rpo.policy.starting_lora import take_over
 from arr_rpo.types import UserError

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
 from diffusers import AutoencoderKL, DiffusionPipeline
+from torch import nn
 
 from arr_rpo.policy.dtypes import policy_dtype
-from arr_rpo.policy.processor import pictures_only
+from arr_rpo.policy.pictures_only import pictures_only
 from arr_rpo.policy.scheduler import PolicyScheduler
 from arr_rpo.types import UserError
 
@@ -36,6 +37,30 @@ def load_pipeline(checkpoint: str, dtype: torch.dtype, load: Mapping[str, Any]) 
             "policy/load=plain where there is no GPU, or restore the embedded weights with "
             "`git checkout -- src/arr_rpo/shapes/weights`."
         ) from error
+
+
+def frozen_pipeline(
+    checkpoint: str,
+    dtype: torch.dtype,
+    load: Mapping[str, Any],
+    after_load: Sequence[Callable[[Any], None]],
+    scheduler: Mapping[str, Any],
+) -> Any:
+    """A pipeline with our scheduler, of which nothing is trained yet; see `PipelinePolicy`, whose arguments these are.
+
+    It turns cuDNN's attention off for the whole process: its gradients are NaN in bfloat16 on Hopper (pytorch/pytorch#196678;
+    experiments/gpu). Other kernels take over.
+    """
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    pipe = load_pipeline(checkpoint, dtype, load)
+    for mend in after_load:
+        mend(pipe)
+    pipe.scheduler = flow_scheduler(pipe, scheduler)
+    pipe.set_progress_bar_config(disable=True)
+    for part in pipe.components.values():
+        if isinstance(part, nn.Module):
+            part.requires_grad_(False).eval()
+    return pipe
 
 
 def single_file_transformer(file: str, checkpoint: str, dtype: str) -> Any:

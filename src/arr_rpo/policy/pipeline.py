@@ -10,47 +10,27 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
 from arr_rpo import ranks
-from arr_rpo.algorithm.gaussian import log_prob
+from arr_rpo.formulas.gaussian import log_prob
 from arr_rpo.noise import Name, Noise, Purpose, generator
 from arr_rpo.policy.adapter import Adapter, Full
+from arr_rpo.policy.calls import calls_of, pictures_of
 from arr_rpo.policy.conditioning import ImageMemo, PromptMemo
 from arr_rpo.policy.dtypes import policy_dtype
 from arr_rpo.policy.encodings import Encodings
-from arr_rpo.policy.loading import compile_blocks, flow_scheduler, load_pipeline
+from arr_rpo.policy.loading import compile_blocks, frozen_pipeline
 from arr_rpo.policy.negatives import negative_prompts
 from arr_rpo.policy.sampler import Sampler
-from arr_rpo.policy.scheduler import Probe, Recording
+from arr_rpo.policy.scheduler import PolicyScheduler, Probe, Recording, ReplayedStep, recorded
 from arr_rpo.policy.short_way import Kept, ShortWay, WholeStep, learned
 from arr_rpo.policy.starting_latents import StartingLatents
 from arr_rpo.types import Prompt, Rollout, UserError
-
-
-class Calls(NamedTuple):
-    """The rows of each pipeline call, and of calls in vain: sharded weights are put together for a call by all processes at
-    once, so that all of them make as many."""
-
-    own: list[slice]
-    idle: list[slice]
-
-
-class ReplayedStep(NamedTuple):
-    """A recorded step under current weights.
-
-    log_probs_B: (b,) of the recorded x_{t-1}, nats a dimension; mean: (b, ...), float32; std: of the step; dt: fall of the
-        noise level.
-    """
-
-    log_probs_B: Tensor
-    mean: Tensor
-    std: float
-    dt: float
 
 
 class PipelinePolicy(nn.Module):
@@ -107,22 +87,13 @@ class PipelinePolicy(nn.Module):
             )
         if release_text_encoders and isinstance(adapter, Full):
             raise UserError("policy.release_text_encoders: a fully trained pipeline is saved whole, so its encoders must stay")
-        # Its gradients are NaN in bfloat16 on Hopper (pytorch/pytorch#196678; experiments/gpu). Other kernels take over.
-        torch.backends.cuda.enable_cudnn_sdp(False)
-        self.pipe = load_pipeline(checkpoint, policy_dtype(dtype), load)
-        for mend in after_load:
-            mend(self.pipe)
+        self.pipe = frozen_pipeline(checkpoint, policy_dtype(dtype), load, after_load, scheduler)
+        self.scheduler: PolicyScheduler = self.pipe.scheduler
         self.num_inference_steps, self.sampler, self.batch_size = num_inference_steps, sampler, batch_size
         self.max_pictures, self.max_source_side = max_pictures, max_source_side
         self.release_text_encoders = release_text_encoders
         self._call_arguments = dict(call)
-        self.scheduler = flow_scheduler(self.pipe, scheduler)
-        self.pipe.scheduler = self.scheduler
-        self.pipe.set_progress_bar_config(disable=True)
         self.adapter = adapter
-        for part in self.pipe.components.values():
-            if isinstance(part, nn.Module):
-                part.requires_grad_(False).eval()
         self.transformer: nn.Module = self.pipe.transformer  # registers what Lightning moves and saves
         adapter.attach(self.pipe)
         self.transformer.eval()
@@ -188,7 +159,7 @@ class PipelinePolicy(nn.Module):
         window = sampler.window(noise.update, self.num_inference_steps - 1, draw)
         images: list[Image.Image] = []
         calls: list[Recording] = []
-        cut = self._calls(candidates)
+        cut = calls_of(candidates, self.batch_size, self.sharded)
         for rows in cut.own:
             calls.append(Recording(sampler.dynamics, sampler.eta, window, steps[rows]))
             images += (now := self._run(candidates[rows], "pil", mode=calls[-1], generator=start[rows]))
@@ -196,18 +167,10 @@ class PipelinePolicy(nn.Module):
         for rows in cut.idle:
             idle = Recording(sampler.dynamics, sampler.eta, window, steps[rows])
             self._run(candidates[rows], "latent", mode=idle, generator=start[rows])
-        none = torch.empty(len(candidates), 0)
-        return Rollout(
-            prompts=tuple(prompts),
-            group_size=group_size,
-            images=tuple(images),
-            clean_BD=torch.cat([call.clean for call in calls if call.clean is not None]),
-            latents_BTD=torch.cat([torch.stack(call.latents, 1) for call in calls]) if calls[0].latents else none,
-            means_BTD=torch.cat([torch.stack(call.means, 1) for call in calls]) if calls[0].means else none,
-            log_probs_BT=torch.cat([torch.stack(call.log_probs, 1) for call in calls]) if calls[0].log_probs else none,
-            step_indices=tuple(calls[0].step_indices),
-            first=first,
-        )
+        clean = torch.cat([call.clean for call in calls if call.clean is not None])
+        latents, means, log_probs = recorded(calls)
+        steps_of = tuple(calls[0].step_indices)
+        return Rollout(tuple(prompts), group_size, tuple(images), clean, latents, means, log_probs, steps_of, first)
 
     def replay(self, rollout: Rollout, rows: Tensor, step: int, sampler: Sampler | None = None) -> ReplayedStep:
         """Goes through recorded step number `step` of candidates `rows` again, with gradients."""
@@ -223,7 +186,7 @@ class PipelinePolicy(nn.Module):
         (b, ...) at step `index` of the schedule, with gradients."""
         candidates = [rollout.prompt_of(int(row)) for row in rows]
         latents = latents.to(rollout.clean_BD.dtype)
-        cut = self._calls(candidates)
+        cut = calls_of(candidates, self.batch_size, self.sharded)
         parts = [self._velocity(candidates[rows], latents[rows], index).float() for rows in (*cut.own, *cut.idle)]
         own = torch.cat(parts[: len(cut.own)])
         return sum((0 * part.sum() for part in parts[len(cut.own) :]), start=own)
@@ -267,7 +230,7 @@ class PipelinePolicy(nn.Module):
     def find_short_way(self, rollout: Rollout) -> None:
         """Sets `short_way`, or to the reason why there is none, by two candidates of a rollout."""
         rows = list(range(len(rollout.images)))[:2]
-        some = self._calls([rollout.prompt_of(row) for row in rows]).own[0]
+        some = calls_of([rollout.prompt_of(row) for row in rows], self.batch_size, self.sharded).own[0]
         candidates, clean = [rollout.prompt_of(row) for row in rows[some]], rollout.clean_BD[: len(rows[some])]
         steps = [
             self._whole_step(candidates, (clean * (1 + index / 8)).contiguous(), index)
@@ -293,7 +256,7 @@ class PipelinePolicy(nn.Module):
         keys = keys or [(prompt.id,) for prompt in prompts]
         start = [generator(Purpose.HELDOUT, seed, *key) for key in keys]
         images: list[Image.Image] = []
-        cut = self._calls(prompts)
+        cut = calls_of(prompts, self.batch_size, self.sharded)
         for rows in cut.own:
             images += self._run(prompts[rows], "pil", generator=start[rows])
         for rows in cut.idle:
@@ -331,16 +294,6 @@ class PipelinePolicy(nn.Module):
         self.adapter.load(folder)
         self.transformer.eval()
 
-    def _calls(self, candidates: Sequence[Prompt]) -> Calls:
-        """Neighbours whose sources have one size go together; a prompt with references is alone."""
-        own, first = [], 0
-        for row in range(1, len(candidates) + 1):
-            if row - first < self.batch_size and row < len(candidates) and _joins(candidates[first], candidates[row]):
-                continue
-            own.append(slice(first, row))
-            first = row
-        return Calls(own, own[:1] * (ranks.largest(len(own)) - len(own)) if self.sharded else [])
-
     def _run(
         self,
         candidates: Sequence[Prompt],
@@ -351,7 +304,7 @@ class PipelinePolicy(nn.Module):
     ) -> Any:
         arguments = dict(self._call_arguments)
         arguments |= negative_prompts(self.pipe, candidates, arguments)
-        if pictures := [picture for prompt in candidates for picture in self._pictures(prompt)]:
+        if pictures := [p for prompt in candidates for p in pictures_of(prompt, self.max_pictures, self.max_source_side)]:
             arguments["image"] = pictures if len(pictures) > 1 else pictures[0]
         self.scheduler.mode = mode
         try:
@@ -365,30 +318,3 @@ class PipelinePolicy(nn.Module):
             )[0]
         finally:
             self.scheduler.mode = None
-
-    def _pictures(self, prompt: Prompt) -> list[Image.Image]:
-        """What the pipeline is shown with a prompt."""
-        if prompt.source is None:
-            return []
-        pictures = [prompt.source, *prompt.references]
-        if len(pictures) > self.max_pictures:
-            raise UserError(
-                f"prompt {prompt.id!r} brings {len(pictures)} pictures, and the policy takes policy.max_pictures="
-                f"{self.max_pictures}: leave references out, or take a pipeline of several pictures (docs/models.md)"
-            )
-        return [_within(picture, self.max_source_side) for picture in pictures]
-
-
-def _within(picture: Image.Image, side: int | None) -> Image.Image:
-    if side is None or max(picture.size) <= side:
-        return picture
-    smaller = picture.copy()
-    smaller.thumbnail((side, side), Image.Resampling.LANCZOS)
-    return smaller
-
-
-def _joins(one: Prompt, other: Prompt) -> bool:
-    """Whether two candidates may share a pipeline call."""
-    sizes = [prompt.source and prompt.source.size for prompt in (one, other)]
-    guided = (one.negative is None) == (other.negative is None)  # without one, some pipelines do without guidance
-    return guided and sizes[0] == sizes[1] and not (one.references or other.references)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from arr_rpo.algorithm.dynamics import Dynamics
-from arr_rpo.algorithm.windows import Window
+from arr_rpo.formulas.dynamics import Dynamics
+from arr_rpo.formulas.windows import Window
 
 
 @dataclass(frozen=True)
 class Sampler:
     """Every value stands in `configs/sampler`.
 
-    dynamics: the stochastic step (`algorithm.dynamics`).
+    dynamics: the stochastic step (`formulas.dynamics`).
     eta: its noise level; 0 makes every step the ODE's.
-    window: which steps are stochastic (`algorithm.windows`).
+    window: which steps are stochastic (`formulas.windows`).
     shared_noise: whether the candidates of a group start from the same noise.
     """
 

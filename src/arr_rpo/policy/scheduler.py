@@ -5,15 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteSchedulerOutput
 from torch import Tensor
 
-from arr_rpo.algorithm.dynamics import Dynamics
-from arr_rpo.algorithm.gaussian import log_prob
+from arr_rpo.formulas.dynamics import Dynamics
+from arr_rpo.formulas.gaussian import log_prob
 from arr_rpo.types import UserError
 
 
@@ -33,6 +33,29 @@ class Recording:
     log_probs: list[Tensor] = field(default_factory=list)
     step_indices: list[int] = field(default_factory=list)
     clean: Tensor | None = None  # the x_0 that was decoded
+
+
+def recorded(calls: Sequence[Recording]) -> tuple[Tensor, Tensor, Tensor]:
+    """latents_BTD, means_BTD and log_probs_BT of a rollout by some calls; (B, 0) where no step was stochastic."""
+    if not calls[0].log_probs:
+        none = torch.empty(sum(len(call.generators) for call in calls), 0)
+        return none, none, none
+    by_call = ((call.latents, call.means, call.log_probs) for call in calls)
+    latents, means, log_probs = (torch.cat([torch.stack(steps, 1) for steps in some]) for some in zip(*by_call, strict=True))
+    return latents, means, log_probs
+
+
+class ReplayedStep(NamedTuple):
+    """A recorded step under current weights.
+
+    log_probs_B: (b,) of the recorded x_{t-1}, nats a dimension; mean: (b, ...), float32; std: of the step; dt: fall of the
+        noise level.
+    """
+
+    log_probs_B: Tensor
+    mean: Tensor
+    std: float
+    dt: float
 
 
 @dataclass

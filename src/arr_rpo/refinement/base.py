@@ -42,13 +42,6 @@ class Revision:
     cost: Cost = field(default_factory=Cost)
 
 
-class Painter(Protocol):
-    """Who draws: a policy."""
-
-    def generate(self, prompts: Sequence[Prompt], seed: int, keys: Sequence[tuple[Name, ...]]) -> list[Image]:
-        """One picture a prompt, each from noise of the seed and its own key."""
-
-
 class Refinement(Protocol):
     """What becomes of a prompt after a picture of it was criticised."""
 

@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Sequence
 
 from arr_rpo.judge.base import Judge
-from arr_rpo.refinement.base import Attempt, Painter, Refinement, Revision, Trail
+from arr_rpo.refinement.base import Attempt, Refinement, Revision, Trail
 from arr_rpo.reward.point_protocols import Rational
-from arr_rpo.types import Prompt, UserError
+from arr_rpo.types import Painter, Prompt, UserError
 
 
 class RefinementLoop:

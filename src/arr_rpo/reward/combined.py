@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
-from arr_rpo.algorithm.advantages import group_normalised
+from arr_rpo.formulas.advantages import group_normalised
 from arr_rpo.judge.asked_once import AskedOnce
 from arr_rpo.judge.base import Judge
 from arr_rpo.types import Cost, Grade, Rewards, Rollout, Rubric, UserError

@@ -66,9 +66,9 @@ class Checklist:
             return Grade(None, reason=NO_RUBRIC, failure=Reason.NO_RUBRIC)
         cost = sum((answer.cost for answer in answers), Cost())
         asked = list(zip(rubric.criteria, answers, strict=True))
-        answered = [(criterion, answer.p_yes) for criterion, answer in asked if answer.p_yes is not None]
-        if not self.gaps.bear(rubric, [answer.p_yes is not None for answer in answers]):
-            criterion, failed = next((c, a) for c, a in asked if a.p_yes is None)
+        answered = [(criterion, answer.value) for criterion, answer in asked if answer.value is not None]
+        if not self.gaps.bear(rubric, [answer.value is not None for answer in answers]):
+            criterion, failed = next((c, a) for c, a in asked if a.value is None)
             return Grade(None, (), cost, f"{criterion.question} {failed.reason}", failed.failure)
         checks = [(criterion.name, criterion.question, p) for criterion, p in answered]
         probabilities, weights = [p for _, p in answered], [criterion.weight for criterion, _ in answered]

@@ -23,7 +23,7 @@ ADAPTER = "adapter"
 
 
 @dataclass(frozen=True)
-class Adapter:
+class Lora:
     """A LoRA (arXiv 2106.09685) on the vision-language model. target_modules: as in peft's `LoraConfig`; `all-linear` is every
     linear layer of text and vision. lr: of its weights, beside that of the head.
     """
@@ -55,7 +55,7 @@ class Features:
         self.backbone: Any = self._local.model.base_model  # without the head that names tokens
         self.size = 2 * int(self._local.model.config.get_text_config().hidden_size)
 
-    def adapt(self, adapter: Adapter) -> None:
+    def adapt(self, adapter: Lora) -> None:
         """Puts a new LoRA into the model."""
         modules = adapter.target_modules
         config = LoraConfig(

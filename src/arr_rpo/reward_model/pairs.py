@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
+from arr_rpo.data.preferences.base import Pairs
 from arr_rpo.noise import Purpose, draws
 from arr_rpo.types import Outcome, Preference, UserError
 
 TARGETS = {Outcome.A: 1.0, Outcome.TIE: 0.5, Outcome.B: 0.0}
 
 
-class Pairs(Protocol):
-    """All labelled pairs of a source: `ReadPairs`, `AnnotatorPreferences` and the like."""
-
-    def __len__(self) -> int: ...
-    def open(self, indices: Iterable[int]) -> Iterator[Preference]: ...
-
-
 @dataclass(frozen=True)
-class Labelled:
+class Target:
     """index: of the pair in its source. text: of its prompt. target: 1 where A is preferred, 0 where B, 0.5 where neither."""
 
     index: int
@@ -28,7 +21,7 @@ class Labelled:
     target: float
 
 
-def taken(pairs: Pairs, most: int | None, seed: int) -> Iterator[tuple[Labelled, Preference]]:
+def taken(pairs: Pairs, most: int | None, seed: int) -> Iterator[tuple[Target, Preference]]:
     """At most `most` pairs that can be opened, or all."""
     found = 0
     for index in map(int, draws(Purpose.SAMPLE, seed, "pairs of a reward model").permutation(len(pairs))):
@@ -36,10 +29,10 @@ def taken(pairs: Pairs, most: int | None, seed: int) -> Iterator[tuple[Labelled,
             return
         for pair in pairs.open([index]):
             found += 1
-            yield Labelled(index, pair.prompt.text, TARGETS[pair.better]), pair
+            yield Target(index, pair.prompt.text, TARGETS[pair.better]), pair
 
 
-def apart(labelled: Sequence[Labelled], share: float) -> tuple[list[int], list[int]]:
+def apart(labelled: Sequence[Target], share: float) -> tuple[list[int], list[int]]:
     """The rows to learn from, and those held out: all pairs of a share of the prompts, one prompt at least on either side.
 
     Raises:

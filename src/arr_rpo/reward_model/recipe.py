@@ -19,12 +19,13 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.data import Dataset
 
 from arr_rpo.data.datamodule import ResumableLoader
+from arr_rpo.data.preferences.base import Pairs
 from arr_rpo.judge.asking import digest
 from arr_rpo.judge.vlm import VLMJudge
 from arr_rpo.noise import Purpose, draws
-from arr_rpo.reward_model.features import Adapter, Features
+from arr_rpo.reward_model.features import Features, Lora
 from arr_rpo.reward_model.model import Head, RewardModel
-from arr_rpo.reward_model.pairs import Labelled, Pairs, apart, taken
+from arr_rpo.reward_model.pairs import Target, apart, taken
 from arr_rpo.types import Preference, Prompt, UserError
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class RewardModelRecipe(pl.LightningModule):
         pairs: Pairs,
         most_pairs: int | None,
         heldout_share: float,
-        adapter: Adapter | None,
+        adapter: Lora | None,
         hidden: int,
         steps: int,
         measure_every: int,
@@ -98,7 +99,7 @@ class RewardModelRecipe(pl.LightningModule):
             self.features.adapt(adapter)
         self.head = Head(self.features.size, hidden)
         self.lora = nn.ParameterList(self.features.parameters())  # so that checkpoints have them, and not what is frozen
-        self.labelled: list[Labelled] = []
+        self.labelled: list[Target] = []
         self.known: dict[tuple[str, str], Tensor] = {}  # features of frozen models, by prompt and picture
         self._keys: list[tuple[tuple[str, str], tuple[str, str]]] = []  # of A and B of each pair
         self._best: dict[str, Any] = {}

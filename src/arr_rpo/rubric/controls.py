@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
 
+from arr_rpo.data.preferences.base import AnyPairs
 from arr_rpo.data.prompts import AS_IT_IS, read_prompts
 from arr_rpo.judge.base import Judge
 from arr_rpo.noise import Purpose, draws
-from arr_rpo.rubric.refined import Pairs, PairsOfPrompts
-from arr_rpo.rubric.report import Report
+from arr_rpo.rubric.counts import Counts
 from arr_rpo.rubric.sources import RubricSource
-from arr_rpo.types import Cost, Outcome, Preference, Prompt, Rubric, UserError
+from arr_rpo.types import Cost, Preference, Prompt, Rubric, UserError
 
 
 class Wrapper:
@@ -22,8 +21,8 @@ class Wrapper:
         self.source = source
 
     @property
-    def report(self) -> Report:
-        return self.source.report
+    def counts(self) -> Counts:
+        return self.source.counts
 
     @property
     def failures(self) -> int:
@@ -110,14 +109,10 @@ class Dropout(Wrapper):
         return Rubric(criteria, {**rubric.provenance, "dropout": str(self.p), "dropout_seed": str(self._seed)})
 
 
-class Labelled(PairsOfPrompts, Pairs, Protocol):
-    """Preferences that can be asked for by prompt, and all in a row."""
-
-
 class ShuffledLabels:
     """Preferences whose labels say nothing: each is exchanged or not by a coin. No rubric written from them should verify."""
 
-    def __init__(self, *, preferences: Labelled, seed: int) -> None:
+    def __init__(self, *, preferences: AnyPairs, seed: int) -> None:
         self._preferences, self._seed = preferences, seed
 
     def __len__(self) -> int:
@@ -136,8 +131,7 @@ class ShuffledLabels:
 
     @staticmethod
     def _labelled(pair: Preference, exchange: bool) -> Preference:
-        exchanged = {Outcome.A: Outcome.B, Outcome.B: Outcome.A}
-        return replace(pair, better=exchanged.get(pair.better, pair.better)) if exchange else pair
+        return replace(pair, better=pair.better.swapped) if exchange else pair
 
 
 def _asked(rubric: Rubric | None) -> frozenset[str]:

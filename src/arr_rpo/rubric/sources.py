@@ -11,9 +11,9 @@ from arr_rpo.judge.asking import digest
 from arr_rpo.judge.base import Judge, Writer
 from arr_rpo.judge.forms import NoAnswer
 from arr_rpo.judge.reasons import OF_THE_REPLY
+from arr_rpo.rubric.counts import Counts
 from arr_rpo.rubric.files import SUFFIXES, read_rubrics
 from arr_rpo.rubric.parse import RubricError, parse_rubric
-from arr_rpo.rubric.report import Report
 from arr_rpo.rubric.store import RubricStore, Stored, is_discarded
 from arr_rpo.types import Cost, Prompt, Rubric, UserError
 
@@ -24,11 +24,11 @@ ByPrompt = dict[tuple[str | None, str | None], Rubric]  # by a prompt's `content
 
 
 class RubricSource(Protocol):
-    """report: of all that was written since the start; what came from a store cost nothing. failures: prompts that were left
+    """counts: of all that was written since the start; what came from a store cost nothing. failures: prompts that were left
     without a rubric, or got that of a fallback.
     """
 
-    report: Report
+    counts: Counts
     failures: int
 
     @property
@@ -42,11 +42,11 @@ class Source:
     """What sources share: their counts."""
 
     def __init__(self) -> None:
-        self.report, self.failures = Report(), 0
+        self.counts, self.failures = Counts(), 0
 
     @property
     def cost(self) -> Cost:
-        return self.report.cost
+        return self.counts.cost
 
 
 class PerPrompt(Source):
@@ -70,22 +70,22 @@ class PerPrompt(Source):
                     unknown[key] = row
         if unknown:
             replies, cost = writer.write([prompts[row] for row in unknown.values()])
-            self.report += Report(cost=cost, drafts=len(unknown))
+            self.counts += Counts(cost=cost, drafts=len(unknown))
             for (key, row), reply in zip(unknown.items(), replies, strict=True):
                 if isinstance(reply, NoAnswer):  # another try may have one
                     unread = int(reply.reason in OF_THE_REPLY)
                     self.failures += 1
-                    self.report += Report(unanswered=1 - unread, malformed=unread, without=1)
+                    self.counts += Counts(unanswered=1 - unread, malformed=unread, without=1)
                     log.warning("no rubric for %r (%s): %s", prompts[row].text, reply.reason, reply)
                     continue
                 try:
                     rubric = parse_rubric(reply, identities[row])
                 except RubricError as error:
                     self.failures += 1
-                    self.report += Report(malformed=1, without=1)
+                    self.counts += Counts(malformed=1, without=1)
                     log.warning("no rubric for %r: %s", prompts[row].text, error)
                 else:
-                    self.report += Report(written=1, rubrics=1)
+                    self.counts += Counts(written=1, rubrics=1)
                     known[key] = Stored(rubric)
                     self.store.put(identities[row], rubric, [])
         return [stored.rubric if (stored := known[key]) else None for key in keys]
@@ -113,7 +113,7 @@ class FromFile(Source):
             if rubric is None and prompt.text not in self._missing:
                 self._missing.add(prompt.text)
                 self.failures += 1
-                self.report += Report(without=1)
+                self.counts += Counts(without=1)
                 log.warning("no rubric for %r in %s", prompt.text, self.edit_path if prompt.source else self.path)
         return found
 

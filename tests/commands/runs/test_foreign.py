@@ -122,6 +122,20 @@ def test_what_the_user_allows_is_not_refused(tmp_path: Path) -> None:
         config_of(folder, "run", ["min", "os"])
 
 
+def test_a_run_of_before_goes_on_by_todays_names(tmp_path: Path) -> None:
+    """What it named then is not refused, and is what it is called now; what is gone is refused with where to find it."""
+    measure = {"shapes": {"_target_": "arr_rpo.shapes.measure.ShapesOracle"}}
+    loss = {"_target_": GET, "path": "arr_rpo.algorithm.losses.step_kl"}
+    folder = sent(tmp_path, {"callbacks.heldout.measures": measure, "algorithm.objective.kl": loss})
+    for config in (finished_run(folder), resumed(str(folder), [])):
+        assert config.callbacks.heldout.measures.shapes._target_ == "arr_rpo.shapes.oracles.measure.ShapesOracle"
+        assert config.algorithm.objective.kl.path == "arr_rpo.formulas.losses.step_kl"
+    sent(tmp_path, {"reward._target_": "arr_rpo.reward.scalar.Scalar"})
+    assert "reward: arr_rpo.reward.scalar.Scalar (arr_rpo.... may be of another version: versions.json" in told(
+        "evaluate", tmp_path
+    )
+
+
 def bomb(path: Path) -> None:
     levels = "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True))
     path.write_text(f"a: &a [1]\n{levels}", encoding="utf-8")

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arr_rpo.data.images import ImageError
-from arr_rpo.data.preferences.base import ReadPairs, rank_pairs
+from arr_rpo.data.preferences.from_files import ReadPairs, rank_pairs
 from arr_rpo.data.preferences.hpd import editreward_validation, hpdv2, hpdv3
 from arr_rpo.data.preferences.mmrb2 import mmrb2
 from arr_rpo.data.preferences.own import jsonl

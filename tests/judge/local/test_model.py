@@ -18,7 +18,7 @@ from arr_rpo.judge.asking import Conversation, assistant, user
 from arr_rpo.judge.forms import A_B, YES_NO, Form, NoAnswer, pieces, steps, verdict
 from arr_rpo.judge.local.loading import EMBEDDED
 from arr_rpo.judge.local.model import LocalModel
-from arr_rpo.judge.local.processor import Qwen3VLProcessor, save_qwen3_vl
+from arr_rpo.judge.local.qwen_processors import Qwen3VLProcessor, save_qwen3_vl
 from arr_rpo.judge.local.rows import Reader, padded
 from arr_rpo.types import Criterion, Prompt, Rubric, UserError
 from tests.conftest import configure
@@ -337,7 +337,7 @@ def test_the_yaml_makes_a_whole_judge(name: str, folders: dict[str, Path]) -> No
     assert [c.question for c in verdict.checks] == QUESTIONS
     assert verdict.cost.calls == 2
     first, second = judge.check([prompt] * 2, [RED, RED], QUESTIONS[:2])
-    assert first.p_yes != second.p_yes
+    assert first.value != second.value
     assert second.cost.tokens < first.cost.tokens
 
 

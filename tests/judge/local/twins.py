@@ -18,7 +18,7 @@ from transformers import (
     Qwen3VLForConditionalGeneration,
 )
 
-from arr_rpo.judge.local.processor import Qwen2_5_VLProcessor, Qwen3VLProcessor
+from arr_rpo.judge.local.qwen_processors import Qwen2_5_VLProcessor, Qwen3VLProcessor
 
 WIDTH, PATCH = 64, 4
 SPECIAL = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")

@@ -72,7 +72,7 @@ class TestAgainstTheModelInProcess:
             lambda judge: [(v.reason, v.outcome, v.p_a, v.checks) for v in judge.compare([PROMPT] * 3, pairs, [RUBRIC] * 3)],
             lambda judge: [(v.reason, v.outcome, v.p_a, v.checks) for v in judge.compare([PROMPT] * 3, pairs, [None] * 3)],
             lambda judge: [(s.reason, s.value) for s in judge.score(both, [A, B])],
-            lambda judge: [(a.reason, a.p_yes) for a in judge.check(both, [A, B], questions)],
+            lambda judge: [(a.reason, a.value) for a in judge.check(both, [A, B], questions)],
         ):
             for there, here in zip(ask(far), ask(near), strict=True):
                 assert there[1:] == here[1:]

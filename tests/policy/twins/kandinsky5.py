@@ -10,7 +10,7 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, Kandinsky5T2IPipeline, Kandinsky5Transformer3DModel
 from transformers import CLIPTextModel, Qwen2VLImageProcessorPil, Qwen2VLProcessor
 
-from arr_rpo.policy.processor import pictures_only
+from arr_rpo.policy.pictures_only import pictures_only
 from tests.policy.twins.base import Twin
 from tests.policy.twins.more_parts import awaken, vae
 from tests.policy.twins.parts import clip_config, clip_tokenizer, qwen_tokenizer

@@ -13,7 +13,7 @@ from diffusers import (
 )
 from transformers import Qwen2VLImageProcessorPil, Qwen2VLProcessor
 
-from arr_rpo.policy.processor import pictures_only
+from arr_rpo.policy.pictures_only import pictures_only
 from tests.policy.twins.base import Twin
 from tests.policy.twins.more_parts import awaken, vae
 from tests.policy.twins.qwen import WIDTH, text_encoder, tokenizer

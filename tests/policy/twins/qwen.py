@@ -21,7 +21,7 @@ from transformers import (
     Qwen2VLProcessor,
 )
 
-from arr_rpo.policy.processor import pictures_only
+from arr_rpo.policy.pictures_only import pictures_only
 from tests.policy.twins.base import Twin
 from tests.policy.twins.parts import loud, qwen_text, qwen_tokenizer
 

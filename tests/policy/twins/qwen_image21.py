@@ -12,7 +12,7 @@ from diffusers import (
     QwenImage21Transformer2DModel,
 )
 
-from arr_rpo.policy.processor import pictures_only
+from arr_rpo.policy.pictures_only import pictures_only
 from tests.policy.twins.base import Twin
 from tests.policy.twins.more_parts import WIDTH, awaken, qwen3_vl, qwen3_vl_processor
 from tests.policy.twins.parts import qwen_tokenizer

@@ -10,9 +10,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from arr_rpo.commands.runs.foreign import allowed, config_of, only_files
-from arr_rpo.refinement.base import Painter
 from arr_rpo.run.layout import POLICY
-from arr_rpo.types import UserError
+from arr_rpo.types import Painter, UserError
 
 
 def finished_run(run: Path, allow: Sequence[str] = ()) -> DictConfig:

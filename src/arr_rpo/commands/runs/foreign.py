@@ -19,7 +19,8 @@ from omegaconf.grammar.gen.OmegaConfGrammarParser import OmegaConfGrammarParser 
 from omegaconf.grammar_parser import parse
 
 from arr_rpo.plain_files import check_yaml, decode_yaml, only_plain, read_bytes
-from arr_rpo.run.layout import CONFIG
+from arr_rpo.run.layout import CONFIG, VERSIONS
+from arr_rpo.run.renamed import OURS, renamed
 from arr_rpo.types import UserError
 
 TARGET, ARGUMENTS = "_target_", "_args_"
@@ -55,6 +56,8 @@ def config_of(folder: Path, option: str, allow: Sequence[str], needs: Sequence[s
     if refused := list(dict.fromkeys(_refused(found, "", allow))):
         named = "; ".join(f"{key}: {name}" for key, name in refused[:5])
         more = f"; and {len(refused) - 5} more" if len(refused) > 5 else ""
+        if any(str(name).startswith(OURS) for _, name in refused):
+            more += f" ({OURS}... may be of another version: {VERSIONS} has the commit that the run was made with)"
         raise UserError(
             f"{option}={folder}: its {CONFIG} names what is not of this package: {named}{more}. What a config names is called, "
             f"and this one may be anybody's. If you trust it, allow it by name: allow=[{','.join(name for _, name in refused)}]"
@@ -63,7 +66,8 @@ def config_of(folder: Path, option: str, allow: Sequence[str], needs: Sequence[s
 
 
 def read_config(path: Path) -> DictConfig:
-    """A config as Hydra reads it; raises OSError, or ValueError where it is none, or is nested as no config is."""
+    """A config as Hydra reads it, with today's names of what was renamed; raises OSError, or ValueError where it is none, or is
+    nested as no config is."""
     text = read_bytes(path).decode("utf-8")
     check_yaml(text)
     try:
@@ -72,7 +76,7 @@ def read_config(path: Path) -> DictConfig:
         raise ValueError(" ".join(str(error).split())) from error
     if not isinstance(config, DictConfig):
         raise ValueError("it holds no mapping")
-    return config
+    return DictConfig(renamed(OmegaConf.to_container(config, resolve=False)))
 
 
 def allowed(config: DictConfig | None) -> Sequence[str]:
@@ -144,7 +148,7 @@ def _is_ours(name: str) -> bool:
         found = getattr(importlib.import_module(module), attribute, None)
     except ImportError:
         return False
-    formula = module.startswith("arr_rpo.algorithm.") and callable(found)
+    formula = module.startswith("arr_rpo.formulas.") and callable(found)
     return (isinstance(found, type) or formula) and found.__module__ == module
 
 

@@ -1,32 +1,38 @@
-"""A set of labelled pairs whose images are opened only when a pair is asked for."""
+"""Labelled pairs, wherever they come from: what is known of them by those who learn from them, show them or measure by them."""
 
 from __future__ import annotations
 
-import hashlib
-import itertools
-import logging
-from collections import Counter, defaultdict
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
-from typing import Any, Literal, Protocol, TypedDict, overload
+from typing import Protocol, overload
 
 from PIL.Image import Image
 
-from arr_rpo.data.images import ImageError, ImageRef, Images
-from arr_rpo.data.tables import Row, files, read_rows
-from arr_rpo.types import Outcome, Preference, Prompt, UserError
-
-log = logging.getLogger(__name__)
-
-SWAPPED = {Outcome.A: Outcome.B, Outcome.B: Outcome.A, Outcome.TIE: Outcome.TIE}
-
+from arr_rpo.types import Preference, Prompt
 
 Truth = Callable[[Prompt, str, Image], bool | None]
 
 
-class LabelledPairs(Protocol):
-    """What the bench measures a judge on: `ReadPairs`, or `shapes.preferences.ShapesPreferences`.
+class Pairs(Protocol):
+    """All pairs of a source, in a row."""
+
+    def __len__(self) -> int: ...
+    def open(self, indices: Iterable[int]) -> Iterator[Preference]: ...
+
+
+class PairsOfPrompts(Protocol):
+    """Pairs by prompt."""
+
+    def for_prompt(self, prompt: Prompt, n: int, seed: int) -> list[Preference]:
+        """At most n pairs of a prompt, the same ones for the same seed."""
+
+
+class AnyPairs(Pairs, PairsOfPrompts, Protocol):
+    """Pairs that can be asked for either way."""
+
+
+class LabelledPairs(Pairs, Protocol):
+    """What the bench measures a judge on.
 
     ids: one a pair, each once. left_out: how many rows of the files are not among the pairs, by reason. truth: whether the
     answer to a question about an image of a prompt is yes, None where that is not known; None where it never is.
@@ -38,197 +44,27 @@ class LabelledPairs(Protocol):
     def left_out(self) -> Mapping[str, int]: ...
     @property
     def truth(self) -> Truth | None: ...
-    def __len__(self) -> int: ...
-    def open(self, indices: Iterable[int]) -> Iterator[Preference]: ...
 
 
-class Reading(TypedDict):
-    """How every reader reads.
+class PairSequence(Sequence[Preference]):
+    """A source of pairs that knows them by their places. ids: one a pair, each once."""
 
-    image_root: what image paths are relative to, and below which they must lie; None takes the folder of the file.
-    strip_prefix: taken off the beginning of paths first.
-    swap_seed: of the coin, one an id, that decides which image is A; None keeps the file's order. Where the preferred image
-        always comes first, a judge that always says A would else be perfect.
-    ties: whether pairs that people call equal are kept, with the label `tie`.
-    on_missing: whether an image that is missing or broken is an error, or has its pair left out and counted.
-    """
+    ids: Sequence[str]
 
-    image_root: str | None
-    strip_prefix: str | None
-    swap_seed: int | None
-    ties: Literal["keep", "drop"]
-    on_missing: Literal["error", "skip"]
-
-
-@dataclass(frozen=True, slots=True)
-class Labelled:
-    """A pair as its file has it, unopened. where: file and row. source: of an edit. prompt_id: shared by the pairs of a
-    ranking; empty takes that of the first pair of the same text and source."""
-
-    where: str
-    id: str
-    text: str
-    a: ImageRef
-    b: ImageRef
-    better: Outcome
-    subset: str = ""
-    source: ImageRef = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    prompt_id: str = ""
-
-
-class ReadPairs(Sequence[Preference]):
-    """The pairs of some files. An index opens its pair or raises; `open` and iteration do as `on_missing` says.
-
-    path: a file, a folder, or a pattern. of_row: the pairs of a row; a string stands for none, and says why.
-    skipped: the messages of pairs whose images could not be opened so far.
-    """
-
-    truth = None
-
-    def __init__(
-        self,
-        path: str,
-        of_row: Callable[[Row], Iterable[Labelled | str]],
-        *,
-        image_root: str | None,
-        strip_prefix: str | None,
-        swap_seed: int | None,
-        ties: Literal["keep", "drop"],
-        on_missing: Literal["error", "skip"],
-    ) -> None:
-        for name, value, allowed in (("ties", ties, ("keep", "drop")), ("on_missing", on_missing, ("error", "skip"))):
-            if value not in allowed:
-                raise UserError(f"preferences.{name}={value}: choose {' or '.join(allowed)}")
-        self._images = Images(image_root, files(path)[0], strip_prefix)
-        self._swap_seed, self._on_missing = swap_seed, on_missing
-        self.left_out: Counter[str] = Counter()
-        self._pairs: list[Labelled] = []
-        for pair in (pair for row in read_rows(path) for pair in _pairs(row, of_row)):
-            if isinstance(pair, str):
-                self.left_out[pair] += 1
-            elif pair.better is Outcome.TIE and ties == "drop":
-                self.left_out["tie"] += 1
-            else:
-                self._pairs.append(pair)
-        if not self._pairs:
-            raise UserError(f"preferences.path={path}: no pairs are left: {dict(self.left_out) or 'the files are empty'}")
-        self.ids = _unique(pair.id for pair in self._pairs)
-        first: dict[tuple[str, ImageRef], str] = {}
-        # A source inside of a table is not read for this: such a pair is a prompt of its own.
-        self._prompt_ids = [
-            pair.prompt_id
-            or (first.setdefault((pair.text, pair.source), name) if isinstance(pair.source, str | None) else name)
-            for pair, name in zip(self._pairs, self.ids, strict=True)
-        ]
-        self.skipped: list[str] = []
-        self._opened = lru_cache(maxsize=32)(self._images.open)  # images of one ranking come in many pairs
-        self._prompts = lru_cache(maxsize=4)(Prompt)  # so that what is known of a ranking's prompt is known of it in each pair
+    @abstractmethod
+    def pair(self, index: int) -> Preference:
+        """The one at a place."""
 
     def __len__(self) -> int:
-        return len(self._pairs)
+        return len(self.ids)
 
     @overload
     def __getitem__(self, index: int) -> Preference: ...
     @overload
     def __getitem__(self, index: slice) -> Sequence[Preference]: ...
     def __getitem__(self, index: int | slice) -> Preference | Sequence[Preference]:
-        """Raises ImageError where an image is missing or broken, whatever `on_missing` says."""
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        pair, name = self._pairs[index], self.ids[index]
-        a, b, better = self._open(pair.a, pair.where), self._open(pair.b, pair.where), pair.better
-        if self._swap_seed is not None and _heads(self._swap_seed, name):
-            a, b, better = b, a, SWAPPED[better]
-        source = self._open(pair.source, pair.where) if pair.source is not None else None
-        return Preference(name, self._prompt(pair, self._prompt_ids[index], source), a, b, better, pair.subset)
-
-    def __iter__(self) -> Iterator[Preference]:
-        return self.open(range(len(self)))
+        return [self.pair(i) for i in range(*index.indices(len(self)))] if isinstance(index, slice) else self.pair(index)
 
     def open(self, indices: Iterable[int]) -> Iterator[Preference]:
-        """The pairs at `indices`, without those that `on_missing=skip` leaves out."""
-        for index in indices:
-            try:
-                pair = self[index]
-            except ImageError as error:
-                if self._on_missing == "error":
-                    raise
-                self.skipped.append(str(error))
-                log.warning("left out: %s", error)
-                continue
-            yield pair
-
-    def for_prompt(self, prompt: Prompt, n: int, seed: int) -> list[Preference]:
-        """At most n pairs of a prompt's text, and of its source image if it has one, in an order that the seed decides; those
-        that people call equal teach nothing and are not among them.
-
-        Pairs that share no image come first: of what was learnt on one pair, another that shows the same image is no test.
-        """
-        rows = [row for row in self._by_text.get(prompt.text, ()) if self._pairs[row].better is not Outcome.TIE]
-        taken: list[ImageRef] = []
-        disjoint: list[int] = []
-        others: list[int] = []
-        for row in sorted(rows, key=lambda row: hashlib.sha256(f"{seed}/{self.ids[row]}".encode()).digest()):
-            images = [self._pairs[row].a, self._pairs[row].b]
-            if any(image in taken for image in images):
-                others.append(row)
-            else:
-                disjoint.append(row)
-                taken += images
-        found = self.open([*disjoint, *others])
-        pairs = (p for p in found if _same(p.prompt.source, prompt.source) and p.prompt.references == prompt.references)
-        return list(itertools.islice(pairs, n))
-
-    @cached_property
-    def _by_text(self) -> dict[str, list[int]]:
-        rows: dict[str, list[int]] = defaultdict(list)
-        for index, pair in enumerate(self._pairs):
-            rows[pair.text].append(index)
-        return rows
-
-    def _open(self, ref: ImageRef, where: str) -> Image:
-        return self._opened(ref, where) if isinstance(ref, str) else self._images.open(ref, where)
-
-    def _prompt(self, pair: Labelled, prompt_id: str, source: Image | None) -> Prompt:
-        if source is None and not pair.metadata:
-            return self._prompts(prompt_id, pair.text)
-        return Prompt(prompt_id, pair.text, pair.metadata, source)
-
-
-def _pairs(row: Row, of_row: Callable[[Row], Iterable[Labelled | str]]) -> list[Labelled | str]:
-    """Whatever a reader stumbles over is a fault of the row."""
-    try:
-        return list(of_row(row))
-    except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
-        raise UserError(
-            f"{row.where} is no row of this format ({type(error).__name__}: {error}). Is this the right file and format?"
-        ) from error
-
-
-def rank_pairs(ranks: Sequence[float]) -> list[tuple[int, int, Outcome]]:
-    """Every pair i < j of a ranking, lower being better, with the label that follows."""
-    return [(i, j, better(ranks[j], ranks[i])) for i, j in itertools.combinations(range(len(ranks)), 2)]
-
-
-def better(a: float, b: float) -> Outcome:
-    """The label of a pair whose higher value is preferred."""
-    return Outcome.TIE if a == b else (Outcome.A if a > b else Outcome.B)
-
-
-def _same(a: Image | None, b: Image | None) -> bool:
-    return a is b or (a is not None and b is not None and a.size == b.size and a.tobytes() == b.tobytes())
-
-
-def _heads(seed: int, name: str) -> bool:
-    return bool(hashlib.sha256(f"{seed}/{name}".encode()).digest()[0] & 1)
-
-
-def _unique(names: Iterable[str]) -> tuple[str, ...]:
-    """The names; the second of a kind gets "#2" behind it, and so on."""
-    seen: Counter[str] = Counter()
-    unique = []
-    for name in names:
-        seen[name] += 1
-        unique.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
-    return tuple(unique)
+        """The pairs at `indices`."""
+        return (self.pair(index) for index in indices)

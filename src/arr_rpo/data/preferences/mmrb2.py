@@ -8,7 +8,7 @@ from typing import Any, Unpack
 
 from arr_rpo.data.arrow import elements
 from arr_rpo.data.images import ImageRef
-from arr_rpo.data.preferences.base import Labelled, Reading, ReadPairs
+from arr_rpo.data.preferences.from_files import PairReading, ReadPairs, UnopenedPair
 from arr_rpo.data.tables import Row
 from arr_rpo.types import Outcome, UserError, Verdict
 
@@ -16,7 +16,7 @@ PLACE = re.compile(r"\s*<image_\d+>\s*")
 Content = tuple[str, Sequence[ImageRef]]
 
 
-def mmrb2(*, path: str, **reading: Unpack[Reading]) -> ReadPairs:
+def mmrb2(*, path: str, **reading: Unpack[PairReading]) -> ReadPairs:
     """The benchmark's local JSON ({"pairs": [{id, prompt_content, response_a, response_b, chosen}]}) or the hub's parquet
     files (`pair_id, prompt_text, prompt_images, response_{a,b}_images, chosen`). Subset: where the prompt came from.
 
@@ -29,7 +29,7 @@ def mmrb2(*, path: str, **reading: Unpack[Reading]) -> ReadPairs:
     if reading["swap_seed"] is not None:
         raise UserError("preferences.swap_seed: MMRB2's scorer wants the file's order; set it to null")
 
-    def of_row(row: Row) -> Iterator[Labelled | str]:
+    def of_row(row: Row) -> Iterator[UnopenedPair | str]:
         name, (text, sources), a, b = _local(row) if "prompt_content" in row else _hub(row)
         chosen = str(row["chosen"] or "").upper()
         if chosen not in ("A", "B"):
@@ -42,7 +42,7 @@ def mmrb2(*, path: str, **reading: Unpack[Reading]) -> ReadPairs:
             yield "a prompt without text"
         else:
             subset = str(row.get("prompt_source") or "")
-            yield Labelled(row.where, name, text, a[0], b[0], Outcome(chosen), subset, sources[0] if sources else None)
+            yield UnopenedPair(row.where, name, text, a[0], b[0], Outcome(chosen), subset, sources[0] if sources else None)
 
     return ReadPairs(path, of_row, **reading)
 

@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Unpack
 
-from arr_rpo.data.preferences.base import Labelled, Reading, ReadPairs
+from arr_rpo.data.preferences.from_files import PairReading, ReadPairs, UnopenedPair
 from arr_rpo.data.tables import Row
 from arr_rpo.types import Outcome, UserError
 
 KEYS = ("prompt", "a", "b", "better", "id", "subset", "source", "metadata")
 
 
-def jsonl(*, path: str, **reading: Unpack[Reading]) -> ReadPairs:
+def jsonl(*, path: str, **reading: Unpack[PairReading]) -> ReadPairs:
     """An object a line: `prompt, a, b, better` ("A", "B" or "tie"), and perhaps `id, subset, source, metadata`.
 
     Raises:
         UserError: an unknown key or label; a misspelt one would otherwise be silence.
     """
 
-    def of_row(row: Row) -> Iterator[Labelled]:
+    def of_row(row: Row) -> Iterator[UnopenedPair]:
         if unknown := sorted(set(row) - set(KEYS)):
             raise UserError(f"{row.where}: unknown key {unknown[0]!r}; known are {', '.join(KEYS)}")
         if row["better"] not in ("A", "B", "tie"):
@@ -31,6 +31,6 @@ def jsonl(*, path: str, **reading: Unpack[Reading]) -> ReadPairs:
                 f"{row.where}: a subset is a name and metadata are an object, not {subset!r:.40} and {metadata!r:.40}"
             )
         more = {"subset": "" if subset is None else str(subset), "source": row.get("source"), "metadata": metadata or {}}
-        yield Labelled(row.where, name, row.text("prompt"), row["a"], row["b"], label, **more)
+        yield UnopenedPair(row.where, name, row.text("prompt"), row["a"], row["b"], label, **more)
 
     return ReadPairs(path, of_row, **reading)

@@ -12,7 +12,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, BitsAndByte
 from transformers.utils import cached_file
 
 from arr_rpo import ranks
-from arr_rpo.judge.local.processor import PROCESSORS
+from arr_rpo.judge.local.qwen_processors import PROCESSORS
 from arr_rpo.types import UserError
 
 _WEIGHTS = Path(__file__).parents[2] / "shapes" / "weights"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
 import uuid
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -27,16 +26,15 @@ from arr_rpo.judge.server.client import Client, Patience
 from arr_rpo.judge.server.completion import Reply, described, read_models, read_reply
 from arr_rpo.judge.server.logprobs import slots_of
 from arr_rpo.judge.server.recording import Recorder, Replay
+from arr_rpo.judge.server.settings import check_settings
 from arr_rpo.judge.server.traffic import Live, api_key
 from arr_rpo.judge.votes import mean
 from arr_rpo.judge.written import Written
 from arr_rpo.types import Cost, UserError
 
 _log = logging.getLogger(__name__)
-ANSWERS = ("generated", "schema", "logprobs")
 T = TypeVar("T")
 KEPT_PICTURES = 256_000_000  # characters of data URLs
-OURS = ("model", "messages", "max_completion_tokens", "response_format", "logprobs", "top_logprobs", "stream", "n")
 
 
 class ServerModel:
@@ -106,12 +104,12 @@ class ServerModel:
         replay_dir: str | None,
     ) -> None:
         refuse({"base_url": base_url, "parameters": parameters}, "judge.model")
+        check_settings(answers, parameters, votes, thinking_tokens, max_form_tokens, top_logprobs, timeout)
         self.name, self.answers, self.votes = model, answers, votes
         self._parameters, self._fields = dict(parameters), dict(fields)
         self._urls = DataUrls(image, KEPT_PICTURES)
         self._thinking, self._max_form, self._top = thinking_tokens, max_form_tokens, top_logprobs
         self._min_mass, self._max_open, self._timeout = min_choice_mass, max_open, timeout
-        self._check_settings()
         self._client = Client(
             Live(
                 base_url,
@@ -129,27 +127,6 @@ class ServerModel:
         )
         self._revision, self._check, self._answered_by = revision, check_at_start, Counter[str]()
         self._ready = False
-
-    def _check_settings(self) -> None:
-        if self.answers not in ANSWERS:
-            raise UserError(f"judge.model.answers={self.answers!r}: it is one of {', '.join(ANSWERS)}")
-        if taken := [key for key in OURS if key in self._parameters]:
-            raise UserError(f"judge.model.parameters.{taken[0]}: this field is set from other settings of judge.model")
-        try:
-            json.dumps(self._parameters, allow_nan=False).encode()
-        except (ValueError, TypeError) as error:
-            raise UserError(f"judge.model.parameters cannot be sent: {error}") from None
-        counts = {"votes": (self.votes, 1), "thinking_tokens": (self._thinking, 0), "max_form_tokens": (self._max_form, 1)}
-        for name, (value, least) in {**counts, "top_logprobs": (self._top, 1), "timeout": (self._timeout, 1e-3)}.items():
-            if not least <= value < math.inf:
-                raise UserError(f"judge.model.{name}={value}: it must be {least} or more")
-        if self.votes > 1 and not self._parameters.get("temperature"):
-            raise UserError(f"judge.model.votes={self.votes} with temperature 0 is one vote {self.votes} times: raise it")
-        if self._thinking and self.answers == "logprobs":
-            raise UserError(
-                "judge.model.thinking_tokens wants judge.model.answers=schema or generated: probabilities after a "
-                "thought that was drawn by chance are those of that thought"
-            )
 
     def revision(self) -> str:
         """From the config, or a hash of what the server says of the model.

@@ -13,7 +13,7 @@ from arr_rpo.judge.forms import Form, pieces, verdict
 from arr_rpo.judge.pictures import AS_THEY_ARE
 from arr_rpo.judge.server.model import ServerModel
 from arr_rpo.judge.vlm import VLMJudge
-from arr_rpo.shapes.scene import draw, place
+from arr_rpo.shapes.world.scene import draw, place
 from arr_rpo.types import Criterion, Prompt, Rubric, Verdict
 from tests.conftest import configure
 from tests.judge.server.serving.wire import Answer, Response, completion

@@ -7,7 +7,7 @@ import transformers
 from transformers.cli.serve import Serve
 from transformers.cli.serving import utils as serving_utils
 
-from arr_rpo.judge.local.processor import Qwen3VLProcessor
+from arr_rpo.judge.local.qwen_processors import Qwen3VLProcessor
 
 if __name__ == "__main__":
     folder, port = sys.argv[1:]

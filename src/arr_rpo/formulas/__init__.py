@@ -1,0 +1,1 @@
+"""Numbers into gradients: pure functions of tensors, one formula of one paper each."""

@@ -1,0 +1,1 @@
+"""How the embedded policies and the embedded judge were made."""
