@@ -12,8 +12,11 @@ from typing import Any
 
 import pytest
 
+from arr_rpo.report.compare import analyses
+from arr_rpo.report.estimates import Comparing
 from arr_rpo.report.page import page as report_page
 from tests.report import made
+from tests.report.test_liked import RED, ROW, one_run
 
 pytestmark = pytest.mark.slow
 CHROMIUM = os.environ.get("CHROMIUM") or next(
@@ -87,6 +90,16 @@ def test_the_browser_would_refuse_what_comes_from_elsewhere(chromium: Any, file:
     page.wait_for_timeout(200)
     page.close()
     assert any("Content Security Policy" in text for text in refused)
+
+
+def test_what_is_liked_is_drawn_before_and_after(chromium: Any, tmp_path: Path) -> None:
+    study = one_run(tmp_path)
+    path = tmp_path / "report.html"
+    how = Comparing(confidence=0.95, draws=100, seed=1, kl=None)
+    path.write_text(report_page(study, analyses(study, how), made.LIMITS), encoding="utf-8")
+    for page in opened(chromium, path, width=1280):
+        assert page.locator("#liked-0 img.picture").count() == 4
+        assert texts(page, "#liked-0 tr:last-child td:last-child .yes") == [f"✓ {RED}", f"✓ {ROW}"]
 
 
 def test_the_legend_shows_and_hides_an_arm(page: Any) -> None:

@@ -30,8 +30,12 @@ def verdict(outcome: str, *checks: list[Any], weights: dict[str, float] | None =
 
 @pytest.fixture
 def study(tmp_path: Path) -> Study:
+    return one_run(tmp_path)
+
+
+def one_run(place: Path) -> Study:
     """Red is met by one of two pictures before and by both after; the row is open in one prompt, and met after."""
-    folder = write_run(tmp_path / "run")
+    folder = write_run(place / "run")
     measures = {"ada": {"before": 0.5, "after": 0.9, "figures": {}, "criteria": {ROW: 0.7, RED: 1.0}}}
     made.write(folder / "summary.json", {"measures": measures, "judge": {"calls": 20}, "images": 8, "kl": 3.0})
     rows = []
