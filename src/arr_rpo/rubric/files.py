@@ -22,7 +22,7 @@ from typing import Any
 
 import yaml
 
-from arr_rpo.rubric.parse import UNPRINTABLE, RubricError, criteria_of, criterion_json, decode
+from arr_rpo.judge.rubric_reply import UNPRINTABLE, RubricError, criteria_of, criterion_json, decode
 from arr_rpo.types import Rubric, UserError
 
 KEYS = {"prompt", "criteria", "provenance", "digest", "history"}

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from arr_rpo.judge.rubric_reply import RubricError, decode, to_json
 from arr_rpo.rubric.files import digest, read_rubrics
-from arr_rpo.rubric.parse import RubricError, decode, to_json
 from arr_rpo.types import Rubric
 from arr_rpo.whole_files import write_text
 
