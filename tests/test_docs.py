@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -38,6 +39,13 @@ def test_every_page_is_on_the_site() -> None:
 
     config = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
     assert sorted(pages(config["nav"])) == sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+
+
+def test_the_picture_of_the_packages_is_that_of_the_code(tmp_path: Path) -> None:
+    """Else: python docs/pictures/packages.py"""
+    drawn = tmp_path / "packages.svg"
+    subprocess.run([sys.executable, str(ROOT / "docs/pictures/packages.py"), str(drawn)], check=True, timeout=300)
+    assert drawn.read_text(encoding="utf-8") == (ROOT / "docs/pictures/packages.svg").read_text(encoding="utf-8")
 
 
 def commands() -> list[tuple[str, str]]:

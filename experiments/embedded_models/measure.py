@@ -22,10 +22,10 @@ from arr_rpo.commands.cli.errors import plain_errors
 from arr_rpo.data.prompts import read_prompts
 from arr_rpo.evaluation.images import pictures
 from arr_rpo.judge.forms import NoAnswer
+from arr_rpo.judge.rubric_reply import RubricError, parse_rubric, parse_structure
 from arr_rpo.judge.vlm import VLMJudge
 from arr_rpo.measure.base import Taken
 from arr_rpo.noise import Purpose, draws
-from arr_rpo.rubric.parse import RubricError, parse_rubric, parse_structure
 from arr_rpo.shapes.oracles import detection
 from arr_rpo.shapes.oracles.measure import ShapesOracle
 from arr_rpo.shapes.recipes import taught

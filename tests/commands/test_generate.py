@@ -16,7 +16,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
-from arr_rpo.benchmark.manifest import digest
+from arr_rpo.benchmark.manifest import folder_digest
 from arr_rpo.commands.generate import check, generate, place
 from arr_rpo.commands.runs.finished import with_policy_of_run
 from arr_rpo.types import Prompt, UserError
@@ -68,7 +68,7 @@ def test_a_run_draws_what_it_trained_from_the_noise_of_its_base(tmp_path: Path) 
     np.testing.assert_allclose(trained, np.asarray(expected, float), atol=1)
     assert np.abs(trained - np.asarray(base, float)).mean() > 2
     weights = json.loads((tmp_path / "out" / "manifest.json").read_text())["weights"]
-    assert weights == digest(run / "policy")
+    assert weights == folder_digest(run / "policy")
 
 
 def test_pictures_of_something_else_are_not_gone_on_with(tmp_path: Path) -> None:

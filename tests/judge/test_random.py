@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from arr_rpo.judge.random import RandomJudge
-from arr_rpo.rubric.parse import parse_rubric
+from arr_rpo.judge.rubric_reply import parse_rubric
 from arr_rpo.types import Cost, Criterion, Outcome, Preference, Prompt, Rubric
 
 PROMPT = Prompt("p", "anything")

@@ -12,8 +12,8 @@ from hydra.errors import InstantiationException
 
 from arr_rpo.judge.forms import NoAnswer
 from arr_rpo.judge.local.loading import EMBEDDED
+from arr_rpo.judge.rubric_reply import RubricError, parse_rubric
 from arr_rpo.judge.vlm import VLMJudge
-from arr_rpo.rubric.parse import RubricError, parse_rubric
 from arr_rpo.shapes.oracles import detection
 from arr_rpo.shapes.recipes.judge_data import PROMPT_KINDS, balanced_question, name_things
 from arr_rpo.shapes.world import general

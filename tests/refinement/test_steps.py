@@ -11,12 +11,12 @@ from PIL import Image
 
 from arr_rpo.judge.asking import Conversation
 from arr_rpo.judge.forms import NoAnswer
+from arr_rpo.judge.rubric_reply import RubricError
 from arr_rpo.judge.vlm import VLMJudge
 from arr_rpo.judge.written import prompt_in as read_prompt
 from arr_rpo.refinement.base import Attempt
 from arr_rpo.refinement.loop import RefinementLoop
 from arr_rpo.refinement.steps import Redraw, Rewrite
-from arr_rpo.rubric.parse import RubricError
 from arr_rpo.shapes.oracles.judge import OracleJudge
 from arr_rpo.types import Cost, Grade, Prompt, UserError
 from tests.conftest import make_judge

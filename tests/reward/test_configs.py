@@ -11,7 +11,7 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
-from arr_rpo.rubric.parse import parse_rubric
+from arr_rpo.judge.rubric_reply import parse_rubric
 from arr_rpo.shapes.world.general import DIMENSIONS, EDIT_DIMENSIONS, EDIT_GENERAL, GENERAL
 from arr_rpo.shapes.world.prompts import describe, scene_of
 from arr_rpo.shapes.world.scene import draw

@@ -9,7 +9,7 @@ from hydra.utils import instantiate
 from PIL.Image import Image
 
 from arr_rpo.data.prompts import read_prompts
-from arr_rpo.rubric.parse import parse_rubric
+from arr_rpo.judge.rubric_reply import parse_rubric
 from arr_rpo.shapes.world.edits import from_metadata, others, target
 from arr_rpo.shapes.world.scene import draw
 from arr_rpo.types import Prompt, Rewards, Rollout, Rubric

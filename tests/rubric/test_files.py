@@ -10,8 +10,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from arr_rpo.judge.rubric_reply import to_json
 from arr_rpo.rubric.files import from_yaml, read_rubrics, to_yaml
-from arr_rpo.rubric.parse import to_json
 from arr_rpo.rubric.store import RubricStore, Stored
 from arr_rpo.types import Criterion, Rubric, UserError
 

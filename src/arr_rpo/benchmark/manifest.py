@@ -52,10 +52,10 @@ def note(output: Path, **more: Any) -> None:
 
 def digest_of(path: str | None) -> str | None:
     """The digest of what a command line names, if it is a path; else, of an embedded split, the name itself."""
-    return digest(Path(path)) if path is not None and Path(path).exists() else path
+    return folder_digest(Path(path)) if path is not None and Path(path).exists() else path
 
 
-def digest(path: Path) -> str:
+def folder_digest(path: Path) -> str:
     """SHA-256 of a file, or of a folder's names and files."""
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     found = hashlib.sha256()

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from arr_rpo.rubric.parse import to_json
+from arr_rpo.judge.rubric_reply import to_json
 from arr_rpo.types import Grade, Outcome, Prompt, Rewards, Rubric, Verdict
 
 

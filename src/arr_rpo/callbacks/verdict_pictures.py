@@ -12,7 +12,7 @@ from arr_rpo.callbacks.judged_pairs import JudgedCandidates, judged_pairs
 from arr_rpo.callbacks.rubric_reward import RubricReward
 from arr_rpo.callbacks.run_records import RunRecords
 from arr_rpo.judge.base import Judge
-from arr_rpo.rubric.parse import to_json
+from arr_rpo.judge.rubric_reply import to_json
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import VERDICT_PICTURES, by_update
 from arr_rpo.types import Outcome, Prompt, Rewards, Rollout, UserError

@@ -178,7 +178,7 @@ def described(config: DictConfig) -> dict[str, Any]:
         "data": OmegaConf.to_container(config.data, resolve=True),
         "policy": {key: policy.get(key) for key in OF_POLICY},
         "adapter": policy["adapter"],
-        "weights": weights and manifest.digest(weights),
+        "weights": weights and manifest.folder_digest(weights),
         "weights_from": weights and str(weights),
         "seed": config.seed,
         "batch_size": policy["batch_size"],

@@ -21,7 +21,7 @@ from arr_rpo.data.prompts import Reading, read_prompts
 from arr_rpo.judge.base import Judge
 from arr_rpo.judge.wording import render
 from arr_rpo.rubric.counts import Counts
-from arr_rpo.rubric.files import digest, to_yaml
+from arr_rpo.rubric.files import criteria_digest, to_yaml
 from arr_rpo.rubric.sources import RubricSource
 from arr_rpo.rubric.store import RubricStore
 from arr_rpo.types import Prompt, Rubric, UserError
@@ -49,7 +49,7 @@ def rubrics(config: DictConfig) -> list[Rubric | None]:
     judge, source = instantiate(config.judge), instantiate(config.rubric)
     count = len(prompts) if config.limit is None else min(config.limit, len(prompts))
     found = _in_batches(prompts, count, source, judge, config.batch_size)
-    unique = {(digest(r), r.provenance.get("prompt"), r.provenance.get("source")): r for r in found if r is not None}
+    unique = {(criteria_digest(r), r.provenance.get("prompt"), r.provenance.get("source")): r for r in found if r is not None}
     _show(list(unique.values())[: config.show])
     _table(source.counts)
     if config.export:

@@ -11,7 +11,7 @@ from PIL.Image import Image
 from arr_rpo.judge.base import Judge, Pair
 from arr_rpo.types import Answer, Cost, Prompt, Rubric, Verdict
 
-T = TypeVar("T", bound="Answer | Answer | Verdict")
+T = TypeVar("T", bound="Answer | Verdict")
 
 
 class AskedOnce:

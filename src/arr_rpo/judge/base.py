@@ -53,7 +53,7 @@ def account(judge: Judge) -> dict[str, Any]:
 
 
 class Writer(Protocol):
-    """Who writes rubrics. A reply is the text of a JSON object, which `rubric.parse` reads, or why there is none."""
+    """Who writes rubrics. A reply is the text of a JSON object, which `rubric_reply` reads, or why there is none."""
 
     name: str
     revision: str

@@ -11,7 +11,7 @@ from typing import Any
 
 from arr_rpo.judge.forms import NoAnswer
 from arr_rpo.judge.replies import one_object
-from arr_rpo.rubric.parse import RubricError, decode, line, parse_rubric, parse_structure
+from arr_rpo.judge.rubric_reply import RubricError, decode, line, parse_rubric, parse_structure
 from arr_rpo.strict_json import short
 from arr_rpo.types import Cost, Criterion
 

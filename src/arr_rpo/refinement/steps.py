@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from arr_rpo.judge.base import Judge, PromptWriter
 from arr_rpo.judge.forms import NoAnswer
+from arr_rpo.judge.rubric_reply import RubricError
 from arr_rpo.judge.written import prompt_in
 from arr_rpo.refinement.base import Attempt, Revision, Trail
-from arr_rpo.rubric.parse import RubricError
 from arr_rpo.types import Cost, Prompt, UserError
 
 ROLE = "refine_prompt"

@@ -9,9 +9,9 @@ from typing import Literal
 
 from arr_rpo.judge.base import Judge, Pair, settle
 from arr_rpo.judge.forms import NoAnswer
+from arr_rpo.judge.rubric_reply import RubricError, parse_rubric
 from arr_rpo.reward.gaps import Gaps
 from arr_rpo.reward.protocols import NO_RUBRIC
-from arr_rpo.rubric.parse import RubricError, parse_rubric
 from arr_rpo.types import Cost, Outcome, Prompt, Reason, Rubric, Verdict
 
 EVEN = 0.02  # share of a rubric's weight within which its criteria, weighed, decide no pair: answers are not exactly yes or no

@@ -14,9 +14,9 @@ from typing import get_args
 from arr_rpo.judge.base import Explaining, Judge, Writer
 from arr_rpo.judge.forms import NoAnswer
 from arr_rpo.judge.reasons import OF_THE_REPLY
+from arr_rpo.judge.rubric_reply import MAX_CRITERIA, RubricError, parse_rubric, parse_structure
 from arr_rpo.rubric.counts import Counts
 from arr_rpo.rubric.drafts import Draft, Event, Made
-from arr_rpo.rubric.parse import MAX_CRITERIA, RubricError, parse_rubric, parse_structure
 from arr_rpo.rubric.verify import Rule, verify_all
 from arr_rpo.strict_json import short
 from arr_rpo.types import Cost, Criterion, Preference, Reason, Rubric, UserError

@@ -22,7 +22,7 @@ from typing import Any
 
 import yaml
 
-from arr_rpo.rubric.parse import UNPRINTABLE, RubricError, criteria_of, criterion_json, decode
+from arr_rpo.judge.rubric_reply import UNPRINTABLE, RubricError, criteria_of, criterion_json, decode
 from arr_rpo.types import Rubric, UserError
 
 KEYS = {"prompt", "criteria", "provenance", "digest", "history"}
@@ -38,7 +38,7 @@ def to_yaml(rubric: Rubric) -> str:
         **prompt,
         "criteria": [criterion_json(c) for c in rubric.criteria],
         "provenance": origin,
-        "digest": digest(rubric),
+        "digest": criteria_digest(rubric),
     }
     head = "# A rubric. Edit it freely: it is used as it stands (rubric=from_file), and what was changed counts as edited."
     return "\n".join([head, *notes, yaml.dump(data, Dumper=_Exact, sort_keys=False, allow_unicode=True, width=120)])
@@ -66,7 +66,7 @@ def read_rubrics(path: Path) -> list[Rubric]:
         raise UserError(f"{path} is not text in UTF-8 ({error.reason} at byte {error.start}): save it as UTF-8") from error
 
 
-def digest(rubric: Rubric) -> str:
+def criteria_digest(rubric: Rubric) -> str:
     """Of the criteria alone."""
     return hashlib.sha256(json.dumps([criterion_json(c) for c in rubric.criteria]).encode()).hexdigest()[:16]
 
@@ -90,7 +90,7 @@ def _rubric(data: Any, text: str, path: Path, at: tuple[str | int, ...]) -> Rubr
     except RubricError as error:
         raise _error(path, _line(text, *at), str(error)) from error
     rubric = Rubric(criteria, origin)
-    if "digest" in data and data["digest"] != digest(rubric):
+    if "digest" in data and data["digest"] != criteria_digest(rubric):
         return Rubric(criteria, {**origin, "edited": "yes"})
     return rubric
 

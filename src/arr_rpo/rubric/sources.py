@@ -11,9 +11,9 @@ from arr_rpo.judge.asking import digest
 from arr_rpo.judge.base import Judge, Writer
 from arr_rpo.judge.forms import NoAnswer
 from arr_rpo.judge.reasons import OF_THE_REPLY
+from arr_rpo.judge.rubric_reply import RubricError, parse_rubric
 from arr_rpo.rubric.counts import Counts
 from arr_rpo.rubric.files import SUFFIXES, read_rubrics
-from arr_rpo.rubric.parse import RubricError, parse_rubric
 from arr_rpo.rubric.store import RubricStore, Stored, is_discarded
 from arr_rpo.types import Cost, Prompt, Rubric, UserError
 

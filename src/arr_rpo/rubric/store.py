@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from arr_rpo.rubric.files import digest, read_rubrics
-from arr_rpo.rubric.parse import RubricError, decode, to_json
+from arr_rpo.judge.rubric_reply import RubricError, decode, to_json
+from arr_rpo.rubric.files import criteria_digest, read_rubrics
 from arr_rpo.types import Rubric
 from arr_rpo.whole_files import write_text
 
@@ -52,7 +52,9 @@ class RubricStore:
     def put(self, identity: Identity, rubric: Rubric | None, history: History) -> Path:
         """Stores a rubric, or that there is none to be had, with the steps that led there."""
         path = self.path(identity)
-        kept = {**to_json(rubric), "digest": digest(rubric)} if rubric else {"criteria": [], "provenance": dict(identity)}
+        kept = (
+            {**to_json(rubric), "digest": criteria_digest(rubric)} if rubric else {"criteria": [], "provenance": dict(identity)}
+        )
         text = json.dumps({**kept, "history": list(history)}, indent=1, ensure_ascii=False)
         write_text(path, text)
         return path

@@ -15,10 +15,10 @@ from arr_rpo.data.preferences.base import Pairs
 from arr_rpo.judge.base import Explaining, Judge
 from arr_rpo.judge.forms import NoAnswer
 from arr_rpo.judge.reasons import OF_THE_REPLY
+from arr_rpo.judge.rubric_reply import MAX_CRITERIA, MAX_WEIGHT, RubricError, parse_rubric
 from arr_rpo.noise import Purpose, draws
 from arr_rpo.rubric.auto_rubric import distinct, most_agreed
 from arr_rpo.rubric.counts import Counts
-from arr_rpo.rubric.parse import MAX_CRITERIA, MAX_WEIGHT, RubricError, parse_rubric
 from arr_rpo.rubric.refined import DECIDED, explaining, told
 from arr_rpo.rubric.sources import RubricSource, Source, written_by
 from arr_rpo.rubric.store import RubricStore

@@ -23,6 +23,8 @@ MODULES = {
 }
 # ... and what went elsewhere or is called otherwise.
 NAMES = {
+    "benchmark.questions.Checkpoints": "benchmark.questions.PointsOfPrompt",
+    "benchmark.questions.Rubric": "benchmark.questions.FixedQuestions",
     "evaluation.alarm.Rule": "evaluation.alarm.AlarmRule",
     "judge.server.ServerModel": "judge.server.model.ServerModel",
     "reward_model.features.Adapter": "reward_model.features.Lora",

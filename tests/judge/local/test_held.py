@@ -6,9 +6,9 @@ import pytest
 
 from arr_rpo.judge.asking import user
 from arr_rpo.judge.forms import NoAnswer
+from arr_rpo.judge.rubric_reply import parse_rubric
 from arr_rpo.judge.vlm import VLMJudge
 from arr_rpo.judge.written import CRITERIA, Written, prompt, themes
-from arr_rpo.rubric.parse import parse_rubric
 from arr_rpo.types import Criterion, Reason
 from tests.judge.server.serving.models import A
 

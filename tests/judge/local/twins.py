@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hydra.utils import instantiate
 from tokenizers import pre_tokenizers
 from transformers import (
     PreTrainedModel,
@@ -18,7 +19,9 @@ from transformers import (
     Qwen3VLForConditionalGeneration,
 )
 
+from arr_rpo.judge.local.model import LocalModel
 from arr_rpo.judge.local.qwen_processors import Qwen2_5_VLProcessor, Qwen3VLProcessor
+from tests.conftest import configure
 
 WIDTH, PATCH = 64, 4
 SPECIAL = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
@@ -134,3 +137,11 @@ def _save(kind: type[PreTrainedModel], config: Any, processor: Any, tokens: Qwen
 
 
 TWINS: Mapping[str, Callable[[Path], None]] = {"qwen3_vl": qwen3_vl, "qwen25_vl": qwen25_vl}
+
+
+def make(name: str, folder: Path, *changes: str) -> LocalModel:
+    """By the judge's own YAML. A random model spreads its probability, so a menu need not hold any."""
+    own = ["checkpoint=" + str(folder), "device=cpu", "dtype=float32", "min_choice_mass=0", "batch_size=64", *changes]
+    config = configure([f"judge={name}", "experiment=t2i_rpo", *(f"judge.model.{change}" for change in own)])
+    model: LocalModel = instantiate(config.judge.model)
+    return model

@@ -20,8 +20,8 @@ from safetensors.torch import load_file
 from arr_rpo.commands.probe import probe
 from arr_rpo.data.prompts import read_prompts
 from arr_rpo.judge.reasons import OF_THE_SERVER
+from arr_rpo.judge.rubric_reply import parse_rubric
 from arr_rpo.judge.vlm import VLMJudge
-from arr_rpo.rubric.parse import parse_rubric
 from arr_rpo.types import UserError
 from tests.conftest import configure
 from tests.integration.small import start

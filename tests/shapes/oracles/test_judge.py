@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from arr_rpo.judge.forms import NoAnswer
-from arr_rpo.rubric.parse import RubricError, parse_rubric
+from arr_rpo.judge.rubric_reply import RubricError, parse_rubric
 from arr_rpo.shapes.oracles.detection import detect
 from arr_rpo.shapes.oracles.judge import OracleJudge
 from arr_rpo.shapes.world.general import DIMENSIONS, GENERAL, critique_text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
-from arr_rpo.rubric.parse import parse_rubric
+from arr_rpo.judge.rubric_reply import parse_rubric
 from arr_rpo.shapes.oracles.judge import OracleJudge
 from arr_rpo.shapes.world.edits import Edit, to_metadata
 from arr_rpo.shapes.world.general import EDIT_DIMENSIONS, EDIT_GENERAL

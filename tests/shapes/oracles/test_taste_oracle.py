@@ -9,7 +9,7 @@ from typing import get_args
 from hydra.utils import instantiate
 
 from arr_rpo.judge.base import Explaining
-from arr_rpo.rubric.parse import MAX_CRITERIA
+from arr_rpo.judge.rubric_reply import MAX_CRITERIA
 from arr_rpo.rubric.weighted import GlobalWeighted
 from arr_rpo.shapes.annotators.people import annotator
 from arr_rpo.shapes.annotators.preferences import AnnotatorPreferences

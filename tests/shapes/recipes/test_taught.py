@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
-from arr_rpo.rubric.parse import parse_rubric
+from arr_rpo.judge.rubric_reply import parse_rubric
 from arr_rpo.shapes.annotators.people import annotators
 from arr_rpo.shapes.recipes import taught
 from arr_rpo.shapes.recipes.judge_data import Conversation, Group, Picture

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from arr_rpo.judge.forms import grades, menus, read, verdict
+from arr_rpo.judge.rubric_reply import parse_rubric
 from arr_rpo.judge.vlm import VLMJudge
 from arr_rpo.judge.wording import render
-from arr_rpo.rubric.parse import parse_rubric
 from arr_rpo.shapes.recipes.judge_data import Conversation, Group, Picture, Row, collate, name_things
 from arr_rpo.shapes.recipes.judge_parts import build_processor
 from arr_rpo.shapes.recipes.teacher import Teacher

@@ -10,7 +10,7 @@ from PIL.Image import Image
 
 from arr_rpo.judge.base import Explaining, Pair
 from arr_rpo.judge.forms import NoAnswer
-from arr_rpo.rubric.parse import MAX_CRITERIA
+from arr_rpo.judge.rubric_reply import MAX_CRITERIA
 from arr_rpo.shapes.oracles import detection
 from arr_rpo.shapes.world.asked import (
     Asked,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arr_rpo.rubric.parse import RubricError, parse_rubric, parse_structure, to_json
+from arr_rpo.judge.rubric_reply import RubricError, parse_rubric, parse_structure, to_json
 from arr_rpo.types import Criterion
 
 GOOD = '{"criteria": [{"name": "object", "question": "is there a circle?"}, {"name": "n", "question": "two?", "weight": 2}]}'
