@@ -5,35 +5,44 @@ from __future__ import annotations
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from arr_rpo.report.statistics import t_interval
 
 Row = dict[str, Any]
-COLUMNS: dict[str, Callable[[Row], float | None]] = {
-    "accuracy": lambda row: row.get("accuracy", 0.5),  # a source that came to nothing has a coin
-    "prompt alone": lambda row: _subset(row, "prompt"),
-    "taste alone": lambda row: _subset(row, "taste"),
-    "both": lambda row: _subset(row, "both"),
-    "coverage": lambda row: row.get("says_coverage", 0.0 if "nothing" in row else None),
-    "precision": lambda row: row.get("says_precision"),
-    "exact": lambda row: row.get("says_exact", 0.0 if "nothing" in row else None),
-}
+SUBSETS = {"agreement": None, "prompt alone": "prompt", "taste alone": "taste", "both": "both"}
 
 
-def _subset(row: Row, name: str) -> float | None:
-    if "nothing" in row:
-        return 0.5
-    return row["subsets"].get(name, {}).get("value") if row.get("subsets") else None
+COLUMNS = (*SUBSETS, "coverage", "precision", "exact")
 
 
-def by_annotator(rows: Iterable[Row], value: Callable[[Row], float | None]) -> list[float]:
+def agreement(verdicts: Path, nothing: bool) -> dict[str, float | None]:
+    """Share of the pairs that are called as the annotator calls them. One that is called equal, decided by the order or has no
+    answer counts one half; a source that came to nothing has a coin."""
+    rows = [] if nothing else [json.loads(line) for line in verdicts.read_text(encoding="utf-8").splitlines()]
+    found: dict[str, float | None] = {}
+    for name, subset in SUBSETS.items():
+        some = [row for row in rows if subset in (None, row["subset"])]
+        right = [1.0 if row["outcome"] == row["better"] else 0.0 if row["outcome"] in "AB" else 0.5 for row in some]
+        found[name] = 0.5 if nothing else (sum(right) / len(right) if right else None)
+    return found
+
+
+def read(place: Path) -> Iterator[Row]:
+    for path in sorted(place.glob("*/*/agreement.json")):
+        row = json.loads(path.read_text(encoding="utf-8"))
+        nothing = "nothing" in row
+        said = {name: row.get(f"says_{name}", 0.0 if nothing else None) for name in ("coverage", "precision", "exact")}
+        yield {**row, **agreement(path.with_name("verdicts.jsonl"), nothing), **said}
+
+
+def by_annotator(rows: Iterable[Row], column: str) -> list[float]:
     """One figure an annotator, the mean over its seeds: those are what an interval is over."""
     found: dict[str, list[float]] = defaultdict(list)
     for row in rows:
-        if (one := value(row)) is not None:
+        if (one := row[column]) is not None:
             found[row["annotator"]].append(one)
     return [sum(some) / len(some) for some in found.values()]
 
@@ -54,12 +63,11 @@ def table(rows: Sequence[Row]) -> str:
         groups[row["source"], row["noise"], row["pairs"]].append(row)
     lines = [f"| source | pairs | wrong labels | {' | '.join(COLUMNS)} | came to nothing |", "|---" * (len(COLUMNS) + 4) + "|"]
     for (source, noise, pairs), some in sorted(groups.items(), key=lambda item: (item[0][0], item[0][1], item[0][2])):
-        values = [cell(by_annotator(some, value)) for value in COLUMNS.values()]
+        values = [cell(by_annotator(some, column)) for column in COLUMNS]
         nothing = sum("nothing" in row for row in some)
         lines.append(f"| {source} | {pairs or '-'} | {noise:.0%} | {' | '.join(values)} | {nothing} of {len(some)} |")
     return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    place = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/unsaid/agreement")
-    print(table([json.loads(path.read_text(encoding="utf-8")) for path in sorted(place.glob("*/*/agreement.json"))]))
+    print(table(list(read(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/unsaid/agreement")))))

@@ -66,3 +66,15 @@ def test_a_single_prompt_leaves_nothing_out() -> None:
     fit = cross_validated(np.ones((4, 1)), ["p"] * 4, [0.01, 0.1], folds=5)
     assert (fit.penalty, fit.accuracy) == (0.1, 0.5)
     assert fit.weights == pytest.approx([np.log(0.9 / 0.1)], abs=1e-3)
+
+
+def test_what_is_believed_beforehand_has_the_weight_of_what_tells_the_same() -> None:
+    """Of two criteria that always agree the one with the lesser penalty has all of it, and more of it."""
+    told = np.array([[1.0, 1.0]] * 8 + [[-1.0, -1.0]] * 2)
+    even, first = (
+        cross_validated(told, [str(i) for i in range(10)], [0.1], 5),
+        cross_validated(told, [str(i) for i in range(10)], [0.1], 5, np.array([0.3, 1.0])),
+    )
+    assert first.weights[1] == pytest.approx(0, abs=1e-6)
+    assert first.weights[0] == pytest.approx(np.log((0.8 - 0.03) / (0.2 + 0.03)), abs=1e-4)  # where the gradient is 0
+    assert even.weights.sum() == pytest.approx(np.log((0.8 - 0.1) / (0.2 + 0.1)), abs=1e-4)

@@ -42,6 +42,8 @@ class GlobalWeighted(Source):
         role: in which the writer is asked (`judge.base.Explaining`).
         own: where the prompt's own criteria come from, if these are to count beside those for any prompt. They are weighed as
             one, the share of them that is met, and share its weight.
+        own_penalty: of their weight, as a share of that of others. Below 1: that a prompt is to be followed is believed before
+            any pair is seen.
         max_candidates: criteria that are checked, those that most drafts agree on; max_criteria: of the rubric, those of the
             greatest weight.
         penalties: of the weights' sum, in nats a pair, of which the one is taken that predicts best what is left out in one of
@@ -61,6 +63,7 @@ class GlobalWeighted(Source):
         folds: int,
         role: Explaining = "write_general",  # a run of before does not know it
         own: RubricSource | None = None,  # nor this
+        own_penalty: float = 1.0,
     ) -> None:
         super().__init__()
         if not 1 <= max_criteria <= MAX_CRITERIA or not penalties or min(penalties) <= 0 or folds < 2:
@@ -70,7 +73,7 @@ class GlobalWeighted(Source):
             )
         self.store, self.preferences = RubricStore(store), preferences
         self._seed, self._pairs, self._candidates, self._criteria = seed, pairs, max_candidates, max_criteria
-        self._role, self.own = explaining(role), own
+        self._role, self.own, self._own_penalty = explaining(role), own, own_penalty
         self._penalties, self._folds = list(penalties), folds
         self._rubric: Rubric | None = None
 
@@ -104,7 +107,7 @@ class GlobalWeighted(Source):
             "judge_revision": judge.revision,
             "settings": "candidates={} criteria={} penalties={} folds={}".format(*settings),
             "pairs": told([pairs]),
-            **({"own": _hash(own)} if own else {}),
+            **({"own": f"{_hash(own)} penalty={self._own_penalty:g}"} if own else {}),
         }
         if (stored := self.store.get(identity)) is not None:
             if stored.rubric is None:
@@ -192,7 +195,8 @@ class GlobalWeighted(Source):
                 "%d of %d pairs could not be checked whole: they have no say in the weights", (~known).sum(), len(known)
             )
         groups = [pair.prompt.text for pair, there in zip(pairs, known, strict=True) if there]
-        return cross_validated(differences_NK[known], groups, self._penalties, self._folds), int(known.sum())
+        factors = np.array([1.0] * len(criteria) + [self._own_penalty] * bool(own))
+        return cross_validated(differences_NK[known], groups, self._penalties, self._folds, factors), int(known.sum())
 
     def _nothing(self, identity: dict[str, str]) -> str:
         return (

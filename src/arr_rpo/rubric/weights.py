@@ -23,8 +23,8 @@ class Fit:
     accuracy: float
 
 
-def weigh(differences_NK: np.ndarray, penalty: float) -> np.ndarray:
-    """(K,) the weights w >= 0 that minimise mean log(1 + exp(-d w)) + penalty * sum(w) over the rows d.
+def weigh(differences_NK: np.ndarray, penalty_K: float | np.ndarray) -> np.ndarray:
+    """(K,) the weights w >= 0 that minimise mean log(1 + exp(-d w)) + sum(penalty * w) over the rows d.
 
     l1-regularised logistic regression on differences, without an intercept (arXiv 2605.17602). Unlike there no weight is
     negative: what people dislike is a criterion only when it is put the other way round.
@@ -34,8 +34,8 @@ def weigh(differences_NK: np.ndarray, penalty: float) -> np.ndarray:
 
     def objective(w: np.ndarray) -> tuple[float, np.ndarray]:
         margins = differences_NK @ w
-        loss = np.logaddexp(0, -margins).mean() + penalty * w.sum()
-        gradient = -(expit(-margins)[:, None] * differences_NK).mean(0) + penalty
+        loss = np.logaddexp(0, -margins).mean() + (penalty_K * w).sum()
+        gradient = -(expit(-margins)[:, None] * differences_NK).mean(0) + penalty_K
         return float(loss), gradient
 
     count = differences_NK.shape[1]
@@ -43,9 +43,16 @@ def weigh(differences_NK: np.ndarray, penalty: float) -> np.ndarray:
     return np.asarray(found.x)
 
 
-def cross_validated(differences_NK: np.ndarray, groups: Sequence[str], penalties: Sequence[float], folds: int) -> Fit:
+def cross_validated(
+    differences_NK: np.ndarray,
+    groups: Sequence[str],
+    penalties: Sequence[float],
+    folds: int,
+    factors_K: float | np.ndarray = 1.0,
+) -> Fit:
     """The weights at the penalty that predicts best what is left out; of equal ones at the greatest.
 
+    factors_K: of the penalty, for each criterion: one that is believed before any pair is seen has less than 1.
     groups: of each row; rows of one (pairs of one prompt) are left out together. With a single group nothing can be left out:
     the greatest penalty, and no better than a coin.
     """
@@ -57,8 +64,8 @@ def cross_validated(differences_NK: np.ndarray, groups: Sequence[str], penalties
         margins = np.zeros(len(groups))
         for fold in range(min(folds, len(names)) if len(names) > 1 else 0):
             out = fold_N == fold
-            margins[out] = differences_NK[out] @ weigh(differences_NK[~out], penalty)
+            margins[out] = differences_NK[out] @ weigh(differences_NK[~out], penalty * factors_K)
         accuracy = float((np.sign(margins) / 2 + 0.5).mean())
         tried.append((round(float(np.logaddexp(0, -margins).mean()), 9), -penalty, accuracy))
     loss, negative, accuracy = min(tried)
-    return Fit(weigh(differences_NK, -negative), -negative, loss, accuracy)
+    return Fit(weigh(differences_NK, -negative * factors_K), -negative, loss, accuracy)
