@@ -17,7 +17,7 @@ from arr_rpo.report.read_study import read_study
 from arr_rpo.report.study import Study
 from arr_rpo.report.tables import Table
 from tests.report import made
-from tests.report.test_runs import write, write_run
+from tests.report.test_read_study import write, write_run
 
 RED, ROW = "is there something red?", "do all stand in one row?"
 NO = {"before": None, "after": None}

@@ -33,15 +33,7 @@ from arr_rpo.run.folder import RunFolder
 from arr_rpo.types import UserError
 
 OF_POLICY = (
-    "_target_",
-    "checkpoint",
-    "dtype",
-    "num_inference_steps",
-    "call",
-    "scheduler",
-    "load",
-    "after_load",
-    "max_source_side",
+    *("_target_", "checkpoint", "dtype", "num_inference_steps", "call", "scheduler", "load", "after_load", "max_source_side"),
 )
 
 

@@ -38,17 +38,7 @@ class Table:
 
 def results(study: Study, analysis: Analysis) -> Table:
     """A row an arm: means over its finished runs, with intervals."""
-    head = (
-        "arm",
-        "runs",
-        "before",
-        "after",
-        "change",
-        "KL (nats an image)",
-        "images",
-        "judge calls",
-        "minutes",
-    )
+    head = ("arm", "runs", "before", "after", "change", "KL (nats an image)", "images", "judge calls", "minutes")
     rows = [
         (
             Cell(arm.arm, "the reference" if arm.arm == study.reference else ""),

@@ -74,15 +74,9 @@ def _shown(pair: dict[str, Any], run: Run, study: Study, album: Album) -> dict[s
         "arm": study.arms.index(run.arm),
         "seed": NOTHING if run.seed is None else run.seed,
         "update": pair["update"],
-        "kind": pair["kind"],
-        "prompt": pair["prompt"],
-        "outcome": pair["outcome"],
-        "p_a": pair["p_a"],
+        **{key: pair[key] for key in ("kind", "prompt", "outcome", "p_a", "grades", "rubric", "reason")},
         "by_order": pair["p_a_by_order"],
-        "grades": pair["grades"],
         "checks": [{"name": name, "question": question, "p": said} for name, question, said in pair["checks"]],
-        "rubric": pair["rubric"],
-        "reason": pair["reason"],
         "pictures": pictures,
         "source": source and album.add(source),
         "oracle": _oracle(pair["oracle"]),
@@ -124,13 +118,7 @@ def agreement(shown: Sequence[dict[str, Any]], study: Study) -> Table:
         cells = (len(pairs), decided, right, count["opposite"], count["judge_undecided"], flips)
         if pairs:
             rows.append((Cell(arm), *(Cell(str(n)) for n in cells)))
-    head = (
-        "arm",
-        "pairs shown",
-        "the oracle decides",
-        "judge: same",
-        "judge: opposite",
-        "judge: undecided",
-        "flips, of all shown",
+    said = ("judge: same", "judge: opposite", "judge: undecided")
+    return Table(
+        ("arm", "pairs shown", "the oracle decides", *said, "flips, of all shown"), tuple(rows), frozenset(range(1, 7))
     )
-    return Table(head, tuple(rows), frozenset(range(1, 7)))

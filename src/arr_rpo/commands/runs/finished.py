@@ -44,7 +44,7 @@ def with_policy_of_run(config: DictConfig, overrides: Sequence[str]) -> DictConf
         if override.lstrip("+~").split("=")[0].split("/")[0].split(".")[0] in ("policy", "sampler"):
             raise UserError(f"run={config.run} brings the run's own policy: leave {override} out")
     trained = finished_run(Path(config.run), allowed(config))
-    with open_dict(config):  # generate.py has none of its own
+    with open_dict(config):  # `generate` has none of its own
         config.policy, config.sampler = trained.policy, trained.sampler
     return config
 
