@@ -25,7 +25,7 @@ from hydra.utils import instantiate
 from peft.tuners.lora.layer import Linear
 from torch import Tensor
 
-from arr_rpo.commands.quiet import quieten
+from arr_rpo.commands.cli.quiet import quieten
 from arr_rpo.data.datamodule import PromptDataModule
 from arr_rpo.module import RPOModule
 from arr_rpo.noise import Noise

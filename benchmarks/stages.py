@@ -22,7 +22,7 @@ import torch
 from hydra import compose, initialize_config_module
 from hydra.utils import instantiate
 
-from arr_rpo.commands.quiet import quieten
+from arr_rpo.commands.cli.quiet import quieten
 from arr_rpo.noise import Noise
 from arr_rpo.types import Prompt, Rollout, Rubric
 

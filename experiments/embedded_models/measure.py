@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from hydra import compose, initialize_config_module
 from hydra.utils import instantiate
 from PIL.Image import Image
 
-from arr_rpo.commands.errors import plain_errors
+from arr_rpo.commands.cli.errors import plain_errors
 from arr_rpo.data.prompts import read_prompts
 from arr_rpo.evaluation.images import pictures
 from arr_rpo.judge.forms import NoAnswer
@@ -28,12 +28,13 @@ from arr_rpo.measure.base import Taken
 from arr_rpo.noise import Purpose, draws
 from arr_rpo.shapes.oracles import detection
 from arr_rpo.shapes.oracles.measure import ShapesOracle
+from arr_rpo.shapes.recipes import taught
 from arr_rpo.shapes.recipes.judge_data import PROMPT_KINDS, QUESTION_KINDS, balanced_question, name_things
 from arr_rpo.shapes.world import asked
 from arr_rpo.shapes.world.asked import Asked
 from arr_rpo.shapes.world.edits import from_metadata, mistaken_edit
 from arr_rpo.shapes.world.general import theme_of
-from arr_rpo.shapes.world.prompts import varied_scene
+from arr_rpo.shapes.world.prompts import scene_of, varied_scene
 from arr_rpo.shapes.world.scene import draw
 from arr_rpo.types import Criterion, Outcome, Preference, Prompt, Rubric, Verdict
 
@@ -57,9 +58,18 @@ def main(overrides: Sequence[str] = ()) -> None:
         print(f"policy, {split}: strict {result.mean:.3f}, criteria {criteria:.3f} ({len(prompts)} prompts; {tags})")
     print("\n| on | figure | value | of |\n|---|---|---|---|")
     for name, asked_of, pairs in cases(policy, judge, rng):
-        found = {**judge_figures(judge, asked_of, pairs, rng), **writer_figures(judge, asked_of, pairs, rng)}
-        for figure, values in found.items():
-            print(f"| {name} | {figure} | {_rate(values):.3f} | {len(values)} |", flush=True)
+        show(name, {**judge_figures(judge, asked_of, pairs, rng), **writer_figures(judge, asked_of, pairs, rng)})
+        if name != "edits" and judge.asker.wording.knows("write_taste"):
+            show(name, taste_figures(judge, asked_of, pairs))
+    if judge.asker.wording.knows("write_taste"):
+        prompts = read_prompts("shapes/open_heldout")
+        scenes = [[draw(scene_of(dict(p.metadata), rng)) for _ in "ab"] for p in prompts]
+        show("drawings that follow the prompt", taste_figures(judge, prompts, [(a, b) for a, b in scenes]))
+
+
+def show(name: str, found: Mapping[str, Sequence[bool]]) -> None:
+    for figure, values in found.items():
+        print(f"| {name} | {figure} | {_rate(values):.3f} | {len(values)} |", flush=True)
 
 
 def cases(policy: Any, judge: VLMJudge, rng: np.random.Generator) -> Iterator[Case]:
@@ -161,7 +171,7 @@ def writer_figures(
         for p, pair in zip(prompts, pairs, strict=True)
         if _gap(p, pair)
     ]
-    for pair, reply in zip(labelled, judge.writer.write_from_pairs(labelled, general=False)[0], strict=True):
+    for pair, reply in zip(labelled, judge.writer.write_from_pairs(labelled, role="write_pair")[0], strict=True):
         written, told = _questions(reply), _explaining(pair)
         figures["write from a pair: exactly what explains it"].append(written == told)
         figures["write from a pair: precision"] += [q in _texts(asked.own(pair.prompt.metadata)) for q in written]
@@ -180,6 +190,90 @@ def writer_figures(
     for criteria, reply in zip(lists, judge.writer.structure(lists)[0], strict=True):
         figures["structure: each criterion under its theme"].append(_themes(reply, criteria) == _true_themes(criteria))
     return dict(sorted(figures.items()))
+
+
+def taste_figures(judge: VLMJudge, prompts: Sequence[Prompt], pairs: Sequence[Pair]) -> dict[str, list[bool]]:
+    """Of tastes that the judge was taught, and of those of held-out annotators, which it has to compose: asked one by one, in
+    rubrics, and named from pairs. Where neither picture follows the prompt better, the first is called the better one."""
+    figures: dict[str, list[bool]] = defaultdict(list)
+    rng = draws(Purpose.SAMPLE, SEED, "tastes")
+    heldout = [one for one in taught.in_order() if one.question in taught.HELDOUT]
+    kinds = {"taught": taught.taught(), "held out": heldout}
+    found = [[detection.detect(image) for image in pair] for pair in pairs]
+    for kind, among in kinds.items():
+        images, things = [a for a, _ in pairs] * 2, [a for a, _ in found] * 2
+        likes = [taught.balanced_taste(some, rng, among) for some in things]
+        answers = judge.check([*prompts] * 2, images, [one.question for one in likes])
+        for one, answer, some in zip(likes, answers, things, strict=True):
+            right = answer.p_yes is not None and (answer.p_yes > 0.5) == one.truth(some)
+            figures[f"taste {kind}: check"].append(right)
+            figures[f"taste {kind}: check, truth {'yes' if one.truth(some) else 'no'}"].append(right)
+            if kind == "held out":
+                figures[f"taste held out: {one.question}"].append(right)
+    return dict(sorted(figures.items())) | _rubrics_of_tastes(judge, prompts, pairs, rng) | _named(judge, prompts, pairs)
+
+
+def _rubrics_of_tastes(
+    judge: VLMJudge, prompts: Sequence[Prompt], pairs: Sequence[Pair], rng: np.random.Generator
+) -> dict[str, list[bool]]:
+    """Of the prompt's criteria and three tastes, one of which is held out: whoever meets more is to win."""
+    figures: dict[str, list[bool]] = defaultdict(list)
+    heldout = [one for one in taught.in_order() if one.question in taught.HELDOUT]
+    rubrics = []
+    for prompt, pair in zip(prompts, pairs, strict=True):
+        some = [detection.detect(image) for image in pair]
+        likes = {taught.balanced_taste(some[i % 2], rng, heldout if i == 2 else ()).question for i in range(3)}
+        questions = dict.fromkeys([*likes, *(c.text for c in asked.own(prompt.metadata))])
+        rubrics.append(Rubric(tuple(Criterion("", question) for question in sorted(questions))))
+    for prompt, pair, verdict in zip(prompts, pairs, judge.compare(prompts, pairs, rubrics), strict=True):
+        gap, things = 0, [detection.detect(image) for image in pair]
+        for check in verdict.checks:
+            a, b = (asked.truth_of(check.question, prompt.metadata)(some) for some in things)
+            kind = _kind(check.question)
+            figures[f"rubric with tastes: criteria right, {kind}"] += [(check.a > 0.5) == a, (check.b > 0.5) == b]
+            gap += int(a) - int(b)
+        if gap:
+            figures["rubric with tastes: verdict right"].append(verdict.outcome is (Outcome.A if gap > 0 else Outcome.B))
+            figures["rubric with tastes: verdict wrong"].append(verdict.outcome is (Outcome.B if gap > 0 else Outcome.A))
+        figures["rubric with tastes: order flips"].append(verdict.outcome is Outcome.INCONSISTENT)
+    return dict(sorted(figures.items()))
+
+
+def _named(judge: VLMJudge, prompts: Sequence[Prompt], pairs: Sequence[Pair]) -> dict[str, list[bool]]:
+    """All that is true of the better picture alone, general criteria and tastes, of pairs with as many as may be named."""
+    figures: dict[str, list[bool]] = defaultdict(list)
+    labelled = [
+        Preference(p.id, p, *pair, Outcome.B if _gap(p, pair) < 0 else Outcome.A)
+        for p, pair in zip(prompts, pairs, strict=True)
+    ]
+    told = [_candidates(pair) for pair in labelled]
+    rows = [i for i, some in enumerate(told) if 1 <= len(some) <= taught.MOST_NAMED]
+    replies, _ = judge.writer.write_from_pairs([labelled[i] for i in rows], role="write_taste")
+    for i, reply in zip(rows, replies, strict=True):
+        written, true = _questions(reply), told[i]
+        of_heldout = "with held-out ones" if true & taught.HELDOUT else "all taught"
+        figures[f"candidates: exactly those that are true, {of_heldout}"].append(written == true)
+        figures["candidates: a rubric"].append(bool(written))
+        for question in sorted(written):
+            figures[f"candidates: precision, {_kind(question)}"].append(question in true)
+        for question in sorted(true):
+            figures[f"candidates: coverage, {_kind(question)}"].append(question in written)
+            if question in taught.HELDOUT:
+                figures[f"candidates: coverage, {question}"].append(question in written)
+    return dict(sorted(figures.items()))
+
+
+def _candidates(pair: Preference) -> set[str]:
+    better, worse = (detection.detect(i) for i in ((pair.a, pair.b) if pair.better is Outcome.A else (pair.b, pair.a)))
+    general_ones = [c.text for c in asked.anyone(pair.prompt.metadata) if c.truth(better) and not c.truth(worse)]
+    return {*general_ones, *(one.question for one in taught.differing(better, worse))}
+
+
+def _kind(question: str) -> str:
+    """Of a criterion: a taste that was taught, one held out, or none."""
+    if question in taught.HELDOUT:
+        return "held out"
+    return "taught" if question in {one.question for one in taught.taught()} else "of prompts"
 
 
 def _mistaken_rubric(pair: Preference, rng: np.random.Generator) -> Rubric:

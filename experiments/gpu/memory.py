@@ -1,4 +1,4 @@
-"""What a policy of real size takes on this GPU, with random weights, beside what `plan.py` foretells.
+"""What a policy of real size takes on this GPU, with random weights, beside what `arr-rpo plan` foretells.
 
     python experiments/gpu/memory.py flux1_dev sd35_medium ...
 

@@ -12,7 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from PIL import Image
 
-from arr_rpo.commands.entry import entry
+from arr_rpo.commands.cli.entry import entry
 from arr_rpo.judge.local.model import LocalModel
 from arr_rpo.noise import Purpose, draws
 from arr_rpo.shapes.world.prompts import describe, mistaken, scene_of

@@ -18,10 +18,8 @@ once() { # once <name> <command...>: prints into <folder>/<name>.log, unless tha
   mv "$out/$name.tmp" "$out/$name.log"
 }
 
-table() { # table <sweep> [<option>...]
-  local sweep=$1
-  shift
-  once "table_$sweep" $python -m arr_rpo.commands.bench_table "$out/$sweep" --csv "$out/$sweep.csv" "$@"
+table() { # table <sweep> [<arm that the others are compared with>]
+  once "table_$1" $python report.py "study='$out/$1'" ${2:+"reference='$2'"}
 }
 
 cost() { # what answers cost
@@ -30,13 +28,13 @@ cost() { # what answers cost
 
 generated() { # the verdict as text, as ARR has it, and by the probabilities of answer tokens
   once generated $bench reward=rubric judge.model.answers=tokens,generated $store hydra.sweep.dir="$out/generated"
-  table generated --against judge.model.answers=tokens
+  table generated judge.model.answers=tokens
 }
 
 protocols() { # every protocol on 514 pairs that the embedded policy makes of held-out prompts
   once protocols $bench reward=scalar,pairwise,rubric,criteria,checklist,checklist_gate,delta_rubric,rational,fixed_five \
     $store hydra.sweep.dir="$out/protocols"
-  table protocols --against reward=rubric
+  table protocols reward=rubric
 }
 
 rubrics() { # written from pairs, verified, refined; the same from labels by a coin, and verified as the published code does
@@ -51,7 +49,7 @@ rubrics() { # written from pairs, verified, refined; the same from labels by a c
 
 kinds() { # rubrics of every kind in one protocol
   once kinds $bench rubric=per_prompt,global,fixed_five,shuffled,dropout hydra.sweep.dir="$out/kinds"
-  table kinds --against rubric=per_prompt
+  table kinds rubric=per_prompt
 }
 
 criteria() { # accuracy against the number of criteria

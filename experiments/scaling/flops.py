@@ -16,7 +16,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch.utils.flop_counter import FlopCounterMode
 
-from arr_rpo.commands.quiet import quieten
+from arr_rpo.commands.cli.quiet import quieten
 from arr_rpo.policy.memory_plan import training_step
 from arr_rpo.policy.skeleton import call_arguments, read_architecture, skeleton
 

@@ -15,7 +15,7 @@ FORWARD, TRAINING = 21.59e12, 66.38e12  # operations of one candidate's pass and
 STEPS, STOCHASTIC_STEPS = 8, 7  # of sampling; those that are learned from
 BATCH = 8  # candidates in one call of the pipeline
 
-LORA = 44.8e6 * 4  # bytes of the gradients, float32 (plan.py)
+LORA = 44.8e6 * 4  # bytes of the gradients, float32 (arr-rpo plan)
 TRANSFORMER = 11.9e9 * 2  # bytes of the frozen weights, bfloat16
 PICTURE = 512 * 512 * 3 * 4 / 3  # bytes of a picture to a server, at most: a PNG that saves nothing, in base64
 NVLINK, INFINIBAND, ETHERNET = 450e9, 8 * 50e9, 12.5e9  # bytes a second into a GPU; into a node by 8 x 400, by 1 x 100 Gbit/s

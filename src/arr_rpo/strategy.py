@@ -151,7 +151,7 @@ class Launcher(_SubprocessScriptLauncher):
         }
         self.watch.start()
         for number in range(1, world):
-            command = [sys.executable, "-m", "arr_rpo.commands.follow"]
+            command = [sys.executable, "-m", "arr_rpo.commands.runs.follow"]
             self.procs.append(subprocess.Popen(command, env={**os.environ, "LOCAL_RANK": str(number)}))
 
     def wait(self) -> None:

@@ -14,7 +14,7 @@ from hydra.errors import InstantiationException
 from PIL import Image
 
 from arr_rpo.benchmark.drawing import draw
-from arr_rpo.commands.errors import told
+from arr_rpo.commands.cli.errors import told
 from arr_rpo.commands.generate import Benchmark
 from arr_rpo.types import UserError
 from tests.benchmark import made

@@ -15,7 +15,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from arr_rpo.callbacks.shown import Card, close, describe, show
-from arr_rpo.commands.training import train
+from arr_rpo.commands.runs.training import train
 from arr_rpo.types import UserError
 from tests.conftest import configure
 from tests.integration.small import start

@@ -1,4 +1,4 @@
-"""`python export.py`: the folder that is left to be uploaded, with its card."""
+"""`arr-rpo export`: the folder that is left to be uploaded, with its card."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python generate.py`: drawn by the embedded policies, gone on with after a kill, and checked from the command line."""
+"""`arr-rpo generate`: drawn by the embedded policies, gone on with after a kill, and checked from the command line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from PIL import Image
 
 from arr_rpo.benchmark.manifest import folder_digest
 from arr_rpo.commands.generate import check, generate, place
-from arr_rpo.commands.refine import with_policy_of_run
+from arr_rpo.commands.runs.finished import with_policy_of_run
 from arr_rpo.types import Prompt, UserError
 from tests.benchmark import made
 from tests.conftest import configure, make_policy, small_lora
@@ -113,7 +113,7 @@ def test_its_place_among_processes(environment: dict[str, str], rank: int, world
 
 def run(*arguments: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "generate.py", "progress=false", *arguments]
+    command = [sys.executable, "-m", "arr_rpo.commands", "generate", "progress=false", *arguments]
     return subprocess.Popen(command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 

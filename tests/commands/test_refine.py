@@ -14,8 +14,9 @@ from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
-from arr_rpo.commands.errors import plain_errors
-from arr_rpo.commands.refine import refine, with_policy_of_run
+from arr_rpo.commands.cli.errors import plain_errors
+from arr_rpo.commands.refine import refine
+from arr_rpo.commands.runs.finished import with_policy_of_run
 from arr_rpo.data.prompts import read_prompts
 from arr_rpo.evaluation.images import spread
 from arr_rpo.policy.pipeline import PipelinePolicy

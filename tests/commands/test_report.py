@@ -24,16 +24,17 @@ def write_run(folder: Path, arm: str, seed: int, after: float) -> Path:
     made.write(
         place / "config.yaml", {"name": "t2i_rpo", "seed": seed, "run_dir": str(place), "reward": {"form": arm}, "study": study}
     )
-    strict = {"before": 0.25, "after": after}
+    strict, judge = {"before": 0.25, "after": after}, {"calls": 1280, "ties": 3, "flips": 2, "failures": 1}
     made.write(
-        place / "summary.json", {"heldout_strict": strict, "kl": 3.5, "images": 640, "judge": {"calls": 1280}, "seed": seed}
+        place / "summary.json",
+        {"heldout_strict": strict, "kl": 3.5, "images": 640, "judge": judge, "seconds": 90.0, "seed": seed},
     )
     made.write(
         place / "versions.json", {"torch": "2.13.0", "commit": "abcdef0123456", "dirty": False, "commands": ["python train.py"]}
     )
     (place / "verdicts.jsonl").write_text('{"step": 0}\n', encoding="utf-8")
-    rows = ["reward/mean,step", "0.0,0", "0.5,1"]
-    (place / "metrics.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    rows = ({"update": update, "reward/mean": value} for update, value in enumerate((0.0, 0.5)))
+    (place / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return place
 
 
@@ -64,8 +65,19 @@ def test_the_table_for_other_programs(study: Path, tmp_path: Path) -> None:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == COLUMNS
     assert [(row["arm"], row["seed"]) for row in rows] == [(arm, seed) for arm in ("rubric", "scalar") for seed in "123"]
-    assert list(rows[0].values()) == ["rubric", "1", "shapes", "0.25", "0.76", "3.5", "640", "1280"]
+    assert list(rows[0].values()) == ["rubric", "1", "shapes", "0.25", "0.76", "3.5", "640", "1280", "90", "3", "2", "1"]
     assert not (study / "report.html").exists()
+
+
+def test_several_folders_and_another_reference(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path / "other", "oracle", 1, 0.9)
+    both = f"study=[{study},{tmp_path / 'other'}]"
+    assert report(made.report_config(both, "reference=oracle")) == tmp_path / "report.html"
+    said = capsys.readouterr().out
+    assert "scalar > oracle: not shown (" in said  # one seed
+    assert "- rubric > scalar: shown as a whole." in said
+    with pytest.raises(UserError, match="reference='none': no such arm; there are 'rubric', 'scalar', 'oracle'"):
+        report(made.report_config(both, "reference=none"))
 
 
 def test_a_run_that_crashed_is_shown_and_named(study: Path) -> None:

@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 
 from arr_rpo.commands import rubrics as command
-from arr_rpo.commands.errors import plain_errors
+from arr_rpo.commands.cli.errors import plain_errors
 from arr_rpo.data.prompts import read_prompts
 from arr_rpo.judge.base import Judge
 from arr_rpo.rubric.counts import Counts

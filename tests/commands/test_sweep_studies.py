@@ -14,7 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from arr_rpo.commands.training import check_keys
+from arr_rpo.commands.runs.training import check_keys
 from arr_rpo.report.arms import arm_names, label
 
 CONFIGS = Path(__file__).parents[2] / "configs"

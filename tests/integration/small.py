@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from arr_rpo.commands.training import train
+from arr_rpo.commands.runs.training import train
 from arr_rpo.run.folder import RunFolder
 from tests.conftest import configure
 

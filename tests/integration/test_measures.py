@@ -12,8 +12,8 @@ from PIL import Image
 
 from arr_rpo.commands.evaluate import evaluate
 from arr_rpo.commands.report import report
-from arr_rpo.commands.run_folder import objective
-from arr_rpo.commands.training import train
+from arr_rpo.commands.runs.stage import objective
+from arr_rpo.commands.runs.training import train
 from arr_rpo.policy.pipeline import PipelinePolicy
 from arr_rpo.run.folder import RunFolder
 from tests.conftest import configure

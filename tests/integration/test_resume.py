@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from arr_rpo.commands.export import export
-from arr_rpo.commands.train import resumed
-from arr_rpo.commands.training import train
+from arr_rpo.commands.runs.resume import resumed
+from arr_rpo.commands.runs.training import train
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import Rows
 from arr_rpo.types import UserError

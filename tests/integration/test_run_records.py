@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from arr_rpo.commands.training import train
+from arr_rpo.commands.runs.training import train
 from arr_rpo.data.prompts import read_prompts
-from arr_rpo.report.runs import read_study
+from arr_rpo.report.read_study import read_study
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.shapes.oracles.measure import judged
 from tests.conftest import configure

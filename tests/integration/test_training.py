@@ -18,9 +18,9 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from arr_rpo.commands.evaluate import evaluate
-from arr_rpo.commands.run_folder import Stage, objective, stage
-from arr_rpo.commands.train import resumed
-from arr_rpo.commands.training import check_keys, train
+from arr_rpo.commands.runs.resume import resumed
+from arr_rpo.commands.runs.stage import Stage, objective, stage
+from arr_rpo.commands.runs.training import check_keys, train
 from arr_rpo.module import RPOModule
 from arr_rpo.noise import Noise
 from arr_rpo.policy.adapter import Full

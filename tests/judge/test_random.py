@@ -64,7 +64,7 @@ def test_it_writes_one_rubric_whatever_it_is_asked() -> None:
     writer, pair = JUDGE.writer, Preference("x", PROMPT, IMAGES[0], IMAGES[1], Outcome.A)
     texts = [
         *writer.write([PROMPT])[0],
-        *writer.write_from_pairs([pair], general=True)[0],
+        *writer.write_from_pairs([pair], role="write_general")[0],
         *writer.refine([pair], [rubric("x?")], JUDGE.compare([PROMPT], PAIRS[:1], [rubric("x?")]))[0],
         *JUDGE.plan([PROMPT], PAIRS[:1])[0],
     ]

@@ -108,7 +108,7 @@ def _labelled(number: int, seed: int) -> list[Preference]:
 def test_what_it_writes_from_a_pair_explains_the_preference(judge: VLMJudge) -> None:
     """Of 60 pairs, criteria that are the prompt's own, which the judge cannot copy from anywhere but the prompt."""
     pairs = _labelled(60, 6)
-    replies, _ = judge.writer.write_from_pairs(pairs, general=False)
+    replies, _ = judge.writer.write_from_pairs(pairs, role="write_pair")
     own = []
     for pair, reply in zip(pairs, replies, strict=True):
         questions = {str(q) for q in questions_of(pair.prompt.metadata)}

@@ -184,7 +184,7 @@ def images(conversation: Conversation) -> list[Image.Image]:
 PAIR = Preference("1", Prompt("1", ATTACK), A, B, Outcome.B)
 MISSED = Verdict(Outcome.TIE, 0.5, (0.5, 0.5))
 SHOWN = {"score": 1, "check": 1, "critique": 1, "compare": 2, "compare_rubric": 2, "plan": 2, "write": 0}
-SHOWN |= {"write_pair": 2, "write_general": 2, "refine": 2, "refine_prompt": 1}
+SHOWN |= {"write_pair": 2, "write_general": 2, "write_taste": 2, "refine": 2, "refine_prompt": 1}
 
 
 def asked_in(role: str, prompt: Prompt, a: Image.Image = A, b: Image.Image = B) -> Conversation:
@@ -199,8 +199,9 @@ def asked_in(role: str, prompt: Prompt, a: Image.Image = A, b: Image.Image = B) 
         "compare_rubric": lambda: judge.compare([prompt], [(a, b)], [RUBRIC]),
         "plan": lambda: judge.plan([prompt], [(a, b)]),
         "write": lambda: judge.writer.write([prompt]),
-        "write_pair": lambda: judge.writer.write_from_pairs([pair], general=False),
-        "write_general": lambda: judge.writer.write_from_pairs([pair], general=True),
+        "write_pair": lambda: judge.writer.write_from_pairs([pair], role="write_pair"),
+        "write_general": lambda: judge.writer.write_from_pairs([pair], role="write_general"),
+        "write_taste": lambda: judge.writer.write_from_pairs([pair], role="write_taste"),
         "refine": lambda: judge.writer.refine([pair], [RUBRIC], [MISSED]),
         "refine_prompt": lambda: judge.writer.refine_prompt([prompt], [f"drawn: {ATTACK}"], [a], ["no cat.\nIs it?"], 321),
     }
@@ -288,7 +289,7 @@ def test_a_judge_is_never_told_what_people_prefer(style: str, describe: bool) ->
     assert not any("People prefer" in words(c) or "is better." in words(c) for c in model.asked)
     seen = len(model.asked)
     pair = replace(PAIR, prompt=prompts[0])
-    judge.writer.write_from_pairs([pair, replace(pair, better=Outcome.A)], general=False)
+    judge.writer.write_from_pairs([pair, replace(pair, better=Outcome.A)], role="write_pair")
     told = [words(c) for c in model.asked[seen:] if len(images(c)) == 2]
     assert len(told) == 2
     assert told[0] != told[1]
@@ -330,7 +331,7 @@ def test_criteria_to_structure_are_numbered_between_tags() -> None:
 
 
 @pytest.mark.parametrize("edit", [False, True])
-@pytest.mark.parametrize("role", ["write", "write_pair", "write_general", "refine", "plan"])
+@pytest.mark.parametrize("role", ["write", "write_pair", "write_general", "write_taste", "refine", "plan"])
 def test_writers_are_shown_the_form_of_a_rubric(role: str, edit: bool) -> None:
     conversation = asked_in(role, Prompt("1", "a cat", {}, SOURCE if edit else None))
     assert words(conversation).endswith('{"criteria": [{"name": "<one or two words>", "question": "<the question>"}]}')

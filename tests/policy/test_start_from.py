@@ -11,7 +11,7 @@ import torch
 from hydra.utils import instantiate
 from safetensors.torch import load_file, save_file
 
-from arr_rpo.commands.errors import told
+from arr_rpo.commands.cli.errors import told
 from arr_rpo.noise import Noise
 from arr_rpo.policy.loading import SHAPES_POLICY
 from arr_rpo.policy.pipeline import PipelinePolicy

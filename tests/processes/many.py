@@ -17,8 +17,8 @@ from omegaconf import DictConfig
 from torch.distributed.tensor import DTensor
 
 from arr_rpo import ranks
-from arr_rpo.commands.follow import among_others
-from arr_rpo.commands.training import train
+from arr_rpo.commands.runs.follow import among_others
+from arr_rpo.commands.runs.training import train
 from arr_rpo.module import RPOModule
 from arr_rpo.shapes.oracles.judge import OracleJudge
 from arr_rpo.types import Outcome, Prompt, Rewards, Rollout, UserError, Verdict

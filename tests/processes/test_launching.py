@@ -52,7 +52,7 @@ def test_a_process_that_is_killed_ends_the_run_which_goes_on_with_other_processe
     run = tmp_path / "run"
     process = start(tmp_path, PYTHON, "train.py", *small(place, 8), *DDP, f"run_dir={run}")
     until(lambda: updates(run) >= 2, 120, tmp_path)
-    (child,) = children(process, ("arr_rpo.commands.follow",))
+    (child,) = children(process, ("arr_rpo.commands.runs.follow",))
     os.kill(child, signal.SIGKILL)
     begun = time.monotonic()
     assert process.wait(timeout=60) == 1
@@ -69,7 +69,7 @@ def test_a_signal_to_one_process_stops_all_with_a_checkpoint(place: Path, tmp_pa
     run = tmp_path / "run"
     process = start(tmp_path, PYTHON, "train.py", *small(place, 60), *DDP, f"run_dir={run}")
     until(lambda: updates(run) >= 2, 120, tmp_path)
-    os.kill(children(process, ("arr_rpo.commands.follow",))[0], signal.SIGTERM)
+    os.kill(children(process, ("arr_rpo.commands.runs.follow",))[0], signal.SIGTERM)
     assert process.wait(timeout=60) == 143
     assert state(run)["state"] == "stopped"
     assert f"stopped: go on with resume={run}" in said(tmp_path)

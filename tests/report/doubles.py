@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from arr_rpo.report.records import HeldoutPrompt, Measured, ProgressPoint, Run, Study
+from arr_rpo.report.study import HeldoutPrompt, Measured, ProgressPoint, Run, Study
 
 MEASURE = "shapes"
 BASE = "1100"  # strict of four held-out prompts before training

@@ -13,28 +13,14 @@ from hydra import compose, initialize_config_module
 from omegaconf import DictConfig
 from PIL import Image
 
+from arr_rpo.report.analysis import END, MATCHED_KL, Analysis, ArmResult, Comparison, Estimate, Interval, OrderClaim
 from arr_rpo.report.page import Limits
-from arr_rpo.report.records import (
-    END,
-    MATCHED_KL,
-    Analysis,
-    ArmResult,
-    Comparison,
-    Curve,
-    Estimate,
-    HeldoutPrompt,
-    Interval,
-    Measured,
-    OrderClaim,
-    ProgressPoint,
-    Run,
-    Study,
-)
+from arr_rpo.report.study import Curve, HeldoutPrompt, Measured, ProgressPoint, Run, Study
 
 MEASURE = "shapes"
 HOSTILE = "<script>document.title='owned'</script> & \"quotes\" </script>"
 OUTCOMES = ("A", "B", "tie", "inconsistent", "failed")
-LIMITS = Limits(verdicts=60, prompts=4, seeds=2, points=20, criteria=4, picture_side=192, picture_megabytes=9)
+LIMITS = Limits(verdicts=60, prompts=4, seeds=2, liked=2, points=20, criteria=4, picture_side=192, picture_megabytes=9)
 
 
 def study(folder: Path, arms: Sequence[str] = ("rubric", "scalar"), seeds: Sequence[int] = (1, 2), updates: int = 30) -> Study:

@@ -7,10 +7,9 @@ import math
 
 import pytest
 
+from arr_rpo.report.analysis import END, EQUAL_CALLS, EQUAL_IMAGES, MATCHED_KL, Comparison, Estimate, Interval
 from arr_rpo.report.compare import analyse, compare, corrected, order, pairs_of
-from arr_rpo.report.conditions import held_at
-from arr_rpo.report.estimates import Comparing
-from arr_rpo.report.records import END, EQUAL_CALLS, EQUAL_IMAGES, MATCHED_KL, Comparison, Estimate, Interval
+from arr_rpo.report.estimates import Comparing, held_at
 from tests.report.doubles import MEASURE, make_run, make_study, point
 
 HOW = Comparing(confidence=0.95, draws=500, seed=1, kl=None)

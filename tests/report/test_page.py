@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from arr_rpo.report import words
+from arr_rpo.report import sentences
 from arr_rpo.report.markdown import figures, markdown, plain
 from arr_rpo.report.page import inline_json, page
-from arr_rpo.report.phrases import form_of
+from arr_rpo.report.sentences import form_of
 from arr_rpo.report.tables import comparisons, config_differences, results, runs
 from arr_rpo.report.tables import figures as further_figures
 from tests.report import made
@@ -96,7 +96,7 @@ def test_what_is_missing_comes_before_what_is_found(html: str) -> None:
 def test_the_facts_begin_with_the_experiment(tmp_path: Path) -> None:
     study = made.study(tmp_path)
     named = tuple(replace(run, config={**run.config, "name": "edit_rpo"}) for run in study.runs)
-    assert words.facts(replace(study, runs=named)).startswith("experiment edit_rpo · 2 arms, 4 runs (3 finished)")
+    assert sentences.facts(replace(study, runs=named)).startswith("experiment edit_rpo · 2 arms, 4 runs (3 finished)")
 
 
 def test_what_many_runs_lack_is_said_once(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_what_many_runs_lack_is_said_once(tmp_path: Path) -> None:
         replace(run, missing=("no heldout.jsonl", "no x")[: 1 + (run.arm == "rubric" or run.seed == 3)]) for run in study.runs
     )
     said = [*(f"{run.name}: {what}" for run in runs for what in run.missing), "no run of the arm 'oracle'"]
-    assert words.missing(replace(study, runs=runs, missing=tuple(said))) == [
+    assert sentences.missing(replace(study, runs=runs, missing=tuple(said))) == [
         "no run of the arm 'oracle'",
         "all 6 runs: no heldout.jsonl",
         "rubric, seed 1; rubric, seed 2; rubric, seed 3; 1 more of 6 runs: no x",
@@ -114,7 +114,7 @@ def test_what_many_runs_lack_is_said_once(tmp_path: Path) -> None:
 
 def test_findings_are_the_claims_and_what_no_claim_is_about(tmp_path: Path) -> None:
     study = made.study(tmp_path, arms=("rubric", "scalar", "random"))
-    found = words.findings(made.analysis(study))
+    found = sentences.findings(made.analysis(study))
     assert [(finding.mark, finding.css) for finding in found] == [("○", "open"), ("✗", "reversed")]
     assert found[1].sentence.startswith("random is worse than rubric")  # scalar is in the claim
 
@@ -123,17 +123,17 @@ def test_a_finding_says_below_what_it_is_under_the_other_conditions(tmp_path: Pa
     """The question of `study=kl` is about matched KL; what is the end's own figure again is not repeated."""
     analysis = replace(made.analysis(made.study(tmp_path)), claims=())
     end, matched = analysis.comparisons
-    (found,) = words.findings(analysis)
+    (found,) = sentences.findings(analysis)
     assert found.below == ()
     other = replace(matched, difference=made.estimate(0.02), verdict="scalar > rubric at KL 38.5: not shown")
-    (found,) = words.findings(replace(analysis, comparisons=(end, other)))
+    (found,) = sentences.findings(replace(analysis, comparisons=(end, other)))
     assert (found.sentence, found.below) == (end.verdict, (other.verdict,))
 
 
 def test_a_single_run_is_not_said_to_lack_arms(tmp_path: Path) -> None:
     study = made.study(tmp_path)
-    assert "study names no reference" in words.nothing_compared(study)
-    assert "One run" in words.nothing_compared(replace(study, runs=study.runs[:1]))
+    assert "study names no reference" in sentences.nothing_compared(study)
+    assert "One run" in sentences.nothing_compared(replace(study, runs=study.runs[:1]))
 
 
 def test_why_there_is_no_data_is_said_once(tmp_path: Path) -> None:
@@ -142,12 +142,14 @@ def test_why_there_is_no_data_is_said_once(tmp_path: Path) -> None:
         analysis.comparisons[0], difference=None, prompts=0, verdict="a > b: no data (no b)", limits=("no b",), result="no data"
     )
     analysis = replace(analysis, claims=(), comparisons=(nothing,))
-    assert [found.text for found in words.findings(analysis)] == words.sentences(analysis) == ["a > b: no data (no b)"]
+    assert (
+        [found.text for found in sentences.findings(analysis)] == sentences.comparisons(analysis) == ["a > b: no data (no b)"]
+    )
     assert comparisons(analysis).rows == ()
 
 
 def test_sentences_say_what_a_comparison_is_paired_on(tmp_path: Path) -> None:
-    assert all("; paired on 514 prompts a seed" in said for said in words.sentences(made.analysis(made.study(tmp_path))))
+    assert all("; paired on 514 prompts a seed" in said for said in sentences.comparisons(made.analysis(made.study(tmp_path))))
 
 
 def test_json_in_a_script_survives_every_text() -> None:

@@ -14,10 +14,9 @@ import pytest
 from PIL import Image
 
 from arr_rpo.report import svg
-from arr_rpo.report.page_curves import band, curves, series, thin
-from arr_rpo.report.page_grids import grids
-from arr_rpo.report.page_pictures import Album
-from arr_rpo.report.page_verdicts import agreement, relation, sample
+from arr_rpo.report.curves import band, curves, series, thin
+from arr_rpo.report.pictures import Album, grids
+from arr_rpo.report.verdicts import agreement, relation, sample
 from tests.report import made
 
 

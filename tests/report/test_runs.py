@@ -6,18 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from torch.utils.tensorboard import SummaryWriter
 
-from arr_rpo.report import page_verdicts
+from arr_rpo.report import verdicts
 from arr_rpo.report.compare import analyses
 from arr_rpo.report.estimates import Comparing
-from arr_rpo.report.event_files import read_events, read_metrics
 from arr_rpo.report.page import page
-from arr_rpo.report.records import Measured
-from arr_rpo.report.runs import read_study
+from arr_rpo.report.read_study import read_study
+from arr_rpo.report.study import Measured
 from arr_rpo.types import UserError
 from tests.report import made
 
@@ -25,15 +21,6 @@ from tests.report import made
 def write(path: Path, *rows: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-
-
-def write_events(folder: Path, values: list[float], first: int = 0) -> None:
-    writer = SummaryWriter(str(folder))
-    for step, value in enumerate(values, first):
-        writer.add_scalar("reward/mean", value, step)
-        writer.add_image("pairs", np.zeros((3, 8, 8), dtype=np.uint8), step)
-        writer.add_scalar("heldout/strict", 0.5, step)
-    writer.close()
 
 
 def write_run(folder: Path, seed: int = 1, config: str = "", after: float = 0.6) -> Path:
@@ -56,7 +43,8 @@ def write_run(folder: Path, seed: int = 1, config: str = "", after: float = 0.6)
     (folder / "heldout_pictures").mkdir()
     (folder / "heldout_pictures" / "0_base.png").write_bytes(b"png")
     write(folder / "verdicts.jsonl", {"outcome": "A"}, {"outcome": "B"})
-    write_events(folder, [0.1, 0.2])
+    rows = ({"reward/mean": value, "heldout/strict": 0.5} for value in (0.1, 0.2))
+    write(folder / "metrics.jsonl", *({"update": update, **row} for update, row in enumerate(rows)))
     return folder
 
 
@@ -74,7 +62,7 @@ def test_a_whole_run(tmp_path: Path) -> None:
     curve = run.curves["reward/mean"]
     assert set(run.curves) == {"reward/mean"}
     assert (curve.updates, curve.images, curve.judge_calls) == ((1, 2), (4.0, 8.0), (10.0, 20.0))
-    assert curve.values == pytest.approx((0.1, 0.2))
+    assert curve.values == (0.1, 0.2)
     assert read_study(folder).runs[0].name == "run"  # a run is a study of one
 
 
@@ -82,11 +70,9 @@ def test_a_killed_run_is_read_to_its_end(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
     (folder / "summary.json").unlink()
     (folder / "state.json").write_text(json.dumps({"state": "failed", "error": "Traceback\nValueError: no"}), encoding="utf-8")
-    for name in ("progress.jsonl", "heldout.jsonl", "verdicts.jsonl"):
+    for name in ("progress.jsonl", "heldout.jsonl", "verdicts.jsonl", "metrics.jsonl"):
         with (folder / name).open("a", encoding="utf-8") as file:
             file.write('{"update": 4, "pro')
-    (events,) = folder.glob("events*")
-    events.write_bytes(events.read_bytes()[:-3])  # the half of a record
     (run,) = read_study(tmp_path).runs
     assert not run.finished
     assert (run.measures, run.judge_calls) == ({}, None)
@@ -95,11 +81,11 @@ def test_a_killed_run_is_read_to_its_end(tmp_path: Path) -> None:
         "the last line of progress.jsonl is cut off",
         "the last line of heldout.jsonl is cut off",
         "the last line of verdicts.jsonl is cut off",
-        f"the last record of {events.name} is cut off",
+        "the last line of metrics.jsonl is cut off",
         "it failed: ValueError: no",
     }
     assert len(run.progress) == 2 and len(run.heldout) == 1
-    assert run.curves["reward/mean"].values == pytest.approx((0.1, 0.2))  # what was cut is another tag
+    assert run.curves["reward/mean"].values == (0.1, 0.2)
 
 
 def test_one_bad_run_does_not_harm_the_others(tmp_path: Path) -> None:
@@ -110,8 +96,7 @@ def test_one_bad_run_does_not_harm_the_others(tmp_path: Path) -> None:
     (bad / "versions.json").write_text("[]", encoding="utf-8")
     (bad / "progress.jsonl").write_text('{"update": "x"}\nnot json\n3\n', encoding="utf-8")
     (bad / "heldout.jsonl").write_bytes(b"\xff\xfe\n")
-    for events in bad.glob("events*"):
-        events.write_bytes(b"\x05" + bytes(11) + b"\xff" * 40)
+    (bad / "metrics.jsonl").write_text('{"update": -1, "loss": 1}\n{"loss": 1}\n{"update": 0, "loss": "x"}\n', encoding="utf-8")
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "config.yaml").write_text("", encoding="utf-8")
     study = read_study(tmp_path)
@@ -122,7 +107,8 @@ def test_one_bad_run_does_not_harm_the_others(tmp_path: Path) -> None:
     assert "progress.jsonl: 1 rows are in no form that is known" in runs["bad"].missing
     assert "progress.jsonl: 2 lines cannot be read, line 2 for one" in runs["bad"].missing
     assert "heldout.jsonl: 1 lines cannot be read, line 1 for one" in runs["bad"].missing
-    assert any("is damaged" in what for what in runs["bad"].missing)
+    assert "metrics.jsonl: 2 rows are in no form that is known" in runs["bad"].missing
+    assert runs["bad"].curves == {}
     assert runs["bad"].judge_calls is None
     assert "empty: config.yaml holds no mapping" in study.missing
 
@@ -159,50 +145,14 @@ def test_a_run_from_before_there_were_records(tmp_path: Path) -> None:
     assert (curve.images, curve.judge_calls) == ((4.0, 8.0), (10.0, 20.0))
 
 
-def test_lightnings_csv(tmp_path: Path) -> None:
+def test_a_run_from_before_its_curves_had_a_file_is_told_so(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
-    next(folder.glob("events*")).unlink()
-    (folder / "csv" / "version_0").mkdir(parents=True)
-    text = "epoch,loss,reward/mean,step\n0,,0.5,0\n0,2.5,,0\n0,1.5,0.25,1\n"
-    (folder / "csv" / "version_0" / "metrics.csv").write_text(text, encoding="utf-8")
+    (folder / "metrics.jsonl").rename(folder / "events.out.tfevents.1795971961.vm.28975.1")
     (run,) = read_study(tmp_path).runs
-    assert run.curves["loss"].values == (2.5, 1.5)
-    assert run.curves["reward/mean"].values == (0.5, 0.25)
-    assert set(run.curves) == {"loss", "reward/mean"}
-    (folder / "csv" / "version_0" / "metrics.csv").write_text(text + "0,1.0,0.2", encoding="utf-8")
-    wrong: list[str] = []
-    found = read_metrics([folder / "csv" / "version_0" / "metrics.csv"], wrong)
-    assert found["loss"] == {0: 2.5, 1: 1.5}
-    assert len(wrong) == 1
-
-
-def test_of_two_tables_that_of_the_later_version_counts(tmp_path: Path) -> None:
-    tables = [tmp_path / f"version_{n}" / "metrics.csv" for n in (2, 10)]
-    for table, value in zip(tables, (0.2, 0.1), strict=True):
-        table.parent.mkdir()
-        table.write_text(f"step,loss\n0,{value}\n", encoding="utf-8")
-    assert read_metrics(tables[::-1], [])["loss"] == {0: 0.1}
-
-
-def test_event_files_as_tensorboard_reads_them(tmp_path: Path) -> None:
-    write_events(tmp_path / "a", [0.1, -3.5, 1e-7])
-    accumulator = EventAccumulator(str(tmp_path / "a"))
-    accumulator.Reload()
-    expected = {event.step: event.value for event in accumulator.Scalars("reward/mean")}
-    wrong: list[str] = []
-    assert read_events(list((tmp_path / "a").glob("events*")), wrong)["reward/mean"] == expected
-    assert wrong == []
-
-
-def test_of_two_event_files_the_later_counts(tmp_path: Path) -> None:
-    write_events(tmp_path / "a", [0.1, 0.2, 0.3])
-    write_events(tmp_path / "b", [0.7, 0.8], first=1)  # the run went on from the end of its first update
-    (first,), (second,) = (list((tmp_path / name).glob("events*")) for name in "ab")
-    files = [tmp_path / "events.out.tfevents.200.x", tmp_path / "events.out.tfevents.100.x"]
-    second.rename(files[0])
-    first.rename(files[1])
-    found = read_events(files, [])["reward/mean"]
-    assert found == pytest.approx({0: 0.1, 1: 0.7, 2: 0.8})
+    assert run.curves == {}
+    (said,) = run.missing
+    assert said.startswith("no metrics.jsonl: no curves of training; a run of before there was this file has them in")
+    assert run.mean("shapes", "after") == 0.6  # what it measured is read
 
 
 def test_a_study(tmp_path: Path) -> None:
@@ -247,12 +197,12 @@ def test_a_run_that_was_made_twice_is_named(tmp_path: Path) -> None:
 
 
 def test_verdict_pictures(tmp_path: Path) -> None:
-    folder, whole = write_run(tmp_path / "run"), dict.fromkeys(page_verdicts.SHOWN)
+    folder, whole = write_run(tmp_path / "run"), dict.fromkeys(verdicts.SHOWN)
     write(folder / "verdict_pictures" / "update_00010.json", {"update": 10, "pairs": [{"n": 2, **whole}]})
     write(folder / "verdict_pictures" / "update_00000.json", {"update": 0, "pairs": [{"n": 1, **whole}]})
     (folder / "verdict_pictures" / "update_00020.json").write_text("{", encoding="utf-8")
     wrong: list[str] = []
-    pairs = page_verdicts.read(read_study(tmp_path).runs[0], wrong)
+    pairs = verdicts.read(read_study(tmp_path).runs[0], wrong)
     assert [(pair["update"], pair["n"], pair["folder"].name) for pair in pairs] == [
         (0, 1, "verdict_pictures"), (10, 2, "verdict_pictures"),
     ]  # fmt: skip

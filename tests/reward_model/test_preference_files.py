@@ -17,7 +17,7 @@ from hydra import compose, initialize_config_module
 from PIL import Image
 
 from arr_rpo.commands.rubrics import rubrics
-from arr_rpo.commands.training import train
+from arr_rpo.commands.runs.training import train
 from arr_rpo.types import UserError
 from tests.conftest import configure
 

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from arr_rpo.commands.evaluate import bench
-from arr_rpo.commands.training import train
+from arr_rpo.commands.runs.training import train
 from arr_rpo.reward_model.recipe import Batches
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import Rows

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL.Image import Image
 
-from arr_rpo.judge.base import Pair, settle
+from arr_rpo.judge.base import Explaining, Pair, settle
 from arr_rpo.judge.forms import NoAnswer
 from arr_rpo.rubric.auto_rubric import Settings
 from arr_rpo.rubric.verify import Rule
@@ -38,8 +38,8 @@ class ScriptedWriter:
     def write(self, prompts: Sequence[Prompt]) -> tuple[list[str | NoAnswer], Cost]:
         return self._next("write", prompts)
 
-    def write_from_pairs(self, pairs: Sequence[Preference], *, general: bool) -> tuple[list[str | NoAnswer], Cost]:
-        return self._next("write_general" if general else "write_pair", pairs)
+    def write_from_pairs(self, pairs: Sequence[Preference], *, role: Explaining) -> tuple[list[str | NoAnswer], Cost]:
+        return self._next(role, pairs)
 
     def refine(
         self, pairs: Sequence[Preference], rubrics: Sequence[Rubric], verdicts: Sequence[Verdict]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from PIL.Image import Image
 
+from arr_rpo.judge.base import Explaining
 from arr_rpo.rubric.auto_rubric import Settings, Task, auto_rubric, distinct, most_agreed
 from arr_rpo.rubric.counts import Counts
 from arr_rpo.rubric.refined import keep
@@ -30,8 +31,8 @@ def by_words(rubric: Rubric, first: Image, second: Image) -> float:
     return (1.0 if first is RED else 0.0) if "good" in text else 0.5
 
 
-def task(*writing: Preference, heldout: tuple[Preference, ...] = (HELD,), general: bool = False) -> Task:
-    return Task(writing, heldout, general, {"prompt": "p"})
+def task(*writing: Preference, heldout: tuple[Preference, ...] = (HELD,), role: Explaining = "write_pair") -> Task:
+    return Task(writing, heldout, role, {"prompt": "p"})
 
 
 def run(tasks: list[Task], settings: Settings, **replies: list[str]) -> tuple[list[Any], Counts, ScriptedWriter, ScriptedJudge]:
@@ -249,9 +250,9 @@ def test_the_criteria_that_most_drafts_agree_on_stay() -> None:
     assert [criterion.question for criterion in made.rubric.criteria] == ["good y?"]
 
 
-def test_general_tasks_are_written_in_the_general_role() -> None:
+def test_tasks_are_written_in_their_role() -> None:
     _, _, writer, _ = run(
-        [task(OWN), task(OTHER, general=True)], settings(), write_pair=[reply("good?")], write_general=[reply("good?")]
+        [task(OWN), task(OTHER, role="write_general")], settings(), write_pair=[reply("good?")], write_general=[reply("good?")]
     )
     assert [(role, pair.id) for role, pair in writer.asked] == [("write_pair", "own"), ("write_general", "other")]
 

@@ -250,3 +250,12 @@ def test_one_rubric_for_all_from_pairs_of_many(tmp_path: Path) -> None:
     assert silent.asked == 0
     with pytest.raises(UserError, match="none of the 8 drafts"):
         Global(**arguments, settings=Settings(Rule(True, 1.0), 0, 8, True)).rubrics(HELDOUT[:1], ORACLE)
+
+
+def test_the_writer_is_asked_in_the_role_of_the_setting(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"rubric.role=write is none of write_pair, write_general, write_taste"):
+        refined(tmp_path, role="write")
+    writer = ScriptedWriter(write_taste=[reply("red?")] * 2, structure=["-"])
+    judge: Any = ScriptedJudge(lambda rubric, first, second: 0.5, writer)
+    refined(tmp_path, role="write_taste", settings=Settings(RULE, 0, 8, True)).rubrics(HELDOUT[:1], judge)
+    assert [role for role, _ in writer.asked] == ["write_taste"] * 2

@@ -13,9 +13,11 @@ from hydra.utils import instantiate
 from PIL.Image import Image
 
 from arr_rpo.reward.pair_protocols import Compare
+from arr_rpo.rubric.sources import PerPrompt, Source
 from arr_rpo.rubric.weighted import GlobalWeighted
 from arr_rpo.shapes.annotators.preferences import AnnotatorPreferences
 from arr_rpo.shapes.oracles.judge import OracleJudge
+from arr_rpo.shapes.world import asked
 from arr_rpo.types import Answer, Criterion, Outcome, Preference, Prompt, Reason, Rubric, UserError
 from tests.conftest import configure
 from tests.rubric.doubles import GONE, ScriptedWriter, picture, reply
@@ -135,6 +137,37 @@ def test_what_was_not_heard_is_not_stored(tmp_path: Path) -> None:
         weighted(tmp_path, pairs=2).rubrics([PROMPT], Judged(GONE, "no JSON"))
 
 
+class Own(Source):
+    """The prompt's own criteria, of those that have any."""
+
+    def rubrics(self, prompts: Sequence[Prompt], judge: object) -> list[Rubric | None]:
+        return [
+            Rubric(tuple(Criterion(a.name, a.text) for a in asked.own(prompt.metadata))) if prompt.metadata else None
+            for prompt in prompts
+        ]
+
+
+def test_the_prompts_own_criteria_are_weighed_as_one(tmp_path: Path) -> None:
+    replies, prompts = [reply(LIKED, *OTHERS)] * 200, [ben()[i].prompt for i in (0, 1)]
+    source = weighted(tmp_path, own=Own())
+    *found, none = source.rubrics([*prompts, PROMPT], Judged(*replies))
+    assert none is None  # of which nobody knows what it asks for
+    together = []
+    for rubric, prompt in zip(found, prompts, strict=True):
+        assert rubric is not None
+        own = [a.text for a in asked.own(prompt.metadata)]
+        weights = {c.question: c.weight for c in rubric.criteria}
+        assert [c.question for c in rubric.criteria][: len(own)] == own
+        assert len({weights[text] for text in own}) == 1  # shared alike
+        together.append(sum(weights[text] for text in own))
+        assert together[-1] > weights[LIKED] > 2 * max(weights.get(question, 0.0) for question in OTHERS)
+    assert together[0] == pytest.approx(together[1])  # however many they are
+    assert weighted(tmp_path, own=Own()).rubrics(prompts, Judged()) == found  # as stored
+    [without] = weighted(tmp_path).rubrics(prompts[:1], Judged(*replies))  # of another identity
+    assert without is not None
+    assert LIKED in {c.question for c in without.criteria}
+
+
 def test_nothing_to_learn_from(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no preference pairs that are no ties"):
         weighted(tmp_path, preferences=Nobody()).rubrics([PROMPT], Judged())
@@ -147,6 +180,7 @@ def test_config() -> None:
         ["rubric=global_weighted", "preferences@rubric.preferences=annotator_drawn", "experiment=t2i_rpo"]
     ).rubric
     assert isinstance(instantiate(config), GlobalWeighted)
+    assert isinstance(instantiate(configure(["rubric=per_prompt_weighted"]).rubric).own, PerPrompt)
 
 
 def test_a_comparison_by_rubric_uses_the_weights() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from arr_rpo.run import provenance as module
-from arr_rpo.run.provenance import provenance
+from arr_rpo.run.provenance import command, provenance
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -60,3 +60,8 @@ def test_a_run_that_goes_on_keeps_its_earlier_commands(tmp_path: Path, monkeypat
     assert provenance(tmp_path / "versions.json")["commands"] == [*first["commands"], "python train.py 'resume=a run'"]
     (tmp_path / "versions.json").write_text("{", encoding="utf-8")
     assert provenance(tmp_path / "versions.json")["commands"] == ["python train.py 'resume=a run'"]
+
+
+def test_a_command_is_told_as_it_was_typed() -> None:
+    assert command(["train.py", "seed=1", "data.train=my prompts.txt"]) == "python train.py seed=1 'data.train=my prompts.txt'"
+    assert command(["arr-rpo train", "seed=1"]) == "arr-rpo train seed=1"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL.Image import Image
+from rich.progress import Progress
 
 from arr_rpo.benchmark.items import PictureFile
 from arr_rpo.benchmark.layout import Layout
@@ -18,9 +19,11 @@ from arr_rpo.data.pictures import load_picture
 from arr_rpo.evaluation.bench_rows import cut_half_line
 from arr_rpo.evaluation.bootstrap import Figure, Resampling, share
 from arr_rpo.judge.base import Judge
+from arr_rpo.run.lock import occupied
 from arr_rpo.types import Cost, Prompt, UserError
+from arr_rpo.whole_files import write_json
 
-ROWS = "answers.jsonl"
+ROWS, SETTING = "answers.jsonl", "setting.json"
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,38 @@ def after_parents(questions: Sequence[Question], right: Mapping[str, bool | None
         else:
             kept[question.id] = None if None in above else right[question.id]
     return kept
+
+
+def score_folder(
+    judge: Judge,
+    layout: Layout,
+    files: Sequence[PictureFile],
+    questions: Questions,
+    *,
+    pictures: Path,
+    folder: Path,
+    setting: Mapping[str, Any],
+    resampling: Resampling,
+    batch_size: int,
+    progress: bool,
+) -> dict[str, Any]:
+    """Asks what is not answered yet in a folder, and writes the figures to its `scores.json`.
+
+    setting: what is scored, and by whom: a folder has the answers of one.
+
+    Raises:
+        UserError: a picture is missing, or the folder has answers of something else.
+    """
+    with occupied(folder), Progress(disable=not progress) as shown:
+        said = {**setting, "judge_name": judge.name, "judge_revision": judge.revision}
+        _refuse_another(folder, said)
+        bar = shown.add_task("files", total=len(files))
+        scored = score(
+            judge, layout, files, questions, pictures, folder / ROWS, batch_size, lambda some: shown.advance(bar, some)
+        )
+        result = {**said, "official": False, "resampling": asdict(resampling), **figures(scored, resampling)}
+        write_json(folder / "scores.json", result)
+    return result
 
 
 def score(
@@ -107,6 +142,14 @@ def figures(scored: Sequence[ScoredPicture], resampling: Resampling) -> dict[str
     }
 
 
+def _refuse_another(folder: Path, setting: Mapping[str, Any]) -> None:
+    path, said = folder / SETTING, json.loads(json.dumps(setting))
+    if path.is_file() and (there := json.loads(path.read_text(encoding="utf-8"))) != said:
+        other = [key for key in {**there, **said} if there.get(key) != said.get(key)]
+        raise UserError(f"run_dir={folder} has answers of another {' and '.join(other)}: give another run_dir")
+    write_json(path, said)
+
+
 def _share(met: Sequence[tuple[str, bool]], resampling: Resampling) -> Figure:
     return share([float(right) for _, right in met], [1.0] * len(met), [item for item, _ in met], resampling)
 
@@ -125,7 +168,7 @@ def _ask(judge: Judge, layout: Layout, files: Sequence[PictureFile], questions: 
     pictures: list[tuple[PictureFile, int, Prompt, Image, tuple[Question, ...]]] = []
     for file in files:
         if not (output / file.path).is_file():
-            raise UserError(f"no picture {output / file.path}: draw it first (python generate.py ...), or give limit=")
+            raise UserError(f"no picture {output / file.path}: draw it first (arr-rpo generate ...), or give limit=")
         prompt, asked = file.item.prompt(), questions.of(file.item)
         for sample, image in zip(file.samples, layout.apart(load_picture(output / file.path)), strict=True):
             pictures.append((file, sample, prompt, image, asked))

@@ -212,7 +212,7 @@ class RubricReward(pl.Callback):
         if self.monotony.failing or flips:
             raise UserError(
                 f"nothing can be learned from this judge, {said}. `python evaluate.py task=judge` measures it on labelled "
-                "pairs, and `python probe.py` asks a server what it can do"
+                "pairs, and `arr-rpo probe` asks a server what it can do"
             )
         _log.warning("judge: %s", said)
 

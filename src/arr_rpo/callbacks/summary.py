@@ -82,6 +82,7 @@ def measures(heldout: Heldout) -> dict[str, Any]:
             "unseen": _both(heldout, "unseen", name, lambda taken: taken.mean),
             "missing": heldout.results[AFTER]["heldout"][name].missing,
             "judge_calls": sum(ranks.joined([measure.cost]), Cost()).calls,
+            **({"criteria": dict(measure.criteria)} if measure.criteria else {}),
         }
         for name, measure in heldout.measures.items()
     }

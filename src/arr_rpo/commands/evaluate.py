@@ -1,10 +1,9 @@
-"""`python evaluate.py run=<folder>`: measures a finished run's policy on its held-out prompts again, by its or other measures.
-`python evaluate.py task=judge ...`: measures a judge on labelled pairs.
-`python evaluate.py task=benchmark ...`: a judge's answers to the questions of a benchmark, on pictures of `generate.py`."""
+"""`arr-rpo evaluate run=<folder>`: measures a finished run's policy on its held-out prompts again, by its or other measures.
+`arr-rpo evaluate task=judge ...`: measures a judge on labelled pairs.
+`arr-rpo evaluate task=benchmark ...`: a judge's answers to the questions of a benchmark, on pictures of `arr-rpo generate`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,18 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from PIL.Image import Image
+from rich.console import Console
+from rich.table import Table
 
+from arr_rpo.benchmark import manifest
+from arr_rpo.benchmark.scoring import score_folder
 from arr_rpo.callbacks.heldout import Heldout
-from arr_rpo.commands.entry import entry
-from arr_rpo.commands.foreign import allowed, config_of, only_files
-from arr_rpo.commands.run_folder import SERVING
+from arr_rpo.commands.cli.entry import entry
+from arr_rpo.commands.cli.quiet import quieten
+from arr_rpo.commands.generate import Benchmark
+from arr_rpo.commands.runs.finished import finished_run
+from arr_rpo.commands.runs.foreign import allowed
+from arr_rpo.commands.runs.stage import SERVING
 from arr_rpo.data.datamodule import PromptDataModule
 from arr_rpo.evaluation.images import pictures, seen
 from arr_rpo.evaluation.judge_bench import BenchResult, markdown
@@ -40,12 +46,7 @@ SETTING = ("judge", "rubric", "reward.protocol", "preferences")  # what a bench 
 def main(config: DictConfig) -> None:
     """Prints what was measured, and writes it: `evaluation.json` in a policy's run folder, `bench.json` or
     `scores.json` in a folder of its own."""
-    if config.task == "benchmark":
-        from arr_rpo.commands.benchmark_scores import benchmark_scores
-
-        benchmark_scores(config)
-    else:
-        (bench if config.task == "judge" else evaluate)(config)
+    {"benchmark": benchmark, "judge": bench}.get(config.task, evaluate)(config)
 
 
 def evaluate(config: DictConfig) -> dict[str, Any]:
@@ -105,24 +106,6 @@ def _own(trained: DictConfig, measure: Measure) -> Own | None:
     return Own(instantiate(seat.judge), instantiate(seat.reward), instantiate(seat.rubric)) if seat else None
 
 
-def finished_run(run: Path, allow: Sequence[str] = ()) -> DictConfig:
-    """The config of a run of train.py, whose weights are in its folder `policy`.
-
-    allow: what it may name to be called, beside this package's own.
-
-    Raises:
-        UserError: the folder is no run, or one that did not end, or its config names something else to be called.
-    """
-    config = config_of(run, "run", allow, needs=("policy", "data"))
-    if not (run / POLICY).is_dir():
-        raise UserError(f"run={run}: no folder `policy` there, so the run did not end. Go on with train.py and resume={run}.")
-    only_files(run / POLICY)
-    OmegaConf.resolve(config)  # its parts may become parts of another config
-    if OmegaConf.select(config, "policy.adapter.start_from"):
-        config.policy.adapter.start_from = None  # what the run started from is in its weights, and need not be there any more
-    return config
-
-
 def bench(config: DictConfig) -> BenchResult:
     """Measures `judge`, asked by `reward.protocol` with rubrics of `rubric`, on `preferences`.
 
@@ -140,11 +123,75 @@ def bench(config: DictConfig) -> BenchResult:
 
 def setting_of(config: DictConfig) -> dict[str, Any]:
     """What is measured: a bench goes on with the verdicts of another call if this is the same."""
-    setting = {key: _plain(OmegaConf.select(config, key)) for key in SETTING}
-    if model := (setting["judge"] or {}).get("model"):
-        setting["judge"]["model"] = {key: value for key, value in model.items() if key not in SERVING}
-    return setting
+    return {**{key: _plain(OmegaConf.select(config, key)) for key in SETTING}, "judge": _asked(config)}
+
+
+def _asked(config: DictConfig) -> Any:
+    """The judge, but for how a model is reached."""
+    judge = _plain(config.judge)
+    if model := (judge or {}).get("model"):
+        judge["model"] = {key: value for key, value in model.items() if key not in SERVING}
+    return judge
 
 
 def _plain(part: DictConfig | None) -> Any:
     return None if part is None else OmegaConf.to_container(part, resolve=True)
+
+
+def benchmark(config: DictConfig) -> dict[str, Any]:
+    """Asks what is not answered yet, prints the figures, and writes them to `scores.json` in `run_dir`.
+
+    Raises:
+        UserError: the benchmark has no questions, a picture is missing, or `run_dir` holds answers of something else.
+    """
+    if config.benchmark.questions is None:
+        raise UserError(
+            f"benchmark={config.benchmark.name} comes with no questions that a judge could answer: draw with `arr-rpo "
+            "generate`, and take its official scorer (docs/benchmarks.md)"
+        )
+    if config.num_threads:
+        torch.set_num_threads(config.num_threads)
+    files = Benchmark.of(config)
+    quieten()
+    result = score_folder(
+        instantiate(config.judge),
+        files.layout,
+        files.files,
+        instantiate(config.benchmark.questions, _convert_="all"),
+        pictures=Path(config.output),
+        folder=Path(config.run_dir),
+        setting=_drawn_and_asked(config),
+        resampling=instantiate(config.resampling),
+        batch_size=config.batch_size,
+        progress=config.progress,
+    )
+    _show(config.benchmark.name, result)
+    print(f"answers and figures: {config.run_dir}")
+    return result
+
+
+def _drawn_and_asked(config: DictConfig) -> dict[str, Any]:
+    """What a benchmark's scores are of, and by whom."""
+    drawn = manifest.read(Path(config.output)) or {}
+    return {
+        "benchmark": config.benchmark.name,
+        "prompts": manifest.digest_of(config.prompts),
+        "questions": manifest.digest_of(config.questions),
+        "pictures": {key: value for key, value in drawn.items() if key not in manifest.TOLD},
+        "judge": _asked(config),
+    }
+
+
+def _show(name: str, result: dict[str, Any]) -> None:
+    table = Table(title=f"{name} by {result['judge_name']}: not the official scorer, not to be compared with its figures")
+    for column in ("", "share", "interval", "of"):
+        table.add_column(column, justify="left" if not column else "right")
+    for row, figure in {"mean over pictures": result["overall"], **result["by_category"]}.items():
+        value, low, high = (figure[key] for key in ("value", "low", "high"))
+        interval = "-" if low is None else f"{low:.3f} to {high:.3f}"
+        table.add_row(row, "-" if value is None else f"{value:.3f}", interval, str(figure["of"]))
+    Console().print(table)
+    counts = ("prompts", "pictures", "questions", "unanswered", "calls", "tokens")
+    print(", ".join(f"{count} {result[count]:,}" for count in counts))
+    for reason in result["reasons"]:
+        print(f"unanswered: {reason}")

@@ -1,4 +1,4 @@
-"""`python export.py run=<run folder> checkpoint=best format=comfyui`: a checkpoint's weights as other programs load them."""
+"""`arr-rpo export run=<run folder> checkpoint=best format=comfyui`: a checkpoint's weights as other programs load them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from arr_rpo.commands.entry import entry
-from arr_rpo.commands.foreign import allowed, config_of, only_files
-from arr_rpo.commands.quiet import quieten
+from arr_rpo.commands.cli.entry import entry
+from arr_rpo.commands.cli.quiet import quieten
+from arr_rpo.commands.runs.foreign import allowed, config_of, only_files
 from arr_rpo.export.formats import Merged
 from arr_rpo.export.model_card import write_card
 from arr_rpo.run.folder import RunFolder

@@ -1,4 +1,4 @@
-"""`python generate.py benchmark=<name> prompts=<its file> policy=...|run=... output=<folder>`: pictures for an official scorer.
+"""`arr-rpo generate benchmark=<name> prompts=<its file> policy=...|run=... output=<folder>`: pictures for an official scorer.
 
 What is there already is not drawn again. With `--check` nothing is drawn: the folder is read as the scorer reads it.
 """
@@ -25,10 +25,10 @@ from arr_rpo.benchmark.drawing import draw
 from arr_rpo.benchmark.items import PictureFile
 from arr_rpo.benchmark.layout import Layout
 from arr_rpo.benchmark.scorers import OfficialScorer, companion_findings, sizes_by_source
-from arr_rpo.commands.entry import entry
-from arr_rpo.commands.quiet import quieten
-from arr_rpo.commands.refine import painter, with_policy_of_run
-from arr_rpo.commands.training import versions
+from arr_rpo.commands.cli.entry import entry
+from arr_rpo.commands.cli.quiet import quieten
+from arr_rpo.commands.runs.finished import painter, with_policy_of_run
+from arr_rpo.commands.runs.training import versions
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.types import UserError
 

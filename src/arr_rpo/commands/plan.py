@@ -1,4 +1,4 @@
-"""`python plan.py policy=<name>`: how much memory a policy takes, before a GPU is rented or anything is downloaded."""
+"""`arr-rpo plan policy=<name>`: how much memory a policy takes, before a GPU is rented or anything is downloaded."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import diffusers
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from arr_rpo.commands.entry import entry
-from arr_rpo.commands.processes import on_a_machine
+from arr_rpo.commands.cli.entry import entry
+from arr_rpo.commands.runs.processes import on_a_machine
 from arr_rpo.policy.memory_plan import GIB, RESERVE, Plan, make_plan
 from arr_rpo.whole_files import write_json
 

@@ -1,4 +1,4 @@
-"""`python probe.py judge=server judge.model.base_url=... judge.model.model=...`: what a judge's server can do.
+"""`arr-rpo probe judge=server judge.model.base_url=... judge.model.model=...`: what a judge's server can do.
 
 Asks ten questions with known answers in each way of answering, tells which of them work and how fast, and prints the part
 of a config to go on with.
@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import hydra
 import yaml
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from arr_rpo.commands.errors import plain_errors
+from arr_rpo.commands.cli.entry import entry
 from arr_rpo.judge.forms import NoAnswer, Slots
 from arr_rpo.judge.reasons import FIXES
 from arr_rpo.judge.server.model import ServerModel
@@ -44,8 +43,14 @@ class Way:
         return sum(self.right)
 
 
-@hydra.main(version_base="1.3", config_path="pkg://arr_rpo.configs", config_name="probe")
-@plain_errors
+@entry(
+    "probe",
+    {
+        "judge=server": "which judge; vllm is the other",
+        "judge.model.base_url=URL": "where it is",
+        "judge.model.model=NAME": "what it serves",
+    },
+)
 def main(config: DictConfig) -> None:
     """Prints what was found."""
     probe(config)
@@ -58,7 +63,7 @@ def probe(config: DictConfig) -> dict[str, Way]:
         UserError: the judge is not behind a server, or nobody answers there.
     """
     if not str(config.judge.get("model", {}).get("_target_", "")).endswith("ServerModel"):
-        raise UserError("probe.py asks a judge behind a server: judge=server or judge=vllm, with judge.model.base_url")
+        raise UserError("probe asks a judge behind a server: judge=server or judge=vllm, with judge.model.base_url")
     questions = known()
     ways = {answers: _way(config, answers, questions) for answers in ANSWERS}
     Console().print(_table(questions, ways))

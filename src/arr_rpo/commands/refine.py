@@ -1,27 +1,25 @@
-"""`python refine.py refinement=<kind> prompts=<file>`: generate, criticise, refine at test time, and what it was worth.
+"""`arr-rpo refine refinement=<kind> prompts=<file>`: generate, criticise, refine at test time, and what it was worth.
 
 Prompts that are in `refinement.jsonl` are not drawn again: a run that was stopped goes on with `run_dir=<its folder>`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from arr_rpo.commands.entry import entry
-from arr_rpo.commands.evaluate import finished_run
-from arr_rpo.commands.foreign import allowed
-from arr_rpo.commands.run_folder import OtherRunError, differences
-from arr_rpo.commands.training import recorded, versions
+from arr_rpo.commands.cli.entry import entry
+from arr_rpo.commands.runs.finished import painter, with_policy_of_run
+from arr_rpo.commands.runs.stage import OtherRunError, differences
+from arr_rpo.commands.runs.training import recorded, versions
 from arr_rpo.data.prompts import Reading, read_prompts
 from arr_rpo.evaluation.images import spread
 from arr_rpo.judge.base import Judge
@@ -33,7 +31,7 @@ from arr_rpo.refinement.sheet import sheet
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import CONFIG, VERSIONS
 from arr_rpo.run.lock import occupied
-from arr_rpo.types import Painter, UserError
+from arr_rpo.types import UserError
 from arr_rpo.whole_files import write_json
 
 # What changes no picture and no grade: a stopped run may go on with other values.
@@ -51,23 +49,6 @@ FREE = ("allow", "limit", "batch_size", "device", "progress", "sheet", "resampli
 def main(config: DictConfig) -> None:
     """Prints what the measures say of the kept pictures."""
     refine(with_policy_of_run(config, list(HydraConfig.get().overrides.task)))
-
-
-def with_policy_of_run(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    """The config with the policy of `run`, if there is one.
-
-    Raises:
-        UserError: the folder is no finished run, or the command line names a policy beside it.
-    """
-    if config.run is None:
-        return config
-    for override in overrides:
-        if override.lstrip("+~").split("=")[0].split("/")[0].split(".")[0] in ("policy", "sampler"):
-            raise UserError(f"run={config.run} brings the run's own policy: leave {override} out")
-    trained = finished_run(Path(config.run), allowed(config))
-    with open_dict(config):  # generate.py has none of its own
-        config.policy, config.sampler = trained.policy, trained.sampler
-    return config
 
 
 def refine(config: DictConfig) -> dict[str, Any]:
@@ -127,15 +108,6 @@ def refuse_another(folder: Path, config: DictConfig) -> None:
     if found:
         shown = "; ".join(f"{key} is {there} there and {here} here" for key, (there, here) in list(found.items())[:6])
         raise OtherRunError(f"run_dir={folder} holds another refinement: {shown}. Give its values, or another run_dir.")
-
-
-def painter(config: DictConfig) -> Painter:
-    """The policy of a config, with what `run` trained, on its device."""
-    policy = instantiate(config.policy)
-    if config.run is not None:
-        policy.load_trained(Path(config.run) / "policy")
-    moved: Painter = policy.to(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    return moved
 
 
 def _measures(config: DictConfig) -> dict[str, Measure]:

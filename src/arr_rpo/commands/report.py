@@ -1,32 +1,35 @@
-"""`python report.py study=<folder>`: what the runs below a folder show, as a page, as Markdown and as a CSV file."""
+"""`arr-rpo report study=<folder>`: what the runs below a folder show, as a page, as Markdown and as a CSV file; or judge
+benches side by side."""
 
 from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from arr_rpo.commands.entry import entry
+from arr_rpo.commands.cli.entry import entry
 from arr_rpo.report.compare import analyses
 from arr_rpo.report.markdown import figures, markdown
 from arr_rpo.report.page import page
-from arr_rpo.report.records import Study
-from arr_rpo.report.runs import read_study
-from arr_rpo.report.words import alarms, findings, missing
+from arr_rpo.report.read_study import read_study, run_folders
+from arr_rpo.report.sentences import alarms, findings, missing
+from arr_rpo.report.study import Study, number_at
 from arr_rpo.types import UserError
 from arr_rpo.whole_files import write_text
 
-COLUMNS = ("arm", "seed", "measure", "before", "after", "kl", "images", "judge_calls")
+COLUMNS = ("arm", "seed", "measure", "before", "after", "kl", "images", "judge_calls", "seconds", "ties", "flips", "failures")
 
 
 @entry(
     "report",
     {
-        "study=runs/study/...": "the folder of runs",
+        "study=runs/study/...": "the folder of runs, or of judge benches; several are study=[a,b]",
+        "reference=ARM": "the arm that the others are compared with, in place of the study's own",
         "output=FOLDER": "where the report is written",
         "compare.confidence=0.95": "of its intervals",
     },
@@ -38,18 +41,22 @@ def main(config: DictConfig) -> None:
 
 
 def report(config: DictConfig) -> Path:
-    """`report.html`, `report.md`, `results.csv` and two figures; returns the first.
+    """`report.html`, `report.md`, `results.csv` and two figures; of judge benches `benches.md` and `benches.csv`. Returns the
+    first.
 
     Raises:
-        UserError: the folder is not there, or holds no run.
+        UserError: a folder is not there, or holds neither runs nor benches; or there is no such reference.
     """
-    folder = Path(config.study)
-    if not folder.is_dir():
-        raise UserError(f"study={folder}: no such folder. Quote one with '=' in its name: \"study='runs/.../seed=1'\"")
-    study = read_study(folder)
+    folders = [Path(folder) for folder in ([config.study] if isinstance(config.study, str) else config.study)]
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f"study={folder}: no such folder. Quote one with '=' in its name: \"study='runs/.../seed=1'\"")
+    if not any(True for folder in folders for _ in run_folders(folder)) and (path := of_benches(folders, config)):
+        return path
+    study = read_study(*folders, reference=config.reference)
     found = analyses(study, instantiate(config.compare))
     limits = instantiate(config.limits)
-    output = Path(config.output or folder)
+    output = Path(config.output or study.folder)
     html = output / "report.html"
     write_text(html, page(study, found, limits))
     drawn = figures(study, found[0], limits.points)
@@ -65,6 +72,21 @@ def report(config: DictConfig) -> Path:
         print(f"- {finding.text}")
     print(f"{html} ({html.stat().st_size / 1e6:.1f} MB), report.md, {', '.join([*drawn, 'results.csv'])}")
     return html
+
+
+def of_benches(folders: Sequence[Path], config: DictConfig) -> Path | None:
+    """Judge benches side by side (docs/bench.md); None where there is none."""
+    from arr_rpo.evaluation import benches  # which brings torch
+
+    if not (arms := benches.arms(folders)):
+        return None
+    text = benches.table(arms) + (f"\n\n{benches.paired(arms, config.reference)}" if config.reference else "")
+    output = Path(config.output or folders[0])
+    print(text)
+    write_text(output / "benches.md", f"{text}\n")
+    write_text(output / "benches.csv", benches.as_csv(arms))
+    print(f"{output / 'benches.md'}, benches.csv")
+    return output / "benches.md"
 
 
 def report_run(run_dir: Path) -> None:
@@ -87,7 +109,9 @@ def results_csv(study: Study) -> str:
         if run.finished:
             for name in [name for name in study.measures if name in run.measures] or [""]:
                 figures = (run.mean(name, "before"), run.mean(name, "after"), run.kl)
-                writer.writerow([run.arm, run.seed, name, *figures, *map(_whole, (run.images, run.judge_calls))])
+                said = (number_at(run.summary, "judge", what) for what in ("ties", "flips", "failures"))
+                counts = map(_whole, (run.images, run.judge_calls, run.seconds, *said))
+                writer.writerow([run.arm, run.seed, name, *figures, *counts])
     return text.getvalue()
 
 

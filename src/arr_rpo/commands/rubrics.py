@@ -1,4 +1,4 @@
-"""`python rubrics.py rubric=<source> prompts=<file>`: the rubrics of some prompts, written, verified, stored, exported.
+"""`arr-rpo rubrics rubric=<source> prompts=<file>`: the rubrics of some prompts, written, verified, stored, exported.
 
 What is in the store is not written again: a run that was stopped goes on where it was.
 """
@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from arr_rpo.commands.entry import entry
+from arr_rpo.commands.cli.entry import entry
 from arr_rpo.data.prompts import Reading, read_prompts
 from arr_rpo.judge.base import Judge
 from arr_rpo.judge.wording import render

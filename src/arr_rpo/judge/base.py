@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from PIL.Image import Image
 
@@ -11,6 +11,9 @@ from arr_rpo.judge.forms import NoAnswer
 from arr_rpo.types import Answer, Cost, Criterion, CriterionCheck, Critique, Outcome, Preference, Prompt, Rubric, Verdict
 
 Pair = tuple[Image, Image]
+# What a writer is asked of a labelled pair: what explains it, of its prompt or of any, or all that is true of the better image
+# alone, which the labels of other pairs are to choose from.
+Explaining: TypeAlias = Literal["write_pair", "write_general", "write_taste"]
 
 
 class Judge(Protocol):
@@ -58,8 +61,8 @@ class Writer(Protocol):
     def write(self, prompts: Sequence[Prompt]) -> tuple[Sequence[str | NoAnswer], Cost]:
         """A rubric for each prompt, from the prompt alone."""
 
-    def write_from_pairs(self, pairs: Sequence[Preference], *, general: bool) -> tuple[Sequence[str | NoAnswer], Cost]:
-        """The criteria that explain each preference: for its prompt, or `general`, for any prompt."""
+    def write_from_pairs(self, pairs: Sequence[Preference], *, role: Explaining) -> tuple[Sequence[str | NoAnswer], Cost]:
+        """The criteria that explain each preference: for its prompt, for any prompt, or all that might."""
 
     def refine(
         self, pairs: Sequence[Preference], rubrics: Sequence[Rubric], verdicts: Sequence[Verdict]

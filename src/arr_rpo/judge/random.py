@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL.Image import Image
 
-from arr_rpo.judge.base import Pair
+from arr_rpo.judge.base import Explaining, Pair
 from arr_rpo.noise import Purpose, draws
 from arr_rpo.types import (
     Answer,
@@ -88,7 +88,7 @@ class RandomWriter:
         """See `Writer.write`."""
         return [RUBRIC] * len(prompts), Cost(calls=len(prompts))
 
-    def write_from_pairs(self, pairs: Sequence[Preference], *, general: bool) -> tuple[list[str], Cost]:
+    def write_from_pairs(self, pairs: Sequence[Preference], *, role: Explaining) -> tuple[list[str], Cost]:
         """See `Writer.write_from_pairs`."""
         return [RUBRIC] * len(pairs), Cost(calls=len(pairs))
 

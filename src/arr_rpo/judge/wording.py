@@ -19,7 +19,7 @@ from arr_rpo.types import Criterion, Rubric, UserError
 FOLDER = Path(__file__).parent / "wordings"
 CORE = ("describe", "label", "check", "score", "compare", "compare_rubric", "write")
 JUDGING = ("describe", "label", "check", "score", "compare", "compare_rubric", "plan", "critique", "grade")
-WRITING = ("write", "write_pair", "write_general", "refine", "structure", "refine_prompt")
+WRITING = ("write", "write_pair", "write_general", "write_taste", "refine", "structure", "refine_prompt")
 ROLES = (*JUDGING, *WRITING)
 EDITED = ("source_label", "edited_label")  # said before the source, and before a single edited image
 REFERENCE = "reference_label"  # said before each further picture that an edit is given; not every model was taught any

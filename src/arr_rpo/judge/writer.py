@@ -8,6 +8,7 @@ from PIL.Image import Image
 
 from arr_rpo.judge import written
 from arr_rpo.judge.asking import Asker, Conversation, user
+from arr_rpo.judge.base import Explaining
 from arr_rpo.judge.forms import NoAnswer
 from arr_rpo.judge.wording import render
 from arr_rpo.judge.written import Written
@@ -25,10 +26,9 @@ class VLMWriter:
         looking = self.asker.look(prompts, [])
         return self._replies([self.asker.conversation("write", p, []) for p in prompts], looking)
 
-    def write_from_pairs(self, pairs: Sequence[Preference], *, general: bool) -> tuple[list[str | NoAnswer], Cost]:
+    def write_from_pairs(self, pairs: Sequence[Preference], *, role: Explaining) -> tuple[list[str | NoAnswer], Cost]:
         """See `Writer.write_from_pairs`."""
         looking = self._look(pairs)
-        role = "write_general" if general else "write_pair"
         return self._replies([self.asker.conversation(role, p.prompt, (p.a, p.b), better=p.better) for p in pairs], looking)
 
     def refine(

@@ -21,15 +21,17 @@ class Value:
 
     value: the higher the better; None where it could not be taken, for the `reason` given.
     figures: further numbers by name, such as the share of criteria met.
+    met: of a measure with `criteria` of its own, those that count for this prompt, and whether the picture meets them.
     """
 
     value: float | None
     figures: Mapping[str, float] = field(default_factory=dict)
     reason: str = ""
+    met: Mapping[str, bool] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"value": self.value, "figures": dict(self.figures)}
-        return {**found, "reason": self.reason} if self.reason else found
+        more = {"reason": self.reason, "met": dict(self.met)}
+        return {"value": self.value, "figures": dict(self.figures), **{key: said for key, said in more.items() if said}}
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,13 @@ class Measure(ABC):
     """One number a picture.
 
     against_base: whether a picture is compared with that of the policy before training, of the same prompt and noise.
-    cost: model calls so far, in this process.
+    cost: model calls so far, in this process. criteria: of a measure that looks for named things, each with its weight: the
+    report shows them beside what the rubric asked.
     """
 
     against_base = False
     cost = Cost()
+    criteria: Mapping[str, float] = {}
 
     def begin(self, own: Own | None) -> None:  # noqa: B027 - most need nothing
         """Told of the run's own reward, before anything is measured; None where there is none."""

@@ -12,19 +12,22 @@ from itertools import combinations, pairwise
 import numpy as np
 
 from arr_rpo.report import statistics as st
-from arr_rpo.report.conditions import Held, ends_at, held, of_heldout, reached
-from arr_rpo.report.estimates import Comparing, arm_result, by_seed_and_prompt, estimate, less, one_a_seed
-from arr_rpo.report.phrases import amount, verdict
-from arr_rpo.report.records import (
-    CONDITIONS,
-    END,
-    MATCHED_KL,
-    Analysis,
-    Comparison,
-    OrderClaim,
-    Run,
-    Study,
+from arr_rpo.report.analysis import CONDITIONS, END, MATCHED_KL, Analysis, Comparison, OrderClaim
+from arr_rpo.report.estimates import (
+    Comparing,
+    Held,
+    arm_result,
+    by_seed_and_prompt,
+    ends_at,
+    estimate,
+    held,
+    less,
+    of_heldout,
+    one_a_seed,
+    reached,
 )
+from arr_rpo.report.sentences import amount, verdict
+from arr_rpo.report.study import Run, Study
 
 METHODS = (
     "Arms are compared by a held-out measure, by differences that are paired by seed and, within a seed, by prompt: all arms "
@@ -89,34 +92,39 @@ def compare(study: Study, arm: str, reference: str, measure: str, condition: str
         at = place(shared, measure, condition, how, limits)
         if ends_at(shared, condition, at):
             where = END
-    found = [{seed: held(run, measure, where, at) for seed, run in some.items()} for some in (ours, theirs)]
-    known: list[dict[int, Held]] = [{seed: one for seed, one in some.items() if one is not None} for some in found]
-    seeds = sorted(set(known[0]) & set(known[1]))
-    alone = [
-        f"seed {seed} of {name}"
-        for name, some in zip((arm, reference), known, strict=True)
-        for seed in some
-        if seed not in seeds
-    ]
+    known = {arm: _known(ours, measure, where, at), reference: _known(theirs, measure, where, at)}
+    seeds = sorted(set(known[arm]) & set(known[reference]))
+    alone = [f"seed {seed} of {name}" for name, some in known.items() for seed in some if seed not in seeds]
     limits += [f"{', '.join(alone)}: no partner"] if alone else []
     if condition == END:
-        limits += unmeasured({arm: (ours, known[0]), reference: (theirs, known[1])})
+        limits += unmeasured({arm: ours, reference: theirs}, known)
         limits += different_starts(ours, theirs, measure, seeds)
     bare = Comparison(arm, reference, condition, at, None, tuple(seeds), 0, None, None, "no data", "", tuple(limits))
-    if not seeds:
-        return bare
-    differences_SP = by_seed_and_prompt([less(known[0][seed], known[1][seed]) for seed in seeds])
+    return _paired(bare, known[arm], known[reference], how) if seeds else bare
+
+
+def _known(runs: Mapping[int, Run], measure: str, condition: str, at: float | None) -> dict[int, Held]:
+    """By seed, of the runs that have it."""
+    found = {seed: held(run, measure, condition, at) for seed, run in runs.items()}
+    return {seed: one for seed, one in found.items() if one is not None}
+
+
+def _paired(bare: Comparison, ours: Mapping[int, Held], theirs: Mapping[int, Held], how: Comparing) -> Comparison:
+    """The same with the difference, paired by seed and prompt, and its p-value."""
+    differences_SP = by_seed_and_prompt([less(ours[seed], theirs[seed]) for seed in bare.seeds])
     prompts = differences_SP.shape[1] if differences_SP.shape[1] > 1 else 0
-    most = max(len(one.by_prompt) for some in known for one in some.values())
-    limits += [f"paired on {prompts} of {most} prompts: the others were not measured in all runs"] if prompts < most else []
-    difference = estimate(differences_SP, how)
+    most = max(len(one.by_prompt) for one in [*ours.values(), *theirs.values()])
+    limits = bare.limits
+    if prompts < most:
+        limits += (f"paired on {prompts} of {most} prompts: the others were not measured in all runs",)
+    difference, several = estimate(differences_SP, how), len(bare.seeds) > 1
     p: float | None = None
-    if len(seeds) > 1 and not prompts and np.ptp(differences_SP) == 0:
+    if several and not prompts and np.ptp(differences_SP) == 0:
         difference = dataclasses.replace(difference, note=NO_SPREAD)
-    elif len(seeds) > 1:
+    elif several:
         means = st.bootstrap_means(differences_SP, how.draws, how.seed)
         p = max(st.t_p_value(differences_SP.mean(axis=1).tolist()), st.bootstrap_p_value(means))
-    return dataclasses.replace(bare, difference=difference, prompts=prompts, p=p, limits=tuple(limits))
+    return dataclasses.replace(bare, difference=difference, prompts=prompts, p=p, limits=limits)
 
 
 def place(runs: Sequence[Run], measure: str, condition: str, how: Comparing, limits: list[str]) -> float | None:
@@ -139,9 +147,9 @@ def place(runs: Sequence[Run], measure: str, condition: str, how: Comparing, lim
     return known[least]
 
 
-def unmeasured(arms: Mapping[str, tuple[Mapping[int, Run], Mapping[int, Held]]]) -> list[str]:
+def unmeasured(finished: Mapping[str, Mapping[int, Run]], known: Mapping[str, Mapping[int, Held]]) -> list[str]:
     """A sentence on the arms with finished runs that do not have the measure."""
-    without = [name for name, (finished, known) in arms.items() if set(finished) - set(known)]
+    without = [name for name, runs in finished.items() if set(runs) - set(known[name])]
     return [f"{' and '.join(without)} was not measured on held-out prompts"] if without else []
 
 

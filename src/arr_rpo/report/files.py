@@ -6,10 +6,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from arr_rpo.plain_files import decode_yaml, lines, open_plain, read_bytes
 from arr_rpo.strict_json import decode
+
+Made = TypeVar("Made")
 
 
 def read_yaml(path: Path, missing: list[str]) -> dict[str, Any]:
@@ -92,6 +94,19 @@ def read_rows(path: Path, missing: list[str]) -> Iterator[dict[str, Any]]:
     _say_odd(path, odd, missing)
     if bad:
         missing.append(f"{path.name}: {len(bad)} lines cannot be read, line {bad[0]} for one")
+
+
+def read_as(path: Path, make: Callable[[dict[str, Any]], Made], missing: list[str]) -> list[Made]:
+    """What `make` makes of each row of a file; how many rows it cannot take, from an error on, is said in `missing`."""
+    made, bad = [], 0
+    for row in read_rows(path, missing):
+        try:
+            made.append(make(row))
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+            bad += 1
+    if bad:
+        missing.append(f"{path.name}: {bad} rows are in no form that is known")
+    return made
 
 
 def is_cut_off(path: Path) -> bool:

@@ -6,9 +6,10 @@ import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from arr_rpo.report import svg, tables, words
-from arr_rpo.report.page_curves import lines
-from arr_rpo.report.records import Analysis, Study
+from arr_rpo.report import sentences, svg, tables
+from arr_rpo.report.analysis import Analysis
+from arr_rpo.report.curves import lines
+from arr_rpo.report.study import Study
 from arr_rpo.report.tables import Cell, Table
 
 SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*[]|"} | {"<": "&lt;", "&": "&amp;", "\n": " "})
@@ -18,14 +19,14 @@ IN_PLACES = re.compile(r"(?<!\w)_|_(?!\w)|^>")
 
 def markdown(study: Study, analyses: Sequence[Analysis], pictures: Collection[str], page: str) -> str:
     """The whole text. pictures, page: names of files beside it, as links."""
-    parts = [f"# {plain(study.name)}", plain(study.question), plain(words.facts(study))]
+    parts = [f"# {plain(study.name)}", plain(study.question), plain(sentences.facts(study))]
     parts.append(f"Curves, pictures and verdicts: [{page}]({page}), one file that works offline.")
-    if missing := words.missing(study):
+    if missing := sentences.missing(study):
         parts += ["## What is missing", _list(missing)]
-    if alarms := words.alarms(study):
+    if alarms := sentences.alarms(study):
         parts += ["## Alarms", _list(alarms)]
-    found = _list([found.text for found in words.findings(analyses[0])])
-    parts += ["## What the data show", found or words.nothing_compared(study)]
+    found = _list([found.text for found in sentences.findings(analyses[0])])
+    parts += ["## What the data show", found or sentences.nothing_compared(study)]
     for number, analysis in enumerate(analyses):
         parts += [
             f"## Results{f': held-out {analysis.measure}' * bool(analysis.measure)}",
@@ -37,14 +38,14 @@ def markdown(study: Study, analyses: Sequence[Analysis], pictures: Collection[st
         differences = tables.comparisons(analysis)
         if differences.rows:
             parts += ["Paired differences; p-values corrected by Holm over each column.", table(differences)]
-            parts.append(_list(words.sentences(analysis)))
+            parts.append(_list(sentences.comparisons(analysis)))
     parts.append(_list(analyses[0].methods))
     configs = tables.config_differences(study)
     if configs.rows:
         parts += ["## What differs between the arms", table(configs)]
     parts += ["## Runs, commands and versions"]
-    parts += ["\n".join(f"    {line}" for command in words.commands(study) for line in command.splitlines())]
-    parts += [_list(words.versions(study)), table(tables.runs(study))]
+    parts += ["\n".join(f"    {line}" for command in sentences.commands(study) for line in command.splitlines())]
+    parts += [_list(sentences.versions(study)), table(tables.runs(study))]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -73,8 +74,8 @@ def _cell(cell: Cell) -> str:
     return plain(cell.text) + (f" ({plain(cell.below)})" if cell.below else "")
 
 
-def _list(sentences: Sequence[str]) -> str:
-    return "\n".join(f"- {plain(sentence)}" for sentence in sentences)
+def _list(said: Sequence[str]) -> str:
+    return "\n".join(f"- {plain(sentence)}" for sentence in said)
 
 
 def plain(text: str) -> str:

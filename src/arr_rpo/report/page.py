@@ -13,18 +13,20 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from arr_rpo.report import svg, tables, words
-from arr_rpo.report.page_curves import curves
-from arr_rpo.report.page_grids import grids
-from arr_rpo.report.page_pictures import Album
-from arr_rpo.report.page_verdicts import RELATIONS, agreement, sample
-from arr_rpo.report.records import Analysis, Study
+from arr_rpo.report import sentences, svg, tables
+from arr_rpo.report.analysis import Analysis
+from arr_rpo.report.curves import curves
+from arr_rpo.report.liked import liked
+from arr_rpo.report.pictures import Album, grids
+from arr_rpo.report.study import Study
+from arr_rpo.report.verdicts import RELATIONS, agreement, sample
 
 SECTIONS = (
     ("findings", "Findings"),
     ("results", "Results"),
     ("curves", "Curves"),
     ("pictures", "Pictures"),
+    ("liked", "What is liked"),
     ("verdicts", "Verdicts"),
     ("configs", "Configs"),
     ("runs", "Runs"),
@@ -35,11 +37,13 @@ SCRIPTS = ("page.js", "curves.js", "pictures.js", "verdicts.js")
 @dataclass(frozen=True)
 class Limits:
     """What a page shows at most, so that it stays small: judged pairs in all, held-out prompts of a grid, grids (a seed each),
-    points of a line, criteria with a curve of their own, pixels of a picture's longer side, and megabytes of all pictures."""
+    runs that were measured by named criteria, points of a line, criteria with a curve or a row of their own, pixels of a
+    picture's longer side, and megabytes of all pictures."""
 
     verdicts: int
     prompts: int
     seeds: int
+    liked: int
     points: int
     criteria: int
     picture_side: int
@@ -51,10 +55,12 @@ def page(study: Study, analyses: Sequence[Analysis], limits: Limits) -> str:
     album = Album(limits.picture_side, 1e6 * limits.picture_megabytes)
     unread: list[str] = []
     verdicts, sampled = sample(study, album, limits.verdicts, unread)
+    tastes = liked(study, album, limits.liked, limits.prompts, limits.criteria)
     data: dict[str, Any] = {
         "arms": [dict(zip(("name", "colour", "dash"), (arm, *_style(i)), strict=True)) for i, arm in enumerate(study.arms)],
         "curves": curves(study, limits.points, limits.criteria),
         "grids": grids(study, album, limits.prompts, limits.seeds),
+        "liked": [one["grid"] for one in tastes],
         "verdicts": verdicts,
         "relations": RELATIONS,
         "pictures": album.encoded(),
@@ -64,12 +70,13 @@ def page(study: Study, analyses: Sequence[Analysis], limits: Limits) -> str:
         .get_template("report.html.jinja")
         .render(
             study=study,
-            facts=words.facts(study),
-            sections=SECTIONS,
-            missing=words.missing(study),
-            alarms=words.alarms(study),
-            findings=words.findings(analyses[0]),
-            nothing_compared=words.nothing_compared(study),
+            facts=sentences.facts(study),
+            sections=[(name, title) for name, title in SECTIONS if name != "liked" or tastes],
+            liked=tastes,
+            missing=sentences.missing(study),
+            alarms=sentences.alarms(study),
+            findings=sentences.findings(analyses[0]),
+            nothing_compared=sentences.nothing_compared(study),
             results=[_results(study, analysis) for analysis in analyses],
             methods=analyses[0].methods,
             confidence=f"{100 * analyses[0].confidence:g}%",
@@ -78,8 +85,8 @@ def page(study: Study, analyses: Sequence[Analysis], limits: Limits) -> str:
             sampled=sampled,
             unread=unread,
             configs=tables.config_differences(study),
-            commands=words.commands(study),
-            versions=words.versions(study),
+            commands=sentences.commands(study),
+            versions=sentences.versions(study),
             runs=tables.runs(study),
             data=data,
             measures=[(group, list(some)) for group, some in groupby(data["curves"]["metrics"], itemgetter("group"))],
@@ -98,7 +105,7 @@ def _results(study: Study, analysis: Analysis) -> dict[str, Any]:
         "table": tables.results(study, analysis),
         "figures": tables.figures(analysis),
         "comparisons": tables.comparisons(analysis),
-        "sentences": words.sentences(analysis),
+        "sentences": sentences.comparisons(analysis),
     }
 
 

@@ -7,10 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from arr_rpo.report.phrases import amount, form_of
-from arr_rpo.report.records import CONDITIONS, Analysis, ArmResult, Comparison, Estimate, Run, Study
-
-NOTHING = "–"
+from arr_rpo.report.analysis import CONDITIONS, Analysis, ArmResult, Comparison, Estimate
+from arr_rpo.report.sentences import NOTHING, amount, form_of
+from arr_rpo.report.study import Run, Study
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def results(study: Study, analysis: Analysis) -> Table:
             Cell(share(arm.kl, ".1f"), around(arm.kl, ".1f")),
             Cell(share(arm.images, ",.0f")),
             Cell(share(arm.judge_calls, ",.0f")),
-            Cell(NOTHING if arm.seconds is None else f"{arm.seconds.value / 60:.1f}"),
+            Cell(form_of(None if arm.seconds is None else arm.seconds.value / 60, ".1f")),
         )
         for arm in analysis.arms
     ]
@@ -109,10 +108,10 @@ def runs(study: Study) -> Table:
             Cell(run.arm),
             Cell(NOTHING if run.seed is None else str(run.seed)),
             Cell("finished" if run.finished else "not finished"),
-            Cell(_plain(last_update(run))),
-            Cell(_plain(run.images)),
-            Cell(_plain(run.judge_calls)),
-            Cell(commit(run)),
+            Cell(form_of(last_update(run), ",.0f")),
+            Cell(form_of(run.images, ",.0f")),
+            Cell(form_of(run.judge_calls, ",.0f")),
+            Cell(run.commit or NOTHING),
         )
         for run in study.runs
     ]
@@ -162,14 +161,8 @@ def last_update(run: Run) -> int | None:
     return max(ends, default=None)
 
 
-def commit(run: Run) -> str:
-    """The short hash that a run was made with, and whether files had been changed; a dash where it was not recorded."""
-    found = run.versions.get("commit")
-    return f"{str(found)[:10]}{' + changes' * bool(run.versions.get('dirty'))}" if found else NOTHING
-
-
 def share(found: Estimate | None, form: str = ".3f") -> str:
-    return NOTHING if found is None else form_of(found.value, form)
+    return form_of(None if found is None else found.value, form)
 
 
 def signed(found: Estimate | None) -> str:
@@ -196,7 +189,3 @@ def span(found: Estimate | None) -> tuple[float, float, float] | None:
 def _runs(arm: ArmResult, study: Study) -> str:
     finished, started = len(arm.seeds), len(study.of(arm.arm))
     return str(finished) if finished == started else f"{finished} of {started}"
-
-
-def _plain(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:,.0f}"

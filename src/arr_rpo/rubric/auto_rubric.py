@@ -9,8 +9,9 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import get_args
 
-from arr_rpo.judge.base import Judge, Writer
+from arr_rpo.judge.base import Explaining, Judge, Writer
 from arr_rpo.judge.forms import NoAnswer
 from arr_rpo.judge.reasons import OF_THE_REPLY
 from arr_rpo.judge.rubric_reply import MAX_CRITERIA, RubricError, parse_rubric, parse_structure
@@ -50,13 +51,13 @@ class Task:
     """One rubric to make: a draft from each of the `writing` pairs, tried on it and on all `heldout` ones. It is mended by what
     it missed of the writing and the `mending` pairs: of a held-out pair no writer ever hears.
 
-    general: whether it is to hold for any prompt; the pairs are then of many.
+    role: in which the writer is asked; for a rubric of any prompt the pairs are of many.
     identity: goes into the rubric's provenance.
     """
 
     writing: tuple[Preference, ...]
     heldout: tuple[Preference, ...]
-    general: bool
+    role: Explaining
     identity: Mapping[str, str]
     mending: tuple[Preference, ...] = ()
 
@@ -82,11 +83,11 @@ def auto_rubric(judge: Judge, tasks: Sequence[Task], settings: Settings) -> tupl
 def _write(writer: Writer, tasks: Sequence[Task], mending: bool) -> tuple[list[Draft], Cost]:
     """A draft from each writing pair. The task's other writing pairs are pairs to mend it by, if it may be mended."""
     drafts, cost = [], Cost()
-    for general in (False, True):
-        asked = [(i, pair) for i, task in enumerate(tasks) if task.general is general for pair in task.writing]
+    for role in get_args(Explaining):
+        asked = [(i, pair) for i, task in enumerate(tasks) if task.role == role for pair in task.writing]
         if not asked:
             continue
-        replies, more = writer.write_from_pairs([pair for _, pair in asked], general=general)
+        replies, more = writer.write_from_pairs([pair for _, pair in asked], role=role)
         cost += more
         for (i, pair), reply in zip(asked, replies, strict=True):
             told = (*tasks[i].writing, *tasks[i].mending) if mending else ()

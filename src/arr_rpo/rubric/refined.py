@@ -6,10 +6,11 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from typing import get_args
 
 from arr_rpo.data.preferences.base import Pairs, PairsOfPrompts
 from arr_rpo.judge.asking import digest
-from arr_rpo.judge.base import Judge
+from arr_rpo.judge.base import Explaining, Judge
 from arr_rpo.noise import Purpose, draws
 from arr_rpo.rubric.auto_rubric import Settings, Task, auto_rubric, describe
 from arr_rpo.rubric.counts import Counts
@@ -33,6 +34,7 @@ class PerPromptRefined(Source):
         writing_pairs, heldout_pairs, mending_pairs: how many pairs of a prompt are written from, how many more only test, and
             how many further ones a draft that missed them is mended by. Where pairs are few, those to mend by go first, then
             those to write from, down to one.
+        role: in which the writer is asked (`judge.base.Explaining`).
         fallback: where the rubrics of other prompts come from: those without pairs, and those of which all was discarded.
     """
 
@@ -47,10 +49,12 @@ class PerPromptRefined(Source):
         mending_pairs: int,
         settings: Settings,
         fallback: RubricSource | None,
+        role: Explaining = "write_pair",  # a run of before does not know it
     ) -> None:
         super().__init__()
         self.store, self.preferences, self.settings, self.fallback = RubricStore(store), preferences, settings, fallback
         self._seed, self._writing, self._heldout, self._mending = seed, writing_pairs, heldout_pairs, mending_pairs
+        self._role = explaining(role)
         self._known: dict[tuple[tuple[str, str], ...], Rubric | None] = {}
         self._open: set[tuple[tuple[str, str], ...]] = set()
 
@@ -81,8 +85,8 @@ class PerPromptRefined(Source):
             if not writing or (self.settings.rule.min_heldout > 0 and not heldout):
                 self._without(key, prompt, "no pairs to write from" if not writing else NO_TEST)
                 continue
-            made_from = identity(judge, self.settings, "write_pair", (writing, heldout, mending), content(prompt))
-            task = Task(writing, heldout, False, made_from, mending)
+            made_from = identity(judge, self.settings, self._role, (writing, heldout, mending), content(prompt))
+            task = Task(writing, heldout, self._role, made_from, mending)
             if (stored := self.store.get(task.identity)) is None:
                 tasks[key] = task
             elif stored.rubric is None:
@@ -115,6 +119,7 @@ class Global(Source):
     Args:
         preferences: one pair of each prompt is taken, in an order that the seed decides.
         writing_pairs, heldout_pairs: how many pairs are written from, and how many more only test.
+        role: in which the writer is asked (`judge.base.Explaining`).
     """
 
     def __init__(
@@ -126,10 +131,11 @@ class Global(Source):
         writing_pairs: int,
         heldout_pairs: int,
         settings: Settings,
+        role: Explaining = "write_general",  # a run of before does not know it
     ) -> None:
         super().__init__()
         self.store, self.preferences, self.settings = RubricStore(store), preferences, settings
-        self._seed, self._writing, self._heldout = seed, writing_pairs, heldout_pairs
+        self._seed, self._writing, self._heldout, self._role = seed, writing_pairs, heldout_pairs, explaining(role)
         self._rubric: Rubric | None = None
 
     def rubrics(self, prompts: Sequence[Prompt], judge: Judge) -> list[Rubric | None]:
@@ -148,7 +154,7 @@ class Global(Source):
             raise UserError("rubric=global: there are no preference pairs that are no ties")
         if self.settings.rule.min_heldout > 0 and not heldout:
             raise UserError(f"rubric=global: {NO_TEST}. Give more pairs, or settings.rule.min_heldout=0")
-        task = Task(writing, heldout, True, identity(judge, self.settings, "write_general", (writing, heldout), {}))
+        task = Task(writing, heldout, self._role, identity(judge, self.settings, self._role, (writing, heldout), {}))
         stored = self.store.get(task.identity)
         if stored is None:
             [made], report = auto_rubric(judge, [task], self.settings)
@@ -180,6 +186,18 @@ class Global(Source):
             if len(pairs) == self._writing + self._heldout:
                 break
         return list(pairs.values())
+
+
+def explaining(role: str) -> Explaining:
+    """The role of a setting.
+
+    Raises:
+        UserError: it is none in which a writer explains a pair.
+    """
+    for known in get_args(Explaining):
+        if role == known:
+            return known  # type: ignore[no-any-return]
+    raise UserError(f"rubric.role={role} is none of {', '.join(get_args(Explaining))}")
 
 
 def split(pairs: Sequence[Preference], writing: int, heldout: int, mending: int = 0) -> tuple[tuple[Preference, ...], ...]:

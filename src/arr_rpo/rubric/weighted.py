@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,15 +12,15 @@ from typing import Any
 import numpy as np
 
 from arr_rpo.data.preferences.base import Pairs
-from arr_rpo.judge.base import Judge
+from arr_rpo.judge.base import Explaining, Judge
 from arr_rpo.judge.forms import NoAnswer
 from arr_rpo.judge.reasons import OF_THE_REPLY
 from arr_rpo.judge.rubric_reply import MAX_CRITERIA, MAX_WEIGHT, RubricError, parse_rubric
 from arr_rpo.noise import Purpose, draws
 from arr_rpo.rubric.auto_rubric import distinct, most_agreed
 from arr_rpo.rubric.counts import Counts
-from arr_rpo.rubric.refined import DECIDED, told
-from arr_rpo.rubric.sources import Source, written_by
+from arr_rpo.rubric.refined import DECIDED, explaining, told
+from arr_rpo.rubric.sources import RubricSource, Source, written_by
 from arr_rpo.rubric.store import RubricStore
 from arr_rpo.rubric.weights import Fit, cross_validated
 from arr_rpo.types import Cost, Criterion, Outcome, Preference, Prompt, Rubric, UserError
@@ -26,6 +28,7 @@ from arr_rpo.types import Cost, Criterion, Outcome, Preference, Prompt, Rubric, 
 log = logging.getLogger(__name__)
 
 DIGITS = 3  # of a weight; what rounds to 0 is dropped
+OWN = Criterion("prompt", "does the image meet the criteria of its own prompt?")  # stands for them where a weight is theirs
 
 
 class GlobalWeighted(Source):
@@ -36,6 +39,9 @@ class GlobalWeighted(Source):
 
     Args:
         preferences: of which the first `pairs` are taken, ties aside, in an order that the seed decides.
+        role: in which the writer is asked (`judge.base.Explaining`).
+        own: where the prompt's own criteria come from, if these are to count beside those for any prompt. They are weighed as
+            one, the share of them that is met, and share its weight.
         max_candidates: criteria that are checked, those that most drafts agree on; max_criteria: of the rubric, those of the
             greatest weight.
         penalties: of the weights' sum, in nats a pair, of which the one is taken that predicts best what is left out in one of
@@ -53,6 +59,8 @@ class GlobalWeighted(Source):
         max_criteria: int,
         penalties: Sequence[float],
         folds: int,
+        role: Explaining = "write_general",  # a run of before does not know it
+        own: RubricSource | None = None,  # nor this
     ) -> None:
         super().__init__()
         if not 1 <= max_criteria <= MAX_CRITERIA or not penalties or min(penalties) <= 0 or folds < 2:
@@ -62,6 +70,7 @@ class GlobalWeighted(Source):
             )
         self.store, self.preferences = RubricStore(store), preferences
         self._seed, self._pairs, self._candidates, self._criteria = seed, pairs, max_candidates, max_criteria
+        self._role, self.own = explaining(role), own
         self._penalties, self._folds = list(penalties), folds
         self._rubric: Rubric | None = None
 
@@ -73,7 +82,13 @@ class GlobalWeighted(Source):
         """
         if self._rubric is None:
             self._rubric = self._made(judge)
-        return [self._rubric] * len(prompts)
+        if self.own is None or all(criterion.question != OWN.question for criterion in self._rubric.criteria):
+            return [self._rubric] * len(prompts)
+        return [own and _with_own(own, self._rubric) for own in self.own.rubrics(prompts, judge)]
+
+    @property
+    def cost(self) -> Cost:
+        return self.counts.cost + (self.own.cost if self.own else Cost())
 
     def _made(self, judge: Judge) -> Rubric:
         order = draws(Purpose.SAMPLE, self._seed, "pairs of a weighted rubric").permutation(len(self.preferences))
@@ -82,19 +97,22 @@ class GlobalWeighted(Source):
         if not pairs:
             raise UserError("rubric=global_weighted: there are no preference pairs that are no ties")
         settings = (self._candidates, self._criteria, self._penalties, self._folds)
+        own = self.own.rubrics([pair.prompt for pair in pairs], judge) if self.own else []
         identity = {
-            **written_by(judge.writer, "write_general"),
+            **written_by(judge.writer, self._role),
             "judge": judge.name,
             "judge_revision": judge.revision,
             "settings": "candidates={} criteria={} penalties={} folds={}".format(*settings),
             "pairs": told([pairs]),
+            **({"own": _hash(own)} if own else {}),
         }
         if (stored := self.store.get(identity)) is not None:
             if stored.rubric is None:
                 raise UserError(self._nothing(identity))
             return stored.rubric
         criteria, whole = self._drafted(judge, pairs)
-        fit, checked = self._weighed(judge, pairs, list(criteria))
+        fit, checked = self._weighed(judge, pairs, list(criteria), own)
+        criteria |= {OWN: len(pairs)} if own else {}
         rubric, history = self._rubric_of(criteria, fit, {**identity, "checked_pairs": str(checked)})
         if whole and checked == len(pairs):
             self.store.put(identity, rubric, [history])
@@ -124,7 +142,7 @@ class GlobalWeighted(Source):
 
     def _drafted(self, judge: Judge, pairs: Sequence[Preference]) -> tuple[dict[Criterion, int], bool]:
         """The candidates, each with how many drafts have it, and whether every draft was heard."""
-        replies, cost = judge.writer.write_from_pairs(pairs, general=True)
+        replies, cost = judge.writer.write_from_pairs(pairs, role=self._role)
         found: list[Criterion] = []
         unheard = malformed = 0
         for pair, reply in zip(pairs, replies, strict=True):
@@ -147,22 +165,28 @@ class GlobalWeighted(Source):
         counts = distinct(found)
         return {c: counts[c] for c in most_agreed(tuple(counts), counts, self._candidates)}, not unheard
 
-    def _weighed(self, judge: Judge, pairs: Sequence[Preference], criteria: Sequence[Criterion]) -> tuple[Fit, int]:
-        """The weights, and on how many pairs every criterion could be checked."""
+    def _weighed(
+        self, judge: Judge, pairs: Sequence[Preference], criteria: Sequence[Criterion], own: Sequence[Rubric | None]
+    ) -> tuple[Fit, int]:
+        """The weights, that of the prompt's own criteria last, and on how many pairs every criterion could be checked."""
         asked = [
-            (pair.prompt, image, c.question)
-            for pair in pairs
+            (pair.prompt, image, [c.question for c in (*criteria, *(mine.criteria if mine else ()))])
+            for pair, mine in zip(pairs, own or [None] * len(pairs), strict=True)
             for image in ((pair.a, pair.b) if pair.better is Outcome.A else (pair.b, pair.a))
-            for c in criteria
         ]
-        answers = judge.check([p for p, _, _ in asked], [i for _, i, _ in asked], [q for _, _, q in asked])
+        flat = [(prompt, image, question) for prompt, image, questions in asked for question in questions]
+        answers = judge.check([p for p, _, _ in flat], [i for _, i, _ in flat], [q for _, _, q in flat])
         self.counts += Counts(cost=sum((answer.cost for answer in answers), Cost()))
-        yes = np.array([np.nan if a.value is None else a.value for a in answers]).reshape(len(pairs), 2, len(criteria))
-        differences_NK = yes[:, 0] - yes[:, 1]
+        found = iter(np.nan if answer.value is None else answer.value for answer in answers)
+        rows = [np.array([next(found) for _ in questions]) for _, _, questions in asked]
+        count = len(criteria)
+        if own:  # nothing is known of a pair whose prompt has none
+            rows = [np.append(row[:count], row[count:].mean() if len(row) > count else np.nan) for row in rows]
+        differences_NK = np.stack(rows[::2]) - np.stack(rows[1::2])
         known = ~np.isnan(differences_NK).any(1)
         if not known.any():
-            failed = next(answer for answer in answers if answer.value is None)
-            raise UserError(f"rubric=global_weighted: judge {judge.name!r} could check no pair whole: {failed.reason}")
+            why = next((answer.reason for answer in answers if answer.value is None), "no prompt has criteria of its own")
+            raise UserError(f"rubric=global_weighted: judge {judge.name!r} could check no pair whole: {why}")
         if not known.all():
             log.warning(
                 "%d of %d pairs could not be checked whole: they have no say in the weights", (~known).sum(), len(known)
@@ -175,3 +199,17 @@ class GlobalWeighted(Source):
             f"rubric=global_weighted: no criterion tells what people prefer (the weights are all 0, as in "
             f"{self.store.path(identity)}). Try more pairs, smaller penalties, or another judge."
         )
+
+
+def _with_own(own: Rubric, for_any: Rubric) -> Rubric:
+    """A prompt's own criteria, with the weight that is theirs together, and those for any prompt."""
+    theirs = next(criterion.weight for criterion in for_any.criteria if criterion.question == OWN.question)
+    total = sum(criterion.weight for criterion in own.criteria)
+    mine = [replace(criterion, weight=theirs * criterion.weight / total) for criterion in own.criteria]
+    others = [criterion for criterion in for_any.criteria if criterion.question != OWN.question]
+    return Rubric((*mine, *others), {**own.provenance, **for_any.provenance})
+
+
+def _hash(rubrics: Sequence[Rubric | None]) -> str:
+    asked = [[(c.question, c.weight) for c in rubric.criteria] if rubric else None for rubric in rubrics]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,14 @@ def provenance(earlier: Path) -> dict[str, Any]:
     return {
         "commit": commit,
         "dirty": None if changes is None else bool(changes),
-        "commands": [*commands(earlier), shlex.join(["python", *sys.argv])],
+        "commands": [*commands(earlier), command(sys.argv)],
     }
+
+
+def command(line: Sequence[str]) -> str:
+    """As it was typed: a script is Python's to run, and "arr-rpo train" is not."""
+    program, *arguments = line
+    return shlex.join([*(["python", program] if program.endswith(".py") else program.split()), *arguments])
 
 
 def git(*arguments: str) -> str | None:

@@ -70,8 +70,10 @@ def test_choices_by_chance_err_where_little_is_at_stake() -> None:
     assert 0.75 < np.mean(agree) < 0.98
     assert sum(p.better is Outcome.TIE for p in chosen) > 20
     dropped = pairs(pairs=405, chance=True, ties="drop")
-    assert dropped.left_out == {"tie": 405 - len(dropped)}
-    assert len(dropped.ids) == len(dropped) == sum(p.better is not Outcome.TIE for p in chosen)
+    kept = [p.id for p in chosen if p.better is not Outcome.TIE]
+    assert list(dropped.ids[: len(kept)]) == kept  # others are drawn in the place of ties
+    assert len(dropped.ids) == len(dropped) == 405
+    assert dropped.left_out["tie"] > 405 - len(kept)
 
 
 def test_several_pairs_a_prompt_and_those_of_one() -> None:

@@ -127,9 +127,9 @@ def test_the_writer_knows_a_prompts_criteria() -> None:
 
 def test_criteria_that_explain_a_preference() -> None:
     pairs = [preference(RIGHT, SWAPPED), preference(ALONE, RIGHT, Outcome.B)]
-    own, _ = JUDGE.writer.write_from_pairs(pairs, general=False)
+    own, _ = JUDGE.writer.write_from_pairs(pairs, role="write_pair")
     assert [asked(text) for text in own] == [[LEFT], [SQUARE, LEFT, TWO]]
-    anyones, _ = JUDGE.writer.write_from_pairs(pairs, general=True)
+    anyones, _ = JUDGE.writer.write_from_pairs(pairs, role="write_general")
     names = ["objects", "colors", "numbers", "positions", "overall"]
     assert asked(anyones[0]) == [GENERAL["positions"], GENERAL["overall"]]
     assert asked(anyones[1]) == [GENERAL[name] for name in names]
@@ -140,7 +140,7 @@ def test_criteria_that_explain_a_preference() -> None:
     [(RIGHT, SWAPPED, Outcome.B), (SWAPPED, RIGHT, Outcome.A), (RIGHT, SWAPPED, Outcome.TIE), (SWAPPED, RIGHT, Outcome.TIE)],
 )
 def test_nothing_explains_a_wrong_label_or_a_tie(a: Image.Image, b: Image.Image, better: Outcome) -> None:
-    (text,), _ = JUDGE.writer.write_from_pairs([preference(a, b, better)], general=False)
+    (text,), _ = JUDGE.writer.write_from_pairs([preference(a, b, better)], role="write_pair")
     with pytest.raises(RubricError, match="0 criteria"):
         parse_rubric(text, {})
 

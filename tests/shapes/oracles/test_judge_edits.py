@@ -69,8 +69,8 @@ def test_plans_and_rubrics() -> None:
     writer = JUDGE.writer
     assert asked(writer.write([PROMPT])[0][0]) == [MADE, KEPT, TOTAL]
     pairs = [preference(RIGHT, ALONE), preference(UNCHANGED, RIGHT, Outcome.B)]
-    assert [asked(text) for text in writer.write_from_pairs(pairs, general=False)[0]] == [[KEPT, TOTAL], [MADE]]
-    general = [[name for name, _ in asked(text)] for text in writer.write_from_pairs(pairs, general=True)[0]]
+    assert [asked(text) for text in writer.write_from_pairs(pairs, role="write_pair")[0]] == [[KEPT, TOTAL], [MADE]]
+    general = [[name for name, _ in asked(text)] for text in writer.write_from_pairs(pairs, role="write_general")[0]]
     assert general == [["others", "places", "overall"], ["instruction", "overall"]]
     wrong = Rubric((Criterion("c", "is there a red circle upper left?"), Criterion("c", TOTAL[1])))
     verdicts = JUDGE.compare([PROMPT], [(RIGHT, UNCHANGED)], [wrong])

@@ -64,4 +64,6 @@ def test_what_a_picture_is_worth_to_an_annotator() -> None:
     assert (red.figures, other.figures["taste"]) == ({"followed": 1.0, "strict": 1.0, "taste": 1.0}, 0.0)
     (said,) = measure.values([asking_for("one", ("red", "circle"))], [drawn(CIRCLE)], None)
     assert said.value == 1.0 and "taste" not in said.figures
+    assert measure.criteria == {"is there something red?": 1.0}  # which the report shows, with what each picture meets
+    assert (red.met, other.met, said.met) == ({"is there something red?": True}, {"is there something red?": False}, {})
     assert "is an edit" in measure.why_not([Prompt("e", "edit", {}, drawn())])

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args
 
 from hydra.utils import instantiate
 
+from arr_rpo.judge.base import Explaining
 from arr_rpo.judge.rubric_reply import MAX_CRITERIA
 from arr_rpo.rubric.weighted import GlobalWeighted
 from arr_rpo.shapes.annotators.people import annotator
@@ -33,8 +35,8 @@ def test_every_taste_has_its_own_wording() -> None:
 
 def test_what_it_names_is_true_of_the_better_one_alone() -> None:
     some = list(pairs("cleo", 60))
-    for general in (True, False):
-        texts, _ = TasteOracle().writer.write_from_pairs(some, general=general)
+    for role in get_args(Explaining):
+        texts, _ = TasteOracle().writer.write_from_pairs(some, role=role)
         for pair, text in zip(some, texts, strict=True):
             better, other = map(detect, (pair.a, pair.b) if pair.better is Outcome.A else (pair.b, pair.a))
             named = [entry["question"] for entry in json.loads(text)["criteria"]]
@@ -46,7 +48,7 @@ def test_what_it_names_is_true_of_the_better_one_alone() -> None:
 
 def test_of_a_prompt_it_names_what_that_leaves_open() -> None:
     some = list(pairs("cleo", 60))
-    texts, _ = TasteOracle().writer.write_from_pairs(some, general=False)
+    texts, _ = TasteOracle().writer.write_from_pairs(some, role="write_pair")
     for pair, text in zip(some, texts, strict=True):
         tastes = [entry["question"] for entry in json.loads(text)["criteria"] if entry["name"] == "taste"]
         assert all(leaves_open(pair.prompt.metadata, question) for question in tastes)
@@ -60,6 +62,7 @@ def test_a_taste_is_found_among_all_that_there_are(tmp_path: Path) -> None:
         preferences=preferences,
         seed=1,
         pairs=256,
+        role="write_taste",
         max_candidates=48,
         max_criteria=8,
         penalties=[0.003, 0.01, 0.03],

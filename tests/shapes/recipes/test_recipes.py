@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch.utils.data import Dataset
 from transformers import AutoModelForImageTextToText
 
-from arr_rpo.commands.training import train
+from arr_rpo.commands.runs.training import train
 from arr_rpo.shapes.recipes.judge_lessons import Lessons
 from arr_rpo.shapes.recipes.judge_parts import build_processor
 from arr_rpo.shapes.recipes.policy import Steps

@@ -20,6 +20,7 @@ class AnnotatorOracle(Measure):
 
     def __init__(self, *, annotator: str) -> None:
         self.annotator = people.annotator(annotator)
+        self.criteria = {one.question: weight for one, weight in self.annotator.tastes}
 
     def why_not(self, prompts: Sequence[Prompt]) -> str:
         """Of drawings from a text alone: nobody has a taste in edits."""
@@ -34,4 +35,5 @@ class AnnotatorOracle(Measure):
         most = sum(weight for _, weight in self.annotator.open_in(prompt.metadata))
         pleased, followed = self.annotator.pleased(prompt, things), people.followed(prompt, things)
         figures = {"followed": followed, "strict": float(followed == 1)} | ({"taste": pleased / most} if most else {})
-        return Value((self.annotator.prompt * followed + pleased) / (self.annotator.prompt + most), figures)
+        met = {one.question: one.truth(things) for one, _ in self.annotator.open_in(prompt.metadata)}
+        return Value((self.annotator.prompt * followed + pleased) / (self.annotator.prompt + most), figures, met=met)

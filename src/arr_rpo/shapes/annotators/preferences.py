@@ -19,6 +19,8 @@ from arr_rpo.shapes.world.prompts import varied_scene
 from arr_rpo.shapes.world.scene import draw
 from arr_rpo.types import Outcome, Painter, Preference, Prompt, UserError
 
+MOST_TRIES = 50  # pairs that are drawn for each one that is kept, before nobody is taken to prefer anything
+
 
 class AnnotatorPreferences(PairSequence):
     """`pairs` labelled pairs. With the same seed, fewer pairs are the first of more; pictures are the same for every annotator
@@ -36,7 +38,7 @@ class AnnotatorPreferences(PairSequence):
         label_noise: share of the labels, ties aside, that name the other picture; 0.5 is a coin.
         chance: whether a choice is one that the annotator makes, by chance; else it is what is worth more to them, and equal
             worth is a tie.
-        ties: `keep` those with the label tie, or `drop` them, which leaves fewer.
+        ties: `keep` those with the label tie, or `drop` them, and draw others in their place.
         policy: makes the pictures; None has them drawn, right and wrong in ways that a policy might be.
     """
 
@@ -65,10 +67,16 @@ class AnnotatorPreferences(PairSequence):
         prompts = [p for p in read_prompts(split)[:] if not only_open or self.annotator.open_in(p.metadata)]
         if not prompts:
             raise UserError(f"preferences.only_open: no prompt of {split} leaves a taste of {self.annotator.name!r} open")
-        made = _pictures(prompts, pairs, pairs_per_prompt, seed, policy)
-        said = [self._labelled(*pair) for pair in made]
-        self._pairs = [pair for pair in said if ties == "keep" or pair.better is not Outcome.TIE]
-        self.left_out: Mapping[str, int] = {"tie": len(said) - len(self._pairs)} if len(self._pairs) < len(said) else {}
+        self._pairs: list[Preference] = []
+        drawn = 0
+        while len(self._pairs) < pairs:
+            if drawn > MOST_TRIES * pairs:
+                raise UserError(f"preferences: {self.annotator.name!r} calls {drawn - len(self._pairs)} of {drawn} pairs equal")
+            places = _dealt(prompts, drawn, drawn + pairs - len(self._pairs), pairs_per_prompt, seed)
+            drawn += len(places)
+            said = [self._labelled(*pair) for pair in _pictures(places, seed, policy)]
+            self._pairs += [pair for pair in said if ties == "keep" or pair.better is not Outcome.TIE]
+        self.left_out: Mapping[str, int] = {"tie": drawn - len(self._pairs)} if len(self._pairs) < drawn else {}
         self.ids = tuple(pair.id for pair in self._pairs)
 
     def _labelled(self, name: str, prompt: Prompt, a: Image, b: Image) -> Preference:
@@ -92,14 +100,21 @@ class AnnotatorPreferences(PairSequence):
         return [mine[int(i)] for i in rng.permutation(len(mine))[:n]]
 
 
+def _dealt(prompts: Sequence[Prompt], start: int, stop: int, per_prompt: int, seed: int) -> list[tuple[Prompt, int]]:
+    """The prompts of pairs `start` to `stop`, each with how many pairs it had before."""
+    found: list[tuple[Prompt, int]] = []
+    for place in range(start, stop):
+        again, rest = divmod(place, per_prompt * len(prompts))
+        row, k = divmod(rest, per_prompt)
+        order = np.random.default_rng((seed, again)).permutation(len(prompts))
+        found.append((prompts[int(order[row])], again * per_prompt + k))
+    return found
+
+
 def _pictures(
-    prompts: Sequence[Prompt], pairs: int, per_prompt: int, seed: int, policy: Painter | None
+    places: Sequence[tuple[Prompt, int]], seed: int, policy: Painter | None
 ) -> list[tuple[str, Prompt, Image, Image]]:
     """Name, prompt and both pictures of each pair."""
-    passes = range(-(-pairs // (per_prompt * len(prompts))))
-    orders = [np.random.default_rng((seed, again)).permutation(len(prompts)) for again in passes]
-    dealt = [(int(row), again * per_prompt + k) for again in passes for row in orders[again] for k in range(per_prompt)]
-    places = [(prompts[row], k) for row, k in dealt[:pairs]]
     asked = [prompt for prompt, _ in places]
     if policy is None:
         sides = [[_drawn(prompt, k, side, seed) for prompt, k in places] for side in "ab"]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL.Image import Image
 
-from arr_rpo.judge.base import Pair
+from arr_rpo.judge.base import Explaining, Pair
 from arr_rpo.judge.forms import NoAnswer
 from arr_rpo.judge.rubric_reply import MAX_CRITERIA
 from arr_rpo.shapes.oracles import detection
@@ -125,9 +125,9 @@ class OracleWriter:
         """See `Writer.write`. The criteria that the prompt's metadata implies."""
         return [_written(_own(prompt)) for prompt in prompts], Cost(calls=len(prompts))
 
-    def write_from_pairs(self, pairs: Sequence[Preference], *, general: bool) -> tuple[list[str], Cost]:
+    def write_from_pairs(self, pairs: Sequence[Preference], *, role: Explaining) -> tuple[list[str], Cost]:
         """See `Writer.write_from_pairs`."""
-        asked = [_anyone(pair.prompt) if general else self._own(pair.prompt) for pair in pairs]
+        asked = [self._own(pair.prompt) if role == "write_pair" else _anyone(pair.prompt) for pair in pairs]
         texts = [_written(_explaining(pair, some)) for pair, some in zip(pairs, asked, strict=True)]
         return texts, Cost(calls=len(pairs))
 
@@ -172,11 +172,11 @@ class TasteWriter(OracleWriter):
 
     name, revision = TasteOracle.name, TasteOracle.revision
 
-    def write_from_pairs(self, pairs: Sequence[Preference], *, general: bool) -> tuple[list[str], Cost]:
+    def write_from_pairs(self, pairs: Sequence[Preference], *, role: Explaining) -> tuple[list[str], Cost]:
         """See `Writer.write_from_pairs`. Of more than a rubric may hold, those that the pair's name decides."""
         texts = []
         for pair in pairs:
-            asked = [*_anyone(pair.prompt), *_tastes(pair.prompt)] if general else self._own(pair.prompt)
+            asked = self._own(pair.prompt) if role == "write_pair" else [*_anyone(pair.prompt), *_tastes(pair.prompt)]
             named = _explaining(pair, asked)
             chosen = np.random.default_rng(zlib.crc32(pair.id.encode())).permutation(len(named))[:MAX_CRITERIA]
             texts.append(_written([named[int(i)] for i in sorted(chosen)]))

@@ -45,6 +45,7 @@ class JudgeRecipe(pl.LightningModule):
         steps: int,
         pictured: float,
         edits: float,
+        tastes: float,
         drawn_groups: int,
         sampled_groups: int,
         drawn_edits: int,
@@ -57,6 +58,7 @@ class JudgeRecipe(pl.LightningModule):
         turns: int,
         pair_batch_size: int,
         writing_batch_size: int,
+        naming_batch_size: int,
         tokens_a_pass: int,
         workers: int,
         lr: float,
@@ -85,8 +87,8 @@ class JudgeRecipe(pl.LightningModule):
         studio = Studio(self.processor.image_processor, p.policy, p.edit_policy, p.num_inference_steps, self.device, p.seed)
         sizes = (p.drawn_groups, p.sampled_groups, p.drawn_edits, p.sampled_edits)
         pools = studio.pools(*(sizes if p.caption_steps + p.steps else (0, 0, 0, 0)))
-        model = self.model
-        lessons = Lessons(Teacher(self.processor), curriculum, pools, model.config.image_token_id, model.model.get_rope_index)
+        model, teacher = self.model, Teacher(self.processor, p.tastes)
+        lessons = Lessons(teacher, curriculum, pools, model.config.image_token_id, model.model.get_rope_index)
         return ResumableLoader(lessons, p.workers)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:

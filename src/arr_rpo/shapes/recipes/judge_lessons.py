@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,16 +11,18 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from arr_rpo.shapes.recipes.judge_data import Conversation, Group, Row, collate, of_like_length
-from arr_rpo.shapes.recipes.judge_pictures import PICTURES_A_GROUP, Pools, imagined
+from arr_rpo.shapes.recipes.judge_pictures import PICTURES_A_GROUP, Pools, imagined, imagined_open
+from arr_rpo.shapes.recipes.taught import loosened
 from arr_rpo.shapes.recipes.teacher import Teacher
 
-KINDS = ("single", "pair", "write", "describe")  # of conversations; each has a loss of its own
+KINDS = ("single", "pair", "write", "describe", "name")  # of conversations; each has a loss of its own
 
 
 @dataclass(frozen=True)
 class Curriculum:
     """First `text_steps` of conversations about imagined pictures, whose descriptions are given; then `caption_steps` in which
     pictures are described as well; then `steps` of which a share `pictured` shows pictures. A share `edits` is about edits.
+    tastes: see `Teacher`; of the prompts with two colours this share says one of them.
 
     *_batch_size: conversations of a kind in a step; turns: questions in one about a single picture; tokens_a_pass: the most in
     a batch, padding included.
@@ -31,11 +33,13 @@ class Curriculum:
     steps: int
     pictured: float
     edits: float
+    tastes: float
     single_batch_size: int
     turns: int
     pair_batch_size: int
     writing_batch_size: int
     caption_batch_size: int
+    naming_batch_size: int
     tokens_a_pass: int
     seed: int
 
@@ -76,14 +80,24 @@ class Lessons(Dataset[list[dict[str, Tensor]]]):
         some, teacher = self.curriculum, self.teacher
         pictured, described = some.phase(step, rng)
 
-        def show() -> Group:
-            return self.pools.any(some.edits, rng) if pictured else imagined(some.edits, rng)
+        def show(edits: float = some.edits) -> Group:
+            group = self.pools.any(edits, rng) if pictured else imagined(edits, rng)
+            return replace(group, metadata=loosened(group.metadata, rng, some.tastes)) if some.tastes else group
+
+        def name() -> Conversation:
+            """Half of the pictures follow a prompt that leaves something open, so that they differ in tastes alone."""
+            while True:
+                group = show(0.0) if rng.random() < 0.5 else (self.pools.any_open(rng) if pictured else imagined_open(rng))
+                if (conversation := teacher.naming(group, rng)) is not None:
+                    return conversation
 
         lesson = {
             "single": [teacher.single(show(), rng, some.turns) for _ in range(some.single_batch_size)],
             "pair": [teacher.pair(show(), rng) for _ in range(some.pair_batch_size)],
             "write": [teacher.writing(show(), rng) for _ in range(some.writing_batch_size)],
         }
+        if some.naming_batch_size:
+            lesson["name"] = [name() for _ in range(some.naming_batch_size)]
         if described:
             groups = [self.pools.any(some.edits, rng) for _ in range(some.caption_batch_size)]
             lesson["describe"] = [teacher.describing(g.pictures[int(rng.integers(PICTURES_A_GROUP))]) for g in groups]

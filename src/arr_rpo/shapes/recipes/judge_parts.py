@@ -23,6 +23,7 @@ from transformers import (
 from arr_rpo.judge.forms import example, grades, verdict
 from arr_rpo.judge.local.qwen_processors import Qwen3VLProcessor
 from arr_rpo.judge.wording import Wording, render
+from arr_rpo.shapes.recipes import taught
 from arr_rpo.shapes.world import edits, prompts
 from arr_rpo.shapes.world.general import (
     DIMENSIONS,
@@ -59,7 +60,7 @@ CHAT_TEMPLATE = (
 
 def _corpus() -> Iterator[str]:
     """Text with every word, in every place it can stand."""
-    wording, rng = Wording("shapes"), np.random.default_rng(0)
+    wording, rng, texts = Wording("shapes"), np.random.default_rng(0), list(taught.texts())
     for index in range(3000):
         metadata = prompts.random_metadata(TAGS[index % len(TAGS)], rng)
         questions = [(q.kind, str(q)) for q in questions_of(metadata)]
@@ -69,6 +70,9 @@ def _corpus() -> Iterator[str]:
         yield critique_text(scene, metadata)
         yield from _edit_texts(wording, rng)
         if index % 10 == 0:
+            likes = [texts[int(i)] for i in rng.permutation(len(texts))[:8]]
+            yield rubric_json([("taste", text) for text in likes]) + example(verdict(likes)).replace("|", " ")
+            yield render(likes) + "\n" + "\n".join(texts)
             asked = [text for _, text in questions] + list(GENERAL.values())
             yield example(verdict(asked)).replace("|", " ")
             yield rubric_json(list(GENERAL.items())) + themes_json(asked)
@@ -97,7 +101,18 @@ def _edit_texts(wording: Wording, rng: np.random.Generator) -> Iterator[str]:
 
 
 def _roles(wording: Wording) -> Iterator[str]:
-    for role in ("check", "score", "compare", "compare_rubric", "plan", "critique", "write_pair", "write_general", "refine"):
+    for role in (
+        "check",
+        "score",
+        "compare",
+        "compare_rubric",
+        "plan",
+        "critique",
+        "write_pair",
+        "write_general",
+        "write_taste",
+        "refine",
+    ):
         for letter in "AB":
             for said in Outcome:
                 fields = {"prompt": "x", "rubric": "1. is", "question": "is", "better": letter, "said": str(said)}

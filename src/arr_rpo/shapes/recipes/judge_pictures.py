@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,11 +17,15 @@ from arr_rpo.policy.loading import load_pipeline
 from arr_rpo.shapes.oracles import detection
 from arr_rpo.shapes.recipes.judge_data import Group, Picture
 from arr_rpo.shapes.recipes.policy_parts import MAX_TOKENS
+from arr_rpo.shapes.recipes.taught import open_prompt
 from arr_rpo.shapes.world import prompts
+from arr_rpo.shapes.world.asked import own
 from arr_rpo.shapes.world.edits import Edit, instruction, mistaken_edit, random_edit, to_metadata
+from arr_rpo.shapes.world.open_prompts import is_open
 from arr_rpo.shapes.world.prompts import varied_scene
 from arr_rpo.shapes.world.scene import Scene, draw
 from arr_rpo.shapes.world.vocabulary import IMAGE_SIZE, TAGS
+from arr_rpo.types import UserError
 
 log = logging.getLogger(__name__)
 PICTURES_A_GROUP = 3
@@ -41,6 +46,37 @@ class Pools:
         pools = (self.drawn_edits, self.sampled_edits) if rng.random() < edits else (self.drawn, self.sampled)
         pool = pools[int(rng.random() < 0.5)]
         return pool[int(rng.integers(len(pool)))]
+
+    def any_open(self, rng: np.random.Generator) -> Group:
+        """A group of pictures that follow a prompt that leaves something open; drawn as often as sampled, where there are such.
+
+        Raises:
+            UserError: there are none.
+        """
+        drawn, sampled = self._open
+        pool = (drawn or sampled) if rng.random() < 0.5 else (sampled or drawn)
+        if not pool:
+            raise UserError("no two pictures of a prompt follow it: more drawn_groups, or naming_batch_size=0")
+        return pool[int(rng.integers(len(pool)))]
+
+    @functools.cached_property
+    def _open(self) -> tuple[list[Group], list[Group]]:
+        drawn, sampled = (
+            [following(group) for group in some if is_open(group.metadata)] for some in (self.drawn, self.sampled)
+        )
+        return [g for g in drawn if len(g.pictures) > 1], [g for g in sampled if len(g.pictures) > 1]
+
+
+def following(group: Group) -> Group:
+    """With those pictures alone that follow its prompt."""
+    asked = own(group.metadata)
+    return dataclasses.replace(group, pictures=tuple(p for p in group.pictures if all(a.truth(p.things) for a in asked)))
+
+
+def imagined_open(rng: np.random.Generator) -> Group:
+    """Pictures that are only described, all of which follow a prompt that leaves something open."""
+    content = open_prompt(rng)
+    return Group(content, tuple(Picture(prompts.scene_of(content, rng)) for _ in range(PICTURES_A_GROUP)))
 
 
 def imagined(edits: float, rng: np.random.Generator) -> Group:

@@ -15,6 +15,7 @@ import numpy as np
 from arr_rpo.judge.forms import A_B, GRADES, YES_NO, grades, verdict
 from arr_rpo.judge.local.qwen_processors import Qwen3VLProcessor
 from arr_rpo.judge.wording import Wording, render
+from arr_rpo.shapes.recipes import taught
 from arr_rpo.shapes.recipes.judge_data import Conversation, Group, Picture, balanced_question, look_up
 from arr_rpo.shapes.recipes.judge_parts import (
     ASSISTANT,
@@ -37,6 +38,7 @@ from arr_rpo.shapes.world.asked import (
     text_of,
 )
 from arr_rpo.shapes.world.rubric_json import rubric_json, themes_json
+from arr_rpo.shapes.world.tastes import Taste
 from arr_rpo.shapes.world.vocabulary import TAGS
 from arr_rpo.types import Criterion, Outcome, Rubric
 
@@ -47,9 +49,13 @@ VERDICT_WEIGHT = {"compare": 5.0, "compare_rubric": 2.0}
 
 
 class Teacher:
-    """Makes training conversations of each role. `wording` is the judge's own."""
+    """Makes training conversations of each role. `wording` is the judge's own.
 
-    def __init__(self, processor: Qwen3VLProcessor) -> None:
+    tastes: share of the questions, rubrics and lists about prompts in which tastes are among what is asked; 0 knows of none.
+    """
+
+    def __init__(self, processor: Qwen3VLProcessor, tastes: float = 0.0) -> None:
+        self._tastes = tastes
         self.tokenizer = tokenizer = processor.tokenizer
         self.wording = Wording("shapes")
         tokens = (USER, ASSISTANT, END, VISION_START, IMAGE_PAD, VISION_END)
@@ -79,9 +85,11 @@ class Teacher:
         before, score = self.wording("score", edit=edit, prompt=text_of(metadata, rng))
         conversation = self.describing(picture, source=group.source, before=before)
         general_ones, mine = anyone(metadata), own(metadata)
+        tastes = 0.0 if edit else self._tastes
         for role in rng.choice(5, size=turns, p=(0.26, 0.06, 0.05, 0.15, 0.48)):
             if role == 0:
-                question_text, answer = look_up(picture.things, rng)
+                look = taught.look_up if _chance(tastes, rng) else look_up
+                question_text, answer = look(picture.things, rng)
                 conversation.user(question_text)
                 conversation.write(answer)
             elif role == 1:
@@ -91,7 +99,11 @@ class Teacher:
                 self._criticise(conversation, picture, metadata)
             else:
                 general_one = general_ones[int(rng.integers(len(general_ones)))]
-                asked = general_one if role == 3 else specific(balanced_question(picture.things, rng))
+                asked = general_one
+                if role == 4:
+                    likes = _chance(tastes, rng)
+                    things = picture.things
+                    asked = liked(taught.balanced_taste(things, rng)) if likes else specific(balanced_question(things, rng))
                 conversation.user(self.wording.say("check", edit=edit, prompt="", question=asked.text))
                 conversation.fill(YES_NO, [YES_NO[not asked.truth(picture.things)]])
         return conversation
@@ -134,7 +146,8 @@ class Teacher:
 
     def _compare_by_rubric(self, group: Group, pair: list[Picture], rng: Rng) -> Conversation:
         metadata = group.metadata
-        asked = self._some_rubric(metadata, pair, rng)
+        about = self._tasteful_rubric if self._of_taste(metadata, rng) else self._some_rubric
+        asked = about(metadata, pair, rng)
         rubric = Rubric(tuple(Criterion(a.name, a.text) for a in asked))
         if rng.random() < 0.25:  # as structured rubrics are shown
             asked = sorted(asked, key=lambda a: general.theme_of(a.text))
@@ -167,6 +180,22 @@ class Teacher:
             return distinct([*mine, *general_ones])[:MOST_CRITERIA]
         return distinct([pool[int(i)] for i in rng.permutation(len(pool))])
 
+    @staticmethod
+    def _tasteful_rubric(metadata: dict[str, Any], pair: list[Picture], rng: Rng) -> list[Asked]:
+        """Tastes, half of them such that the pictures differ in them, among some of the prompt's criteria and general ones."""
+        a, b = (picture.things for picture in pair)
+        split = [one for one in taught.taught() if one.truth(a) != one.truth(b)]
+        likes = [
+            split[int(rng.integers(len(split)))]
+            if split and rng.random() < 0.5
+            else taught.balanced_taste((a, b)[int(rng.integers(2))], rng)
+            for _ in range(int(rng.integers(1, 6)))
+        ]
+        mine = own(metadata) if rng.random() < 0.4 else []
+        general_ones = [c for c in anyone(metadata) if rng.random() < 0.5] if rng.random() < 0.3 else []
+        pool = distinct([*(liked(one) for one in likes), *mine, *general_ones])
+        return [pool[int(i)] for i in rng.permutation(len(pool))[:MOST_CRITERIA]]
+
     def _plan(self, group: Group, pair: list[Picture], rng: Rng) -> Conversation:
         """A neutral checklist: the prompt's criteria on which the pictures differ; all of them where they do not."""
         asked = own(group.metadata)
@@ -185,18 +214,36 @@ class Teacher:
 
     def _refine(self, group: Group, pair: list[Picture], better: int, rng: Rng) -> Conversation:
         """What is right in the rubric stays, what is wrong goes, and what explains this preference is added."""
+        if self._of_taste(group.metadata, rng) and (lesson := self._refine_tastes(group, pair, better, rng)) is not None:
+            return lesson
         mine = own(group.metadata)
         kept = [a for a in mine if rng.random() < 0.4]
         wrong = [specific(balanced_question(pair[int(rng.integers(2))].things, rng)) for _ in range(int(rng.integers(0, 3)))]
         given = distinct([*kept, *wrong]) or [specific(balanced_question(pair[0].things, rng))]
         given = [given[int(i)] for i in rng.permutation(len(given))]
         texts = {a.text for a in given} | {a.text for a in explaining(mine, pair, better)}
-        met_by = [sum(a.truth(p.things) for a in given) for p in pair]
-        said = "tie" if met_by[0] == met_by[1] else A_B[int(met_by[1] > met_by[0])]
-        if rng.random() < 0.2:
-            said = str(rng.choice([Outcome.TIE, Outcome.INCONSISTENT]))
-        fields = {"rubric": render([a.text for a in given]), "better": A_B[better], "said": said}
+        fields = {"rubric": render([a.text for a in given]), "better": A_B[better], "said": said_by(given, pair, rng)}
         return self._written("refine", group, pair, [a for a in mine if a.text in texts], rng, **fields)
+
+    def _refine_tastes(self, group: Group, pair: list[Picture], better: int, rng: Rng) -> Conversation | None:
+        """Of a rubric with tastes those go that this pair contradicts, as the other picture alone meets them, and those that
+        explain it are added. None where there are none, or one that may not be named."""
+        explaining_ones = taught.differing(pair[better].things, pair[1 - better].things)
+        if not explaining_ones or not nameable(explaining_ones):
+            return None
+        against = taught.differing(pair[1 - better].things, pair[better].things)
+        against = [one for one in against if one.question not in taught.HELDOUT]
+        pool = [*_some(explaining_ones, 2, rng), *_some(against, 2, rng), *_some(taught.taught(), 2, rng)]
+        if not pool:
+            return None
+        mine = own(group.metadata)
+        given = distinct([*(c for c in mine if rng.random() < 0.5), *map(liked, pool)])
+        given = [given[int(i)] for i in rng.permutation(len(given))]
+        texts = {a.text for a in given} - {one.question for one in against} | {one.question for one in explaining_ones}
+        texts |= {a.text for a in explaining(mine, pair, better)}
+        target = [a for a in distinct([*mine, *map(liked, taught.in_order())]) if a.text in texts]
+        fields = {"rubric": render([a.text for a in given]), "better": A_B[better], "said": said_by(given, pair, rng)}
+        return self._written("refine", group, pair, target, rng, **fields) if len(target) <= taught.MOST_NAMED else None
 
     def _written(
         self, role: str, group: Group, pair: list[Picture], target: list[Asked], rng: Rng, **fields: str
@@ -207,6 +254,23 @@ class Teacher:
         conversation.user(after)
         conversation.write(rubric_json([(a.name, a.text) for a in target]))
         return conversation
+
+    def naming(self, group: Group, rng: Rng) -> Conversation | None:
+        """Two pictures of which one is called the better one, mostly one that follows the prompt as well or better: all general
+        criteria and tastes that it meets and the other does not. None where there are none, too many, or one not to be named.
+        """
+        pair, better = self._choose(group, rng)
+        if better is None or rng.random() < 0.15:
+            better = int(rng.integers(2))
+        likes = taught.differing(pair[better].things, pair[1 - better].things)
+        told = [*explaining(anyone(group.metadata), pair, better), *map(liked, likes)]
+        if not 1 <= len(told) <= taught.MOST_NAMED or not nameable(likes):
+            return None
+        return self._written("write_taste", group, pair, told, rng, better=A_B[better])
+
+    def _of_taste(self, metadata: dict[str, Any], rng: Rng) -> bool:
+        """Whether tastes are among what is asked this time; never of an edit."""
+        return not is_edit(metadata) and _chance(self._tastes, rng)
 
     # -- no candidates ------------------------------------------------------------------------------------------------
 
@@ -225,8 +289,12 @@ class Teacher:
 
     def _structuring(self, rng: Rng) -> Conversation:
         metadata = random_prompt(rng)
-        pool = distinct([*own(metadata), *own(random_prompt(rng)), *anyone(metadata)])
-        texts = [pool[int(i)].text for i in rng.permutation(len(pool))[: int(rng.integers(1, MOST_CRITERIA + 1))]]
+        pool, most = [*own(metadata), *own(random_prompt(rng)), *anyone(metadata)], MOST_CRITERIA
+        if _chance(self._tastes, rng):
+            most = taught.MOST_NAMED
+            pool += map(liked, _some(taught.taught(), most, rng))
+        pool = distinct(pool)
+        texts = [pool[int(i)].text for i in rng.permutation(len(pool))[: int(rng.integers(1, most + 1))]]
         conversation = Conversation(self._encode, self._ids)
         conversation.user(self.wording.say("structure", criteria=render(texts)))
         conversation.write(themes_json(texts))
@@ -235,6 +303,33 @@ class Teacher:
 
 def random_prompt(rng: Rng) -> dict[str, Any]:
     return prompts.random_metadata(str(rng.choice(TAGS, p=(0.08, 0.1, 0.22, 0.1, 0.2, 0.3))), rng)
+
+
+def liked(one: Taste) -> Asked:
+    return Asked("taste", one.question, one.truth)
+
+
+def nameable(tastes: Sequence[Taste]) -> bool:
+    """Whether all of them may be named in a lesson."""
+    return taught.HELDOUT.isdisjoint(one.question for one in tastes)
+
+
+def _some(tastes: Sequence[Taste], most: int, rng: Rng) -> list[Taste]:
+    """Up to so many of them."""
+    return [tastes[int(i)] for i in rng.permutation(len(tastes))[: int(rng.integers(0, most + 1))]]
+
+
+def _chance(share: float, rng: Rng) -> bool:
+    """Draws nothing where the share is 0, so that lessons without tastes are what they were before there were any."""
+    return share > 0 and bool(rng.random() < share)
+
+
+def said_by(given: Sequence[Asked], pair: Sequence[Picture], rng: Rng) -> str:
+    """What a rubric says of a pair, or, one time in five, that the judge could not say."""
+    met_by = [sum(a.truth(p.things) for a in given) for p in pair]
+    if rng.random() < 0.2:
+        return str(rng.choice([Outcome.TIE, Outcome.INCONSISTENT]))
+    return "tie" if met_by[0] == met_by[1] else A_B[int(met_by[1] > met_by[0])]
 
 
 def distinct(asked: Sequence[Asked]) -> list[Asked]:

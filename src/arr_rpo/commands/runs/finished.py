@@ -1,0 +1,58 @@
+"""The policy that a finished run trained, for commands that draw with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from arr_rpo.commands.runs.foreign import allowed, config_of, only_files
+from arr_rpo.run.layout import POLICY
+from arr_rpo.types import Painter, UserError
+
+
+def finished_run(run: Path, allow: Sequence[str] = ()) -> DictConfig:
+    """The config of a run of train.py, whose weights are in its folder `policy`.
+
+    allow: what it may name to be called, beside this package's own.
+
+    Raises:
+        UserError: the folder is no run, or one that did not end, or its config names something else to be called.
+    """
+    config = config_of(run, "run", allow, needs=("policy", "data"))
+    if not (run / POLICY).is_dir():
+        raise UserError(f"run={run}: no folder `policy` there, so the run did not end. Go on with train.py and resume={run}.")
+    only_files(run / POLICY)
+    OmegaConf.resolve(config)  # its parts may become parts of another config
+    if OmegaConf.select(config, "policy.adapter.start_from"):
+        config.policy.adapter.start_from = None  # what the run started from is in its weights, and need not be there any more
+    return config
+
+
+def with_policy_of_run(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """The config with the policy of `run`, if there is one.
+
+    Raises:
+        UserError: the folder is no finished run, or the command line names a policy beside it.
+    """
+    if config.run is None:
+        return config
+    for override in overrides:
+        if override.lstrip("+~").split("=")[0].split("/")[0].split(".")[0] in ("policy", "sampler"):
+            raise UserError(f"run={config.run} brings the run's own policy: leave {override} out")
+    trained = finished_run(Path(config.run), allowed(config))
+    with open_dict(config):  # generate.py has none of its own
+        config.policy, config.sampler = trained.policy, trained.sampler
+    return config
+
+
+def painter(config: DictConfig) -> Painter:
+    """The policy of a config, with what `run` trained, on its device."""
+    policy = instantiate(config.policy)
+    if config.run is not None:
+        policy.load_trained(Path(config.run) / "policy")
+    moved: Painter = policy.to(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return moved

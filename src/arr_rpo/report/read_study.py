@@ -1,0 +1,129 @@
+"""The runs below a folder -> `Study`. A run that cannot be read in full makes sentences in `missing`, never an error."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from arr_rpo.report.arms import arm_names, label
+from arr_rpo.report.read_run import read_run
+from arr_rpo.report.study import Run, Study
+from arr_rpo.run import layout
+from arr_rpo.types import UserError
+
+# A folder with one of these is a run's.
+MARKS = {layout.CONFIG, layout.STATE, layout.SUMMARY, layout.Rows.METRICS, layout.Rows.PROGRESS}
+
+
+def read_study(*folders: Path, reference: str | None = None) -> Study:
+    """All runs below some folders, or the one run that a folder is.
+
+    reference: the arm that the others are compared with, in place of the study's own.
+
+    Raises:
+        UserError: there is no run, or none of that arm.
+    """
+    if len(folders) > 1:
+        folders = tuple(folder.absolute() for folder in folders)
+    places = list(dict.fromkeys(path for folder in folders for path in run_folders(folder)))
+    if not places:
+        named = ", ".join(map(str, folders))
+        raise UserError(f"{named} holds no run and no finished bench: give the folder of a run, a sweep or a study")
+    folder = folders[0] if len(folders) == 1 else Path(os.path.commonpath(folders))
+    read = {path: read_run(path, folder) for path in places}
+    names = arm_names({path: label(run.config, path) for path, run in read.items()})
+    runs = [dataclasses.replace(run, arm=names[path]) for path, run in read.items()]
+    missing = several_experiments(runs)
+    block = _block(runs, missing)
+    arms = _in_order(names.values(), _arms_named(block))
+    runs.sort(key=lambda run: (arms.index(run.arm), run.seed is None, run.seed or 0, run.name))
+    if reference is not None and reference not in arms:
+        raise UserError(f"reference={reference!r}: no such arm; there are {', '.join(map(repr, arms))}")
+    compared = reference or block.get("reference")
+    if compared is not None and compared not in arms:
+        missing.append(f"the study's reference is {compared!r}, and no run is of that arm")
+        compared = None
+    missing += [f"no run of the arm {arm!r}" for arm in _arms_named(block) if arm not in arms]
+    missing += repeated(runs)
+    missing += [f"{run.name}: {what}" for run in runs for what in run.missing]
+    return Study(
+        folder=folder,
+        name=str(block.get("name") or folder.resolve().name),
+        question=str(block.get("question") or ""),
+        reference=compared,
+        arms=arms,
+        pairs=tuple((pair[0], pair[1]) for pair in _lists(block.get("pairs")) if len(pair) == 2),
+        claims=tuple(tuple(claim) for claim in _lists(block.get("claims")) if len(claim) > 1),
+        runs=tuple(runs),
+        missing=tuple(missing),
+        measures=_measures(runs),
+    )
+
+
+def _measures(runs: Sequence[Run]) -> tuple[str, ...]:
+    """Names of those that any run has a value of."""
+    on_the_way = {name for run in runs for p in run.progress for name, one in p.measures.items() if one.value is not None}
+    named = [name for run in runs for name in run.measures if run.mean(name, "after") is not None]
+    return tuple(dict.fromkeys([*named, *sorted(on_the_way)]))
+
+
+def run_folders(folder: Path) -> Iterator[Path]:
+    """Runs do not lie in each other, so nothing below a run is looked at."""
+    for path, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if MARKS & set(files):
+            folders.clear()
+            yield Path(path)
+
+
+def several_experiments(runs: Sequence[Run]) -> list[str]:
+    """A sentence, if a study was run on more than one task, as its claims are about one."""
+    names = sorted({str(run.config["name"]) for run in runs if "study" in run.config and "name" in run.config})
+    return [f"these are runs of several experiments ({', '.join(names)}): give one folder of them at a time"] * (len(names) > 1)
+
+
+def repeated(runs: Sequence[Run]) -> list[str]:
+    """A sentence for each finished run that is in no comparison, because another one has its arm and its seed."""
+    first: dict[tuple[str, int | None], Run] = {}
+    said = []
+    for run in runs:
+        if run.finished and first.setdefault((run.arm, run.seed), run) is not run:
+            other = first[run.arm, run.seed].name
+            said.append(f"{run.name} is in no comparison: {other} has the same arm ({run.arm}) and seed ({run.seed})")
+    return said
+
+
+def _block(runs: Sequence[Run], missing: list[str]) -> dict[str, Any]:
+    """The `study` block of the runs' configs, without what each run has of its own."""
+    blocks = [
+        {key: value for key, value in run.config["study"].items() if key != "arm"}
+        for run in runs
+        if isinstance(run.config.get("study"), Mapping)
+    ]
+    if any(block != blocks[0] for block in blocks):
+        missing.append("the runs' configs have different `study` blocks: that of the first run counts")
+    return blocks[0] if blocks else {}
+
+
+def _arms_named(block: Mapping[str, Any]) -> list[str]:
+    """The arms that the study names, as a list or as a mapping."""
+    arms = block.get("arms")
+    return [str(arm) for arm in arms] if isinstance(arms, list | Mapping) else []
+
+
+def _in_order(arms: Iterable[str], named: Sequence[str]) -> tuple[str, ...]:
+    """Each arm once: those that the study names in its order, then the others as their folders are sorted."""
+    found = list(dict.fromkeys(arms))
+    return tuple([arm for arm in named if arm in found] + [arm for arm in found if arm not in named])
+
+
+def _lists(entries: Any) -> list[list[str]]:
+    """["rubric > scalar"] or [["rubric", "scalar"]], or one of them alone -> [["rubric", "scalar"]]."""
+    some = [entries] if isinstance(entries, str) else entries if isinstance(entries, list) else []
+    if all(isinstance(entry, str) and ">" not in entry for entry in some):
+        some = [some]
+    split = ([part.strip() for part in entry.split(">")] if isinstance(entry, str) else entry for entry in some)
+    return [[str(arm) for arm in entry] for entry in split if isinstance(entry, list)]

@@ -1,0 +1,28 @@
+"""What a sweep says of itself in the end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from arr_rpo.commands.runs.sweep import JOURNAL, SweepReport
+
+
+def test_what_happens_in_another_terminal_is_not_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    events = [("a", "failed", "earlier"), ("b", "started", "own"), ("c", "started", "other"), ("d", "started", "other")]
+    events += [("c", "left", "own"), ("b", "finished", "own"), ("d", "failed", "other")]
+    with (tmp_path / JOURNAL).open("w", encoding="utf-8") as file:
+        for run, what, session in events:
+            file.write(json.dumps({"at": "", "run": run, "what": what, "why": "", "session": session}) + "\n")
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}})
+    SweepReport("own").on_multirun_end(config)  # exit code 0
+    said = capsys.readouterr().out
+    assert "2 runs: 0 skipped, 0 resumed, 1 started; 1 finished, 1 left to another process" in said
+    assert "  left: c: another process was at work in it" in said
+    assert "failed" not in said
+    with pytest.raises(SystemExit) as end:
+        SweepReport("other").on_multirun_end(config)
+    assert end.value.code == 1
