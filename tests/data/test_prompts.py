@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from arr_rpo.data.datamodule import PromptDataModule, Updates
-from arr_rpo.data.prompts import Prompts, Row, read_prompts
+from arr_rpo.data.prompts import PromptRow, Prompts, read_prompts
 from arr_rpo.shapes.oracles.measure import ShapesOracle
 from arr_rpo.shapes.world.edits import Edit, data_url, from_metadata, to_metadata
 from arr_rpo.shapes.world.scene import Thing, draw
@@ -168,7 +168,7 @@ def data(train: str, heldout: str, choose_from: int = 1, shared: Any = "refuse")
 
 def test_prompts_whose_groups_tie_take_part_less(folder: Path) -> None:
     """Of eight that are dealt, the four with the fewest ties in a row; of equal ones the first."""
-    rows = [Row(str(k), f"prompt {k}") for k in range(8)]
+    rows = [PromptRow(str(k), f"prompt {k}") for k in range(8)]
     plain, chosen = Updates(Prompts(rows), 8, 3, seed=1), Updates(Prompts(rows), 4, 3, seed=1, choose_from=2)
     dealt = [prompt.id for prompt in plain[0][1]]
     assert [prompt.id for prompt in chosen[0][1]] == dealt[:4]

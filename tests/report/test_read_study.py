@@ -66,6 +66,11 @@ def test_a_whole_run(tmp_path: Path) -> None:
     assert read_study(folder).runs[0].name == "run"  # a run is a study of one
 
 
+def test_runs_of_before_and_of_now_are_compared_by_todays_names(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", config="judge: {_target_: arr_rpo.shapes.oracle_judge.OracleJudge}\n")
+    assert read_study(tmp_path).runs[0].config["judge"] == {"_target_": "arr_rpo.shapes.oracles.judge.OracleJudge"}
+
+
 def test_a_killed_run_is_read_to_its_end(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
     (folder / "summary.json").unlink()

@@ -19,7 +19,7 @@ from arr_rpo.benchmark.reading import (
     value,
 )
 from arr_rpo.data.images import Cell, Images
-from arr_rpo.data.prompts import Reading, Row, read_prompts
+from arr_rpo.data.prompts import PromptRow, Reading, read_prompts
 from arr_rpo.data.tables import parsed, rows_of
 from arr_rpo.data.texts import read_text
 from arr_rpo.types import UserError
@@ -29,14 +29,14 @@ def any_prompts(path: str | None, reading: Reading) -> tuple[Item, ...]:
     """Whatever `data.train` takes (docs/prompts.md), edits too."""
     prompts = read_prompts(str(named(path, "prompts", "a prompt file, or shapes/heldout")), reading)
 
-    def item(number: int, row: Row) -> Item:
+    def item(number: int, row: PromptRow) -> Item:
         source = functools.partial(_source_of, row) if row.pictures else None
         return Item(row.id, number, row.text, dict(row.metadata), source, row.negative, lambda: row.prompt().references)
 
     return tuple(item(number, row) for number, row in enumerate(prompts.rows))
 
 
-def _source_of(row: Row) -> Image:
+def _source_of(row: PromptRow) -> Image:
     source = row.prompt().source
     assert source is not None
     return source

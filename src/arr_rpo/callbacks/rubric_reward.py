@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenRubrics:
     """The rubrics of an update's prompts, what they cost, and prompts left without. One process writes them for all, so that
     none is written twice."""
 
@@ -109,7 +109,7 @@ class RubricReward(pl.Callback):
         self._update = 0  # that the next rollout belongs to
         self._judged: Counts | None = None  # of the present update, until it is done
         self._ahead: JudgingAhead | None = None  # where the judge answers elsewhere, and so while pictures are drawn
-        self._written = Written([], Cost(), 0)  # for it
+        self._written = WrittenRubrics([], Cost(), 0)  # for it
         self._module: RPOModule | None = None
         self._folder: RunFolder | None = None
 
@@ -182,13 +182,13 @@ class RubricReward(pl.Callback):
         self._stop_if_failing(rewards, self._judged)
         return rewards
 
-    def _rubrics(self, prompts: Sequence[Prompt]) -> Written:
+    def _rubrics(self, prompts: Sequence[Prompt]) -> WrittenRubrics:
         if self.rubric is None or not self.reward.uses_rubric:
-            return Written([None] * len(prompts), Cost(), 0)
+            return WrittenRubrics([None] * len(prompts), Cost(), 0)
         cost, failures = self.rubric.cost, self.rubric.failures
         rubrics = self.rubric.rubrics(prompts, self.judge)
         spent = Cost(self.rubric.cost.calls - cost.calls, self.rubric.cost.tokens - cost.tokens)
-        return Written(rubrics, spent, self.rubric.failures - failures)
+        return WrittenRubrics(rubrics, spent, self.rubric.failures - failures)
 
     def _log(self, rewards: Rewards, judged: Counts) -> None:
         assert self._module is not None

@@ -16,7 +16,7 @@ from arr_rpo.data import arrow, tables
 from arr_rpo.data.columns import Columns
 from arr_rpo.data.images import ImageRef, Images
 from arr_rpo.data.pictures import Sides
-from arr_rpo.data.tables import Row as Cells
+from arr_rpo.data.tables import Row
 from arr_rpo.data.texts import read_text
 from arr_rpo.strict_json import short
 from arr_rpo.types import Prompt, UserError
@@ -48,7 +48,7 @@ AS_IT_IS = Reading(columns={}, image_root=None, min_side=1, max_side=2**15)  # f
 
 
 @dataclass
-class Row:
+class PromptRow:
     """A prompt as its file has it. pictures: the source and its references."""
 
     id: str
@@ -80,7 +80,7 @@ class Row:
 class Prompts(Sequence[Prompt]):
     """The prompts of a file. Pictures are opened when a prompt is asked for, and not kept: a file may name many."""
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, rows: Sequence[PromptRow]) -> None:
         self.rows = rows
 
     def __len__(self) -> int:
@@ -150,23 +150,23 @@ def _of_folder(folder: Path, split: str) -> Path:
     return found[0]
 
 
-def _rows(path: Path, how: Reading) -> Iterator[Row]:
+def _rows(path: Path, how: Reading) -> Iterator[PromptRow]:
     images = Images(how.image_root, path, option="data.", sides=Sides(how.min_side, how.max_side))
     columns = Columns(how.columns)
     for cells in _cells(path):
         name = f"{path.stem}/{cells.number}"
         parts = columns.parts(cells)
-        row = Row(name, parts.text, parts.metadata, negative=parts.negative, where=cells.where)
+        row = PromptRow(name, parts.text, parts.metadata, negative=parts.negative, where=cells.where)
         if parts.pictures:
             row.images, row.pictures = images, tuple(_found(images, ref, cells.where) for ref in parts.pictures)
         yield row
 
 
-def _cells(path: Path) -> Iterator[Cells]:
+def _cells(path: Path) -> Iterator[Row]:
     if path.suffix.lower() == ".txt":
         for number, line in enumerate(read_text(path).split("\n"), 1):  # not `splitlines`: U+2028 may stand in a prompt
             if line.strip():
-                yield Cells(path, number, {"prompt": line.strip()}, "line")
+                yield Row(path, number, {"prompt": line.strip()}, "line")
     elif path.suffix.lower() == ".json":
         for number, cells in enumerate(_listed(tables.parsed(read_text(path), str(path)), path), 1):
             yield tables.row_of(cells, path, number)

@@ -14,6 +14,7 @@ from arr_rpo.report.files import is_cut_off, picture, read_as, read_json, read_r
 from arr_rpo.report.study import LARGEST, Curve, HeldoutPrompt, Measured, ProgressPoint, Run, number_at
 from arr_rpo.run import layout, recorded
 from arr_rpo.run.layout import Rows, State
+from arr_rpo.run.renamed import renamed
 
 MEASURED = "heldout/"  # tags of what the rows of progress have, too
 # What it means for the report that a file is not there.
@@ -28,7 +29,7 @@ WITHOUT = {
 def read_run(folder: Path, study: Path) -> Run:
     """One run, whose `arm` is still to be found among those of its study."""
     missing: list[str] = []
-    config = read_yaml(folder / layout.CONFIG, missing)
+    config = renamed(read_yaml(folder / layout.CONFIG, missing))
     summary = read_json(folder / layout.SUMMARY, missing)
     progress = _progress(folder, missing)
     heldout = tuple(read_as(folder / Rows.HELDOUT, lambda row: _heldout(folder, row), missing))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from arr_rpo.judge.base import Judge
-from arr_rpo.reward.pairings import Pair, Pairing
+from arr_rpo.reward.pairings import Match, Pairing
 from arr_rpo.reward.protocols import PairProtocol, PointProtocol, as_verdicts
 from arr_rpo.types import Cost, Outcome, Rewards, Rollout, Rubric, UserError, Verdict
 
@@ -43,7 +43,7 @@ class Pairwise:
         groups = range(len(rollout.prompts))
         scores = [[0.0] * rollout.group_size for _ in groups]
         rounds = {group: self.pairing(rollout.group_size, scores[group]) for group in groups}
-        rows: list[Pair] = []
+        rows: list[Match] = []
         verdicts: list[Verdict] = []
         while asked := {group: pairs for group, some in rounds.items() if (pairs := next(some, None))}:
             met = [
@@ -69,7 +69,7 @@ class Pairwise:
         cost = sum((verdict.cost for verdict in verdicts), Cost())
         return Rewards(values, valid, tuple(verdicts), tuple(rows), rubrics=tuple(rubrics), cost=cost)
 
-    def _values(self, rows: Sequence[Pair], verdicts: Sequence[Verdict], size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def _values(self, rows: Sequence[Match], verdicts: Sequence[Verdict], size: int) -> tuple[torch.Tensor, torch.Tensor]:
         total, count = torch.zeros(size), torch.zeros(size)
         given = {Outcome.A: (self.win, self.lose), Outcome.B: (self.lose, self.win), Outcome.TIE: (0.0, 0.0)}
         for pair, verdict in zip(rows, verdicts, strict=True):

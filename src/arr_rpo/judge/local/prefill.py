@@ -15,7 +15,7 @@ from arr_rpo.judge.asking import Conversation
 from arr_rpo.judge.local.greedy import greedy
 from arr_rpo.judge.local.prefix_tree import least_work, parts
 from arr_rpo.judge.local.roomy import roomy_cache
-from arr_rpo.judge.local.rows import Picture, Reader, Row, padded
+from arr_rpo.judge.local.rows import ProcessedImage, Reader, Row, padded
 from arr_rpo.types import UserError
 
 # Instructions, prompt and rubric, images, question: what a batch can share. Each level is one forward pass.
@@ -202,7 +202,7 @@ class SharedPrefill(Prefill):
                 place[:, first:after] = start + block[:, :-1]
         return at.to(ids.device)
 
-    def _block(self, picture: Picture) -> Tensor:
+    def _block(self, picture: ProcessedImage) -> Tensor:
         """(3, n + 1) where an image's n tokens and the one after it stand, counted from the token before it."""
         grid = picture.inputs.get("image_grid_thw")
         shape = (len(picture.tokens), *(() if grid is None else grid.flatten().tolist()))

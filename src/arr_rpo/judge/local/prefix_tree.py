@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-Row = Sequence[int]
+Tokens = Sequence[int]
 Ends = tuple[int, ...]  # where the segments of a row end; the last is its length
 
 KEPT = 1 / 8  # what a token that is kept costs of one that is read, as the slots of a form go on from it
@@ -36,7 +36,7 @@ class Node:
 Tree: TypeAlias = "tuple[list[list[Node]], list[int]]"
 
 
-def least_work(rows: Sequence[Row], most_levels: int) -> Tree:
+def least_work(rows: Sequence[Tokens], most_levels: int) -> Tree:
     """Of the trees with one to `most_levels` levels the one that is the least work, padding included."""
     cut = segmenter(rows)
     return min((_tree(rows, cut(levels)) for levels in range(1, most_levels + 1)), key=lambda tree: work(*tree))
@@ -48,12 +48,12 @@ def work(levels: Sequence[Sequence[Node]], leaves: Sequence[int]) -> float:
     return sum(len(nodes) * width for nodes, width in zip(levels, widths, strict=True)) + KEPT * len(leaves) * sum(widths)
 
 
-def prefix_tree(rows: Sequence[Row], most_levels: int) -> Tree:
+def prefix_tree(rows: Sequence[Tokens], most_levels: int) -> Tree:
     """Of all trees with at most `most_levels` levels one with the fewest tokens."""
     return _tree(rows, segmenter(rows)(most_levels))
 
 
-def _tree(rows: Sequence[Row], cuts: Sequence[Ends]) -> Tree:
+def _tree(rows: Sequence[Tokens], cuts: Sequence[Ends]) -> Tree:
     depth = max(map(len, cuts))
     ends = [_aligned(cut, depth) for cut in cuts]
     levels: list[list[Node]] = []
@@ -72,7 +72,7 @@ def _tree(rows: Sequence[Row], cuts: Sequence[Ends]) -> Tree:
     return levels, at
 
 
-def segmenter(rows: Sequence[Row]) -> Callable[[int], list[Ends]]:
+def segmenter(rows: Sequence[Tokens]) -> Callable[[int], list[Ends]]:
     """Where to cut each row into at most so many segments that reading each distinct beginning once is the fewest tokens."""
     distinct = sorted({tuple(row) for row in rows})
     shared = [0, *(_shared(a, b) for a, b in itertools.pairwise(distinct))]
@@ -100,7 +100,7 @@ def segmenter(rows: Sequence[Row]) -> Callable[[int], list[Ends]]:
     return cuts
 
 
-def parts(rows: Sequence[Row], size: int) -> list[list[int]]:
+def parts(rows: Sequence[Tokens], size: int) -> list[list[int]]:
     """The rows in parts of at most `size`, those that begin alike together: a part ends, beyond half of its size, where the
     least is shared."""
     order = sorted(range(len(rows)), key=lambda i: tuple(rows[i]))
@@ -117,7 +117,7 @@ def _together(branches: Sequence[tuple[int, tuple[Ends, ...]]]) -> tuple[int, tu
     return sum(tokens for tokens, _ in branches), tuple(e for _, ends in branches for e in ends)
 
 
-def _shared(a: Row, b: Row) -> int:
+def _shared(a: Tokens, b: Tokens) -> int:
     """Length of the common beginning, without the last token of either: something has to be left to answer after."""
     most = min(len(a), len(b)) - 1
     return next((k for k in range(most) if a[k] != b[k]), most)

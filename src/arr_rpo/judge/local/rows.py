@@ -18,7 +18,7 @@ TEXT = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")
 
 
 @dataclass(frozen=True)
-class Picture:
+class ProcessedImage:
     """An image as the processor makes it: the tokens that stand for it, and what its encoder is given, by name."""
 
     number: int
@@ -50,7 +50,7 @@ class Reader:
     def __init__(self, processor: Any, name: str) -> None:
         self.processor, self._name, self._checked = processor, name, False
         self._together: bool | None = None  # whether many images at a time are as one by one; None until it was looked at
-        self.pictures: dict[str, Picture] = {}
+        self.pictures: dict[str, ProcessedImage] = {}
 
     def forget(self) -> None:
         """Lets go of all images."""
@@ -105,7 +105,7 @@ class Reader:
             for start in range(0, len(keys), size):
                 made = self._process(some[start : start + size])
                 for key, (tokens, inputs) in zip(keys[start : start + size], made, strict=True):
-                    self.pictures[key] = Picture(-1 - len(self.pictures), tokens, inputs)
+                    self.pictures[key] = ProcessedImage(-1 - len(self.pictures), tokens, inputs)
 
     def _same_together(self, images: Sequence[Image]) -> bool:
         alone = [self._process([image])[0] for image in images]
