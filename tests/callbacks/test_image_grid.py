@@ -9,7 +9,7 @@ from PIL import Image
 
 from arr_rpo.callbacks.image_grid import LINE, MARGIN, PICTURE, _apart, cards, joined
 from arr_rpo.types import Prompt
-from tests.callbacks.test_verdict_log import GRADED, PAIRED, rollout
+from tests.callbacks.test_verdict_rows import GRADED, PAIRED, rollout
 
 COLUMNS = (MARGIN + PICTURE // 2, MARGIN + PICTURE + MARGIN + PICTURE // 2)
 

@@ -15,7 +15,7 @@ from arr_rpo.callbacks.judging_ahead import JudgingAhead
 from arr_rpo.reward.joining import together
 from arr_rpo.shapes.oracles.judge import OracleJudge
 from arr_rpo.types import Grade, Rewards, Rollout
-from tests.callbacks.test_verdict_log import RUBRIC, rollout
+from tests.callbacks.test_verdict_rows import RUBRIC, rollout
 from tests.integration.small import start
 
 

@@ -14,7 +14,7 @@ from arr_rpo.callbacks.rubric_reward import RubricReward
 from arr_rpo.reward.monotony import Monotony
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.types import Cost, Grade, Outcome, Prompt, Rewards, Rubric, UserError, Verdict
-from tests.callbacks.test_verdict_log import GRADED, PAIRED, RUBRIC, rollout
+from tests.callbacks.test_verdict_rows import GRADED, PAIRED, RUBRIC, rollout
 
 JUDGE = SimpleNamespace(name="double")
 

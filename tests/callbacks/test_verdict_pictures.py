@@ -18,7 +18,7 @@ from arr_rpo.shapes.oracles.judge import OracleJudge
 from arr_rpo.shapes.world.scene import Thing, draw
 from arr_rpo.types import Criterion, CriterionCheck, Outcome, Prompt, Rewards, Rollout, Rubric, Verdict
 from tests.callbacks.doubles import trainer_with
-from tests.callbacks.test_verdict_log import GRADED, PAIRED, rollout
+from tests.callbacks.test_verdict_rows import GRADED, PAIRED, rollout
 
 RED, BLUE = (draw((Thing(color, "circle", 16, 16, 6),)) for color in ("red", "blue"))
 PROMPT = Prompt(

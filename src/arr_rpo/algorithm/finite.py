@@ -1,4 +1,4 @@
-"""Numbers that are not finite stop an update before they reach the weights, and the weights go back to where they were."""
+"""Numbers that are not finite: their update is skipped, and the weights are as before it (`callbacks.guard` ends the run)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ends a run that learns nothing: one update after the other is skipped, or no group says anything."""
+"""Ends a run whose numbers are not finite in one update after the other, or whose groups say nothing."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from arr_rpo import ranks
 from arr_rpo.callbacks.judged_pairs import judged_pairs
 from arr_rpo.callbacks.judging_ahead import JudgingAhead
 from arr_rpo.callbacks.run_records import RunRecords
-from arr_rpo.callbacks.verdict_log import failure_rate, failures_by_reason, outcomes, rates, reasons, records
+from arr_rpo.callbacks.verdict_rows import failure_rate, failures_by_reason, outcomes, rates, reasons, records
 from arr_rpo.judge.base import Judge
 from arr_rpo.module import RPOModule
 from arr_rpo.reward.joining import together

@@ -1,4 +1,4 @@
-"""What a judge said, as numbers for the log and as records for `verdicts.jsonl`."""
+"""What a judge said, as numbers for the log and as the rows that `run.folder` adds to `verdicts.jsonl`."""
 
 from __future__ import annotations
 

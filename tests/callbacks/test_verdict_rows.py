@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from arr_rpo.callbacks.verdict_log import failure_rate, failures, rates, reasons, records
+from arr_rpo.callbacks.verdict_rows import failure_rate, failures, rates, reasons, records
 from arr_rpo.types import Cost, Criterion, CriterionCheck, Grade, Outcome, Prompt, Reason, Rewards, Rollout, Rubric, Verdict
 
 RUBRIC = Rubric((Criterion("color", "is it red?"),))
