@@ -186,7 +186,7 @@ def test_every_word_of_tastes_is_a_token_and_todays_texts_have_as_many_as_before
     for text in texts:
         words = re.findall(r'[\[{":,}\]]+|\w+|[?.]', text)
         assert len(tokenizer(text).input_ids) <= len(words), text
-    before = AutoTokenizer.from_pretrained(Path(asked.__file__).parent / "weights" / "judge", local_files_only=True)
+    before = AutoTokenizer.from_pretrained(Path(asked.__file__).parents[1] / "weights" / "judge", local_files_only=True)
     plain = Teacher(build_processor())
     for seed in range(100):
         rng = np.random.default_rng(seed)
