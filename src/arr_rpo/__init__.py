@@ -1,3 +1,3 @@
 """Reinforcement learning of diffusion models from a frozen judge that works from explicit rubrics."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
