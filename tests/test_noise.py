@@ -14,7 +14,7 @@ from arr_rpo.noise import Name, Noise, Purpose, draws, generator
 
 SOURCE = Path(arr_rpo.__file__).parent
 
-# The docstring of `noise` says why. `commands.train` seeds the global generators, for library code that initialises weights.
+# The docstring of `noise` says why. `commands.runs.training` seeds the global generators, for libraries that make weights.
 EXCEPTIONS = {"noise.py", "report/statistics.py", "evaluation/bootstrap.py"}
 MAKERS = ("torch.Generator(", "manual_seed", "default_rng(", "seed_everything", "np.random.seed", "random.Random(")
 
@@ -26,7 +26,9 @@ def test_nothing_else_makes_a_generator() -> None:
         for maker in MAKERS
         if path.relative_to(SOURCE).parts[0] != "shapes" and maker in path.read_text(encoding="utf-8")
     }
-    assert {(path, maker) for path, maker in found if path not in EXCEPTIONS} == {("commands/training.py", "seed_everything")}
+    assert {(path, maker) for path, maker in found if path not in EXCEPTIONS} == {
+        ("commands/runs/training.py", "seed_everything")
+    }
 
 
 def first(purpose: Purpose, *names: Name) -> float:

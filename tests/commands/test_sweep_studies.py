@@ -18,7 +18,8 @@ from arr_rpo.commands.runs.training import check_keys
 from arr_rpo.report.arms import arm_names, label
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-STUDIES = sorted(path.stem for path in (CONFIGS / "study").glob("*.yaml"))
+UNSAID = "unsaid"  # whose arms are those of an annotator, and compared by experiments/unsaid/learned.py
+STUDIES = sorted(path.stem for path in (CONFIGS / "study").glob("*.yaml") if path.stem != UNSAID)
 ALWAYS = ["name", "run_dir", "seed"]
 
 
@@ -80,17 +81,40 @@ def test_a_study_says_what_it_is(study: str) -> None:
 def test_arms_have_five_seeds_and_equal_images(study: str) -> None:
     assert len(jobs(study)) == len(runs(study)) * (2 if study == "algorithm_tuning" else 5)
     budgets = {run["data"]["updates"] * run["data"]["candidates_per_update"] for run in runs(study).values()}
-    assert budgets == {20 * 64 if study in ("reward_form", "rubric_kind") else 40 * 128}
-    measured = {
-        run["callbacks"]["heldout"]["every_n_updates"] * run["data"]["candidates_per_update"] for run in runs(study).values()
-    }
-    assert len(measured) == 1  # after as many images in every arm
+    short = {"reward_form": 20 * 64, "rubric_kind": 20 * 64, "algorithm": 40 * 64, "algorithm_tuning": 40 * 64}
+    assert budgets == {short.get(study, 40 * 128)}
+    if study != "algorithm_tuning":  # which is about what comes out at the end
+        every = [run["callbacks"]["heldout"]["every_n_updates"] for run in runs(study).values()]
+        sizes = [run["data"]["candidates_per_update"] for run in runs(study).values()]
+        assert len({n * size for n, size in zip(every, sizes, strict=True)}) == 1  # after as many images in every arm
     assert all(run["data"]["candidates_per_update"] % run["data"]["group_size"] == 0 for run in runs(study).values())
 
 
-def differing(study: str) -> set[str]:
+def test_what_nobody_says_is_learned_from_the_same_pairs() -> None:
+    found = runs(UNSAID, "study.annotator=kim", "study.from_pairs=16")
+    arms = [
+        "annotator",
+        "prompt_alone",
+        *(f"{name}, 16 pairs" for name in ("reward_model", "own_weighted", "weighted", "global")),
+    ]
+    assert [run["study"]["arm"] for run in found.values()] == arms
+    assert len(jobs(UNSAID)) == len(arms) * 5 * 2  # annotators and seeds
+    pairs = [run["rubric"]["preferences"] for run in found.values() if "preferences" in (run["rubric"] or {})]
+    assert len(pairs) == 3
+    assert all(some == pairs[0] for some in pairs)
+    assert (pairs[0]["annotator"], pairs[0]["pairs"], pairs[0]["only_open"], pairs[0]["ties"]) == ("kim", 16, True, "drop")
+    assert [run["rubric"]["pairs"] for run in found.values() if "pairs" in (run["rubric"] or {})] == [16, 16]
+    verified = next(run["rubric"] for run in found.values() if run["study"]["arm"].startswith("global"))
+    assert verified["writing_pairs"] + verified["heldout_pairs"] == 16
+    for run in found.values():
+        assert run["data"] == next(iter(found.values()))["data"]
+        assert run["measure"]["annotator"]["annotator"] == "kim"
+    assert differing(UNSAID, "study.annotator=kim", "study.from_pairs=16") == {"reward", "judge", "rubric"}
+
+
+def differing(study: str, *overrides: str) -> set[str]:
     """Top-level keys in which the runs of a study are not all the same."""
-    configs = list(runs(study).values())
+    configs = list(runs(study, *overrides).values())
     keys = {key for config in configs for key in config} - {"study", "module", "callbacks"}  # those two repeat the others
     return {key for key in keys if any(config.get(key) != configs[0].get(key) for config in configs)}
 

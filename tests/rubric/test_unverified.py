@@ -27,7 +27,7 @@ def never(*asked: Any) -> float:
 
 def made(*replies: Any, how: Settings = UNVERIFIED, **roles: Any) -> Any:
     judge: Any = ScriptedJudge(never, ScriptedWriter(write_pair=replies, **roles))
-    [result], report = auto_rubric(judge, [Task(PAIRS[:3], PAIRS[3:], False, {"x": "y"})], how)
+    [result], report = auto_rubric(judge, [Task(PAIRS[:3], PAIRS[3:], "write_pair", {"x": "y"})], how)
     return result, report
 
 
