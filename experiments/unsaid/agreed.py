@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from collections import defaultdict
@@ -69,5 +70,22 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+def differences(rows: Sequence[Row], source: str) -> str:
+    """Of one source against each other from as many pairs, or from none, paired by annotator."""
+    lines = [f"| {source} minus | pairs | agreement | taste alone |", "|---|---|---|---|"]
+    others = [name for name in dict.fromkeys(row["source"] for row in rows) if name not in (source, "annotator")]
+    for other, pairs in itertools.product(others, sorted({row["pairs"] for row in rows if row["source"] == source})):
+        cells = []
+        for column in ("agreement", "taste alone"):
+            ours, theirs = (
+                {row["annotator"]: row[column] for row in rows if row["source"] == name and row["pairs"] in (pairs, least)}
+                for name, least in ((source, pairs), (other, 0))
+            )
+            cells.append(cell([ours[who] - theirs[who] for who in ours if who in theirs]))
+        lines.append(f"| {other} | {pairs} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
-    print(table(list(read(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/unsaid/agreement")))))
+    rows = list(read(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/unsaid/agreement")))
+    print(table(rows), differences(rows, "own_weighted"), sep="\n\n")
