@@ -18,7 +18,7 @@ train: setup
 	$(BIN)/python train.py experiment=t2i_rpo $(ARGS)
 
 test: setup lint
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # With several processes, two machines (network namespaces, as root), a Slurm, a vLLM: each skipped, with its reason, where it is not to be had.
 test-servers: setup

@@ -92,3 +92,9 @@ def assert_same_picture(one: np.ndarray, other: np.ndarray) -> None:
     difference = np.abs(one.astype(int) - other.astype(int))
     assert difference.max() <= 1
     assert (difference == 0).mean() > 0.98
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first, so that no worker is left alone with one at the end (`make test` keeps this order)."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
