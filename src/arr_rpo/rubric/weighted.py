@@ -66,10 +66,10 @@ class GlobalWeighted(Source):
         own_penalty: float = 1.0,
     ) -> None:
         super().__init__()
-        if not 1 <= max_criteria <= MAX_CRITERIA or not penalties or min(penalties) <= 0 or folds < 2:
+        if not 1 <= max_criteria <= MAX_CRITERIA or not penalties or min(penalties) <= 0 or folds < 2 or own_penalty <= 0:
             raise UserError(
-                f"rubric=global_weighted: max_criteria={max_criteria} must be 1 to {MAX_CRITERIA}, penalties numbers above 0, "
-                f"and folds={folds} 2 or more"
+                f"rubric=global_weighted: max_criteria={max_criteria} must be 1 to {MAX_CRITERIA}, penalties and "
+                f"own_penalty={own_penalty:g} numbers above 0, and folds={folds} 2 or more"
             )
         self.store, self.preferences = RubricStore(store), preferences
         self._seed, self._pairs, self._candidates, self._criteria = seed, pairs, max_candidates, max_criteria
@@ -87,7 +87,9 @@ class GlobalWeighted(Source):
             self._rubric = self._made(judge)
         if self.own is None or all(criterion.question != OWN.question for criterion in self._rubric.criteria):
             return [self._rubric] * len(prompts)
-        return [own and _with_own(own, self._rubric) for own in self.own.rubrics(prompts, judge)]
+        before, found = self.own.failures, self.own.rubrics(prompts, judge)
+        self.failures += self.own.failures - before
+        return [own and _with_own(own, self._rubric) for own in found]
 
     @property
     def cost(self) -> Cost:
