@@ -17,6 +17,7 @@ from PIL import Image
 
 from arr_rpo.scorer.http import HttpScorer
 from arr_rpo.types import Grade, Prompt, UserError
+from tests.judge.server.serving.wire import free_port
 
 PROMPTS = [Prompt(str(n), f"prompt {n}", {"n": n}) for n in range(3)]
 IMAGES = [Image.new("RGB", (4, 4), color) for color in ("white", "black", (51, 51, 51))]
@@ -25,12 +26,6 @@ IMAGES = [Image.new("RGB", (4, 4), color) for color in ("white", "black", (51, 5
 def scorer(url: str, **changes: object) -> HttpScorer:
     given = {"timeout": 5.0, "retries": 1, "batch_size": 2, "concurrency": 2, "max_reply": 1000}
     return HttpScorer(url=url, **{**given, **changes})  # type: ignore[arg-type]
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import socket
 import threading
 import time
@@ -77,7 +78,7 @@ def error(status: int, message: str = "no", **headers: str) -> Response:
 @contextmanager
 def serving(answer: Answer, port: int = 0) -> Iterator[tuple[str, Seen]]:
     """A server on 127.0.0.1 for the time of the block: its base URL, and what it was asked."""
-    seen, lock, dead = Seen(), threading.Lock(), threading.Event()
+    seen, lock, dead, closed = Seen(), threading.Lock(), threading.Event(), threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -129,6 +130,7 @@ def serving(answer: Answer, port: int = 0) -> Iterator[tuple[str, Seen]]:
             dead.set()
             server.shutdown()
             server.server_close()
+            closed.set()
 
     server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
@@ -139,6 +141,7 @@ def serving(answer: Answer, port: int = 0) -> Iterator[tuple[str, Seen]]:
     finally:
         die()
         thread.join()
+        closed.wait()  # a request that kills the server closes its port, and the next server may want the same
 
 
 def passed_on(upstream: str) -> Answer:
@@ -168,6 +171,12 @@ def then(*first: Response | Answer, last: Answer) -> Answer:
 
 
 def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+    """A port for a server that comes later or comes again: of those that no outgoing connection is given meanwhile."""
+    for port in random.sample(range(20_000, 32_000), 100):
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise OSError("no free port in 20000 to 32000")
