@@ -13,13 +13,14 @@ from tests.processes.starting import DDP, FSDP2, PYTHON, children, numbers, said
 
 pytestmark = pytest.mark.servers
 TORCHRUN = (PYTHON, "-m", "torch.distributed.run", "--nproc-per-node", "2")
+UPDATES = 8
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With one run of one process."""
     place = tmp_path_factory.mktemp("launching")
-    trained(place, PYTHON, "train.py", *small(place), f"run_dir={place}/one")
+    trained(place, PYTHON, "train.py", *small(place, UPDATES), f"run_dir={place}/one")
     return place
 
 
@@ -32,7 +33,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_the_numbers_of_one_process(place: Path, name: str, command: tuple[str, ...], how: tuple[str, ...]) -> None:
-    trained(place, *command, *small(place), *how, f"run_dir={place}/{name}")
+    trained(place, *command, *small(place, UPDATES), *how, f"run_dir={place}/{name}")
     assert numbers(place / name) == numbers(place / "one")
     assert len(list((place / name).glob("events.out*"))) == 1
     assert (place / name / "policy").is_dir()
@@ -40,7 +41,7 @@ def test_the_numbers_of_one_process(place: Path, name: str, command: tuple[str, 
 
 def test_a_sweep_of_runs_of_two_processes(place: Path) -> None:
     sweep = place / "sweep"
-    said = trained(place, PYTHON, "train.py", "-m", "seed=1,2", *small(place), *DDP, f"hydra.sweep.dir={sweep}")
+    said = trained(place, PYTHON, "train.py", "-m", "seed=1,2", *small(place, UPDATES), *DDP, f"hydra.sweep.dir={sweep}")
     assert "2 runs: 0 skipped, 0 resumed, 2 started; 2 finished" in said
     runs = sorted(path.parent for path in sweep.rglob("state.json"))  # overrides with paths make folders in folders
     assert len(runs) == 2
@@ -50,7 +51,7 @@ def test_a_sweep_of_runs_of_two_processes(place: Path) -> None:
 
 def test_a_process_that_is_killed_ends_the_run_which_goes_on_with_other_processes(place: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    process = start(tmp_path, PYTHON, "train.py", *small(place, 8), *DDP, f"run_dir={run}")
+    process = start(tmp_path, PYTHON, "train.py", *small(place, UPDATES), *DDP, f"run_dir={run}")
     until(lambda: updates(run) >= 2, 120, tmp_path)
     (child,) = children(process, ("arr_rpo.commands.runs.follow",))
     os.kill(child, signal.SIGKILL)
@@ -60,9 +61,7 @@ def test_a_process_that_is_killed_ends_the_run_which_goes_on_with_other_processe
     assert "process 1 of 2 ended with exit code -9" in said(tmp_path)
     assert "goes on from the last checkpoint" in state(run)["error"]
     trained(tmp_path, PYTHON, "train.py", f"resume={run}", *FSDP2)
-    alone = tmp_path / "alone"
-    trained(tmp_path, PYTHON, "train.py", *small(place, 8), f"run_dir={alone}")
-    assert numbers(run) == numbers(alone)
+    assert numbers(run) == numbers(place / "one")
 
 
 def test_a_signal_to_one_process_stops_all_with_a_checkpoint(place: Path, tmp_path: Path) -> None:
@@ -86,21 +85,17 @@ def test_a_process_that_cannot_be_built_ends_all(place: Path, tmp_path: Path, co
 
 
 @pytest.mark.parametrize(
-    ("command", "more", "told"),
+    ("command", "how", "told"),
     [
-        ((PYTHON, "train.py"), ("trainer.devices=2",), "trainer=ddp (each has the whole policy) or trainer=fsdp2"),
-        ((PYTHON, "train.py"), (*DDP, "trainer.num_nodes=2"), "on several machines, torchrun or srun starts the processes"),
         ((*TORCHRUN, "train.py"), (), "torchrun with 2 tasks: several processes take trainer=ddp"),
-        ((*TORCHRUN, "train.py"), ("trainer=ddp",), "torchrun started 2 processes, and trainer.devices=1"),
         ((*TORCHRUN, "train.py", "-m"), (*DDP, "seed=1,2"), "leave torchrun out and give trainer.devices"),
-        ((PYTHON, "train.py"), (*DDP, "data.candidates_per_update=2"), "1 prompt an update for 2 processes"),
     ],
 )
 def test_what_cannot_work_is_refused(
-    place: Path, tmp_path: Path, command: tuple[str, ...], more: tuple[str, ...], told: str
+    place: Path, tmp_path: Path, command: tuple[str, ...], how: tuple[str, ...], told: str
 ) -> None:
-    overrides = [o for o in small(place) if not any(o.split("=")[0] == m.split("=")[0] for m in more)]
-    said = trained(tmp_path, *command, *overrides, *more, f"run_dir={tmp_path}/run", code=1)
+    """The other cases: tests/commands/runs/test_processes.py."""
+    said = trained(tmp_path, *command, *small(place), *how, f"run_dir={tmp_path}/run", code=1)
     assert told in said
     assert "/src/arr_rpo/" not in said  # no frame of ours in a traceback; torchrun has its own
     assert not (tmp_path / "run" / "config.yaml").exists()

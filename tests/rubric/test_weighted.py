@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hydra.utils import instantiate
 from PIL.Image import Image
 
@@ -117,6 +118,23 @@ def test_no_more_than_what_most_agree_on_and_what_weighs_most(tmp_path: Path) ->
     assert rubric is not None
     assert [c.question for c in rubric.criteria] == [FOLLOWED]
     assert rubric.provenance["candidates"] == "2"
+
+
+def test_candidates_of_a_file_need_no_writer(tmp_path: Path) -> None:
+    path = tmp_path / "bank.yaml"
+    parts = [{"criteria": [{"name": "one", "question": q} for q in some]} for some in ((FOLLOWED, LIKED), (LIKED, *OTHERS))]
+    path.write_text(yaml.dump({"rubrics": parts}), encoding="utf-8")
+    source, judge = weighted(tmp_path / "store", candidates=str(path), max_candidates=1), Judged()
+    [rubric] = source.rubrics([PROMPT], judge)
+    assert rubric is not None
+    assert judge.checked == 200 * 2 * 5  # whatever max_candidates says; one stands in both parts
+    assert max(rubric.criteria, key=lambda one: one.weight if one.question != FOLLOWED else 0).question == LIKED
+    assert source.counts.drafts == 0
+    path.write_text(path.read_text(encoding="utf-8").replace(LIKED, "do all objects have one color?"), encoding="utf-8")
+    weighted(tmp_path / "store", candidates=str(path)).rubrics([PROMPT], judge)
+    assert len(list((tmp_path / "store").glob("*.json"))) == 2  # another file, another rubric
+    with pytest.raises(UserError, match=r"rubric.candidates=nowhere.yaml: there is no such file"):
+        weighted(tmp_path, candidates="nowhere.yaml")
 
 
 def test_labels_by_a_coin_have_no_rubric(tmp_path: Path) -> None:

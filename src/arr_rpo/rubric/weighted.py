@@ -1,4 +1,4 @@
-"""One rubric for all prompts, with weights: what the criteria of many drafts are worth to those who labelled the pairs."""
+"""One rubric for all prompts, with weights: what many criteria are worth to those who labelled the pairs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from arr_rpo.judge.rubric_reply import MAX_CRITERIA, MAX_WEIGHT, RubricError, pa
 from arr_rpo.noise import Purpose, draws
 from arr_rpo.rubric.auto_rubric import distinct, most_agreed
 from arr_rpo.rubric.counts import Counts
+from arr_rpo.rubric.files import criteria_digest, read_rubrics
 from arr_rpo.rubric.refined import DECIDED, explaining, told
 from arr_rpo.rubric.sources import RubricSource, Source, written_by
 from arr_rpo.rubric.store import RubricStore
@@ -32,19 +34,21 @@ OWN = Criterion("prompt", "does the image meet the criteria of its own prompt?")
 
 
 class GlobalWeighted(Source):
-    """One rubric for any prompt. A draft is written from each pair; the judge checks each criterion on the pictures of all
-    pairs; the criteria's weights predict the labels (`weights.weigh`), and one of weight 0 is dropped (arXiv 2605.17602).
+    """One rubric for any prompt. A draft is written from each pair, or a file has the criteria to choose from; the judge checks
+    each criterion on the pictures of all pairs; the criteria's weights predict the labels (`weights.weigh`), and one of weight
+    0 is dropped (arXiv 2605.17602).
 
     Pairs on which a criterion could not be checked are left out of the regression, and nothing is stored then.
 
     Args:
         preferences: of which the first `pairs` are taken, ties aside, in an order that the seed decides.
         role: in which the writer is asked (`judge.base.Explaining`).
+        candidates: a file of rubrics (`rubric/files.py`), all of whose criteria are checked; then no writer is asked.
         own: where the prompt's own criteria come from, if these are to count beside those for any prompt. They are weighed as
             one, the share of them that is met, and share its weight.
         own_penalty: of their weight, as a share of that of others. Below 1: that a prompt is to be followed is believed before
             any pair is seen.
-        max_candidates: criteria that are checked, those that most drafts agree on; max_criteria: of the rubric, those of the
+        max_candidates: criteria of drafts that are checked, those that most agree on; max_criteria: of the rubric, those of the
             greatest weight.
         penalties: of the weights' sum, in nats a pair, of which the one is taken that predicts best what is left out in one of
             `folds` parts of the prompts.
@@ -62,6 +66,7 @@ class GlobalWeighted(Source):
         penalties: Sequence[float],
         folds: int,
         role: Explaining = "write_general",  # a run of before does not know it
+        candidates: str | None = None,  # nor this
         own: RubricSource | None = None,  # nor this
         own_penalty: float = 1.0,
     ) -> None:
@@ -74,6 +79,7 @@ class GlobalWeighted(Source):
         self.store, self.preferences = RubricStore(store), preferences
         self._seed, self._pairs, self._candidates, self._criteria = seed, pairs, max_candidates, max_criteria
         self._role, self.own, self._own_penalty = explaining(role), own, own_penalty
+        self._given = _criteria_of(Path(candidates)) if candidates else []
         self._penalties, self._folds = list(penalties), folds
         self._rubric: Rubric | None = None
 
@@ -101,10 +107,11 @@ class GlobalWeighted(Source):
         pairs = [pair for _, pair in zip(range(self._pairs), decided, strict=False)]
         if not pairs:
             raise UserError("rubric=global_weighted: there are no preference pairs that are no ties")
-        settings = (self._candidates, self._criteria, self._penalties, self._folds)
+        settings = (len(self._given) or self._candidates, self._criteria, self._penalties, self._folds)
         own = self.own.rubrics([pair.prompt for pair in pairs], judge) if self.own else []
+        given = {"criteria_of_file": criteria_digest(Rubric(tuple(self._given), {}))} if self._given else {}
         identity = {
-            **written_by(judge.writer, self._role),
+            **(given or written_by(judge.writer, self._role)),
             "judge": judge.name,
             "judge_revision": judge.revision,
             "settings": "candidates={} criteria={} penalties={} folds={}".format(*settings),
@@ -115,7 +122,7 @@ class GlobalWeighted(Source):
             if stored.rubric is None:
                 raise UserError(self._nothing(identity))
             return stored.rubric
-        criteria, whole = self._drafted(judge, pairs)
+        criteria, whole = (dict.fromkeys(self._given, 0), True) if self._given else self._drafted(judge, pairs)
         fit, checked = self._weighed(judge, pairs, list(criteria), own)
         criteria |= {OWN: len(pairs)} if own else {}
         rubric, history = self._rubric_of(criteria, fit, {**identity, "checked_pairs": str(checked)})
@@ -214,6 +221,17 @@ def _with_own(own: Rubric, for_any: Rubric) -> Rubric:
     mine = [replace(criterion, weight=theirs * criterion.weight / total) for criterion in own.criteria]
     others = [criterion for criterion in for_any.criteria if criterion.question != OWN.question]
     return Rubric((*mine, *others), {**own.provenance, **for_any.provenance})
+
+
+def _criteria_of(path: Path) -> list[Criterion]:
+    """All criteria of a file, each once.
+
+    Raises:
+        UserError: it is not there, or no file of rubrics.
+    """
+    if not path.is_file():
+        raise UserError(f"rubric.candidates={path}: there is no such file; it is to hold rubrics (docs/rubrics.md)")
+    return list(distinct([criterion for rubric in read_rubrics(path) for criterion in rubric.criteria]))
 
 
 def _hash(rubrics: Sequence[Rubric | None]) -> str:
