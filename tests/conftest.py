@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import os
 from collections.abc import Sequence
 
@@ -25,6 +27,11 @@ from arr_rpo.policy.sampler import Sampler
 
 def configure(overrides: Sequence[str], command: str = "train") -> DictConfig:
     """A composed config, as `train.py` or another command would get it."""
+    return copy.deepcopy(_composed(tuple(overrides), command))
+
+
+@functools.cache  # it takes Hydra a fifth of a second, and tests ask for the same ones many times
+def _composed(overrides: Sequence[str], command: str) -> DictConfig:
     named = ["name=test"] if command == "train" else []
     with initialize_config_module("arr_rpo.configs", version_base="1.3"):
         return compose(command, overrides=[*named, *overrides])

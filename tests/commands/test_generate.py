@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -20,6 +17,7 @@ from arr_rpo.benchmark.manifest import folder_digest
 from arr_rpo.commands.generate import check, generate, place
 from arr_rpo.commands.runs.finished import with_policy_of_run
 from arr_rpo.types import Prompt, UserError
+from tests import warm
 from tests.benchmark import made
 from tests.conftest import configure, make_policy, small_lora
 
@@ -111,18 +109,16 @@ def test_its_place_among_processes(environment: dict[str, str], rank: int, world
     assert place() == (rank, world)
 
 
-def run(*arguments: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "arr_rpo.commands", "generate", "progress=false", *arguments]
-    return subprocess.Popen(command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+def run(log: Path, *arguments: str) -> warm.Started:
+    return warm.start(log, "-m", "arr_rpo.commands", "generate", "progress=false", *arguments)
 
 
 @pytest.mark.slow
 def test_a_killed_one_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
     drawn = ["benchmark=t2i_compbench", f"prompts={made.t2i_compbench(tmp_path)}", "policy=shapes", "policy.batch_size=2"]
     whole, part = tmp_path / "whole", tmp_path / "part"
-    assert run(*drawn, f"output={whole}").wait() == 0
-    killed = run(*drawn, f"output={part}")
+    assert run(tmp_path / "log", *drawn, f"output={whole}").wait() == 0
+    killed = run(tmp_path / "log", *drawn, f"output={part}")
     while len(list(part.rglob("*.png"))) < 3:
         assert killed.poll() is None
         time.sleep(0.01)
@@ -130,10 +126,10 @@ def test_a_killed_one_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> No
     killed.wait()
     begun = {path.name: path.stat().st_mtime_ns for path in part.rglob("*.png")}
     assert 3 <= len(begun) < 30
-    checked = run(*drawn, f"output={part}", "--check")
-    assert f"_{len(begun) + 1:06d}.png is missing: its prompt is left out" in checked.communicate()[0]
-    assert checked.returncode == 1
-    assert run(*drawn, f"output={part}").wait() == 0
+    checked = run(tmp_path / "checked", *drawn, f"output={part}", "--check")
+    assert checked.wait() == 1
+    assert f"_{len(begun) + 1:06d}.png is missing: its prompt is left out" in checked.said()
+    assert run(tmp_path / "log", *drawn, f"output={part}").wait() == 0
     assert {path.name: path.read_bytes() for path in part.rglob("*.png")} == {
         path.name: path.read_bytes() for path in whole.rglob("*.png")
     }

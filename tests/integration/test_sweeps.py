@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import subprocess
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -18,6 +18,7 @@ from arr_rpo.commands.train import main
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import State
 from arr_rpo.run.lock import occupied
+from tests import warm
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -101,10 +102,11 @@ def test_a_killed_sweep_goes_on_where_it_was(
     whole, killed = tmp_path / "whole", tmp_path / "runs/study/reward_form/t2i_rpo"
     names = [f"arm={arm},seed={seed}" for seed in (1, 2) for arm in ("rubric", "scalar")]  # in this order
     first, second, third, fourth = names
-    command = [sys.executable, str(ROOT / "train.py"), *arguments]  # as in the README: the folder is the study's own
-    with (tmp_path / "log").open("w") as log, subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log) as process:
-        wait_for_a_checkpoint(RunFolder(killed / second), process)
-        process.kill()
+    # as in the README: the folder is the study's own
+    process = warm.start(tmp_path / "log", "train.py", *arguments, folder=tmp_path)
+    wait_for_a_checkpoint(RunFolder(killed / second), process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
     assert (killed / first / "summary.json").is_file()
     assert not (killed / second / "summary.json").exists()
     assert not (killed / third).exists()
@@ -132,7 +134,7 @@ def test_a_killed_sweep_goes_on_where_it_was(
     assert results(killed) == results(whole)
 
 
-def wait_for_a_checkpoint(folder: RunFolder, process: subprocess.Popen[bytes]) -> None:
+def wait_for_a_checkpoint(folder: RunFolder, process: warm.Started) -> None:
     for _ in range(4000):
         if folder.checkpoints():
             return

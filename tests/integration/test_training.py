@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -26,6 +23,7 @@ from arr_rpo.noise import Noise
 from arr_rpo.policy.adapter import Full
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.types import Outcome, Prompt, Rewards, UserError, Verdict
+from tests import warm
 from tests.conftest import configure, make_policy
 from tests.policy.twins.sd3 import TWINS as SD35
 from tests.policy.twins.sd3 import sd35_medium
@@ -148,16 +146,11 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path: Path, few_prompts: str) 
 @pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_killed_run_goes_on_with_one_option(kill: signal.Signals, tmp_path: Path, few_prompts: str) -> None:
     folder, log = tmp_path / "run", tmp_path / "log"
-    command = [sys.executable, "train.py", *SMALL, "judge=random", "reward=pairwise", f"data.heldout={few_prompts}"]
-    command += ["data.updates=200", f"run_dir={folder}", f"hydra.run.dir={folder}"]
-    interruptible = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore Ctrl-C
-    with (
-        log.open("w") as output,
-        subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, preexec_fn=interruptible) as process,  # noqa: PLW1509
-    ):
-        _wait_for(RunFolder(folder), process)
-        process.send_signal(kill)
-        assert process.wait(60) != 0
+    command = ["train.py", *SMALL, "judge=random", "reward=pairwise", f"data.heldout={few_prompts}"]
+    process = warm.start(log, *command, "data.updates=200", f"run_dir={folder}", f"hydra.run.dir={folder}")
+    _wait_for(RunFolder(folder), process)
+    process.send_signal(kill)
+    assert process.wait(60) != 0
     if kill is not signal.SIGKILL:
         assert f"go on with resume={folder}" in log.read_text()
     before = saved(folder)["callbacks"]["RunRecords"]["updates"]
@@ -169,7 +162,7 @@ def test_a_killed_run_goes_on_with_one_option(kill: signal.Signals, tmp_path: Pa
     assert (folder / "summary.json").is_file()
 
 
-def _wait_for(folder: RunFolder, process: subprocess.Popen[bytes]) -> None:
+def _wait_for(folder: RunFolder, process: warm.Started) -> None:
     for _ in range(600):
         if max(folder.checkpoints(), default=0) > 0:
             return
@@ -247,11 +240,10 @@ def test_the_reference_of_full_training_is_the_first_model() -> None:
     ],
 )
 def test_bad_input_ends_in_one_message_that_names_it(tmp_path: Path, override: str, message: str) -> None:
-    command = [sys.executable, "train.py", *SMALL, f"run_dir={tmp_path}", f"hydra.run.dir={tmp_path}", override]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 1
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+    code, said = warm.done(tmp_path / "log", "train.py", *SMALL, f"run_dir={tmp_path}", f"hydra.run.dir={tmp_path}", override)
+    assert code == 1
+    assert message in said
+    assert "Traceback" not in said
 
 
 def test_unknown_top_level_keys_are_refused() -> None:
@@ -337,6 +329,9 @@ def test_another_pipeline_trains_and_is_measured_again(tmp_path: Path, few_promp
     sd35_medium(tmp_path / "twin")
     twin = ["policy=sd35_medium", f"policy.checkpoint={tmp_path / 'twin'}", *SD35["sd35_medium"].overrides]
     options = ["judge=random", "judge.seed=1", "policy.dtype=float32", "policy.release_text_encoders=true"]
+    few = tmp_path / "train.jsonl"  # each prompt is encoded before the encoders are released
+    few.write_text("\n".join((ROOT / "src/arr_rpo/shapes/data/train.jsonl").read_text(encoding="utf-8").splitlines()[:8]))
+    options.append(f"data.train={few}")
     folder = run(tmp_path, few_prompts, *twin, *options, "policy.gradient_checkpointing=true", "data.updates=2")
     assert json.loads((folder / "summary.json").read_text(encoding="utf-8"))["replay_floor"] <= 2e-6
     result = evaluate(OmegaConf.create({"run": str(folder), "batch_size": 8, "measure": {}}))
@@ -351,8 +346,9 @@ def test_old_weights_and_averages_resume(tmp_path: Path, few_prompts: str) -> No
     whole = run(tmp_path / "whole", few_prompts, *options)
     part = run(tmp_path / "part", few_prompts, *options, "data.updates=2")
     train(resumed(str(part), ["data.updates=3"]))
-    for name, value in weights(whole).items():
-        assert torch.equal(value, weights(part)[name]), name
+    first, again = weights(whole), weights(part)
+    for name, value in first.items():
+        assert torch.equal(value, again[name]), name
     checkpoints = [saved(f) for f in (whole, part)]
     assert checkpoints[0]["old"]
     for name, value in checkpoints[0]["old"].items():

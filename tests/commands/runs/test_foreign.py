@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from arr_rpo.commands.runs.resume import resumed
 from arr_rpo.commands.runs.training import recorded
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.types import UserError
+from tests import warm
 from tests.conftest import configure
 from tests.hostile import brackets, device, fifo
 
@@ -177,11 +176,9 @@ def test_as_a_user_meets_it(tmp_path: Path, command: str) -> None:
     touched = tmp_path / "touched"
     folder = sent(tmp_path / "run", {"policy": {"_target_": "os.system", "command": f"touch {touched}"}})
     verb, option = command.split()
-    done = subprocess.run(
-        [sys.executable, "-m", "arr_rpo.commands", verb, f"{option}{folder}", f"hydra.run.dir={tmp_path / 'log'}"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert "names what is not of this package: policy: os.system" in done.stderr
-    assert "Traceback" not in done.stderr
+    log = f"hydra.run.dir={tmp_path / 'hydra'}"
+    code, said = warm.done(tmp_path / "log", "-m", "arr_rpo.commands", verb, f"{option}{folder}", log, folder=tmp_path)
+    assert code == 1
+    assert "names what is not of this package: policy: os.system" in said
+    assert "Traceback" not in said
     assert not touched.exists()

@@ -21,7 +21,7 @@ from arr_rpo.types import Outcome, Prompt, Reason
 from tests.judge.server.serving.models import make_judge, make_model
 from tests.judge.server.serving.wire import DIES, Response, completion, error, free_port, serving
 
-UPDATES = int(os.environ.get("SOAK_UPDATES", "40"))
+UPDATES = int(os.environ.get("SOAK_UPDATES", "24"))
 PAIRS = 8  # of an update, each asked in both orders
 TIMEOUT = 1.0
 
