@@ -1,9 +1,11 @@
-"""Which learning rate of `study=algorithm_tuning` each rule learned most at.
+"""Which learning rate of `study=algorithm_tuning` each rule learned most at, by successive halving.
 
+    python train.py study=algorithm_tuning seed=11
     python report.py study=runs/study/algorithm_tuning/t2i_rpo
     python experiments/algorithms/choose.py runs/study/algorithm_tuning/t2i_rpo/results.csv
 
-The choice goes into `module.optimizer.lr` of configs/arm/<rule>.yaml.
+Each rule's two best rates of the first seed are tried on the second, by the commands that are printed. Run, reported and read
+again, the rate that is better in the mean of both is chosen. It goes into `module.optimizer.lr` of configs/arm/<rule>.yaml.
 """
 
 from __future__ import annotations
@@ -39,10 +41,26 @@ def cells(rows: Iterable[Mapping[str, str]]) -> dict[str, list[Cell]]:
     return dict(found)
 
 
+KEPT = 2  # rates of a rule that are tried on the next seed
+SECOND = 12
+
+
+def best_of(grid: Sequence[Cell]) -> Cell:
+    """Of the cells with the most seeds, the one with the greatest change."""
+    return max(grid, key=lambda cell: (len(cell.seeds), cell.change))
+
+
+def second_stage(grid: Sequence[Cell]) -> list[Cell]:
+    """The cells to be tried on the next seed, by rate; none where that is done."""
+    if any(len(cell.seeds) > 1 for cell in grid):
+        return []
+    return sorted(sorted(grid, key=lambda cell: -cell.change)[:KEPT])
+
+
 def remarks(grid: Sequence[Cell], best: Cell) -> list[str]:
     """Why a choice may be none."""
     said = []
-    if len({cell.seeds for cell in grid}) > 1:
+    if sum(cell.seeds == best.seeds for cell in grid) < KEPT or len(best.seeds) == 1:
         said.append("seeds are missing: the sweep has not ended, or runs failed")
     if best.rate in (grid[0].rate, grid[-1].rate):
         said.append("at the edge of the grid: the best may lie beyond")
@@ -52,7 +70,7 @@ def remarks(grid: Sequence[Cell], best: Cell) -> list[str]:
 def table(found: Mapping[str, Sequence[Cell]]) -> str:
     lines = ["| rule | learning rate | seeds | change of accuracy | KL | |", "|---|---|---|---|---|---|"]
     for rule, grid in found.items():
-        best = max(grid, key=lambda cell: cell.change)
+        best = best_of(grid)
         for cell in grid:
             note = "; ".join(["**chosen**", *remarks(grid, best)]) if cell is best else ""
             seeds = ", ".join(map(str, cell.seeds))
@@ -60,6 +78,17 @@ def table(found: Mapping[str, Sequence[Cell]]) -> str:
     return "\n".join(lines)
 
 
+def commands(found: Mapping[str, Sequence[Cell]]) -> str:
+    """Of the second stage."""
+    return "\n".join(
+        f"python train.py study=algorithm_tuning arm={rule} module.optimizer.lr={','.join(f'{c.rate:g}' for c in left)} "
+        f"seed={SECOND} num_threads=1"
+        for rule, grid in found.items()
+        if (left := second_stage(grid))
+    )
+
+
 if __name__ == "__main__":
     with Path(sys.argv[1]).open(encoding="utf-8", newline="") as file:
-        print(table(cells(csv.DictReader(file))))
+        all_cells = cells(csv.DictReader(file))
+    print(table(all_cells), commands(all_cells), sep="\n\n")
