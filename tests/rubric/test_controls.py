@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from arr_rpo.data.prompts import read_prompts
-from arr_rpo.rubric.controls import Dropout, Shuffled
+from arr_rpo.rubric.controls import Dropout, Rotation, Shuffled
 from arr_rpo.rubric.files import to_yaml
 from arr_rpo.rubric.sources import FromFile, PerPrompt
 from arr_rpo.types import Prompt, UserError
@@ -80,3 +80,40 @@ def test_dropout_keeps_a_share_and_never_nothing(tmp_path: Path) -> None:
     assert questions(Dropout(source=whole, p=0.0, seed=1).rubrics(prompts[:1], ORACLE)) == [order]
     with pytest.raises(UserError, match=r"p=1\.5"):
         Dropout(source=whole, p=1.5, seed=1)
+
+
+def ten(tmp_path: Path) -> FromFile:
+    path = tmp_path / "a.yaml"
+    path.write_text(to_yaml(rubric_of(*(f"{i}?" for i in range(10)))), encoding="utf-8")
+    return FromFile(path=str(path))
+
+
+def asked_at(source: Any, update: int | None, *texts: str) -> list[list[str] | None]:
+    source.update = update
+    return questions(source.rubrics([Prompt(text, text) for text in texts], ORACLE))
+
+
+def test_dropout_anew_each_update(tmp_path: Path) -> None:
+    source = Dropout(source=ten(tmp_path), p=0.5, seed=1, redraw=True)
+    assert asked_at(source, None, "p") == [[f"{i}?" for i in range(10)]]  # what measures see
+    by_update = [asked_at(source, update, "p", "q") for update in range(20)]
+    assert asked_at(source, 3, "p", "q") == by_update[3]
+    assert len({str(rubrics) for rubrics in by_update}) == 20
+    assert all(p != q for p, q in by_update)
+    kept = [len(rubric or []) for rubrics in by_update for rubric in rubrics]
+    assert sum(kept) / len(kept) == pytest.approx(5, abs=0.75)  # standard error 0.25
+
+
+def test_rotation_has_disjoint_parts_that_take_turns(tmp_path: Path) -> None:
+    source = Rotation(source=ten(tmp_path), parts=3, seed=1)
+    assert asked_at(source, None, "p") == [[f"{i}?" for i in range(10)]]
+    turns = [asked_at(source, update, "p")[0] or [] for update in range(6)]
+    assert turns[:3] == turns[3:]
+    assert sorted(map(len, turns[:3])) == [3, 3, 4]
+    assert sorted(question for turn in turns[:3] for question in turn) == [f"{i}?" for i in range(10)]
+    assert asked_at(Rotation(source=ten(tmp_path), parts=3, seed=2), 0, "p")[0] != turns[0]
+    path = tmp_path / "few.yaml"
+    path.write_text(to_yaml(rubric_of("alone?")), encoding="utf-8")
+    assert asked_at(Rotation(source=FromFile(path=str(path)), parts=2, seed=1), 1, "p") == [["alone?"]]
+    with pytest.raises(UserError, match="parts=1"):
+        Rotation(source=ten(tmp_path), parts=1, seed=1)

@@ -186,7 +186,9 @@ class RubricReward(pl.Callback):
         if self.rubric is None or not self.reward.uses_rubric:
             return WrittenRubrics([None] * len(prompts), Cost(), 0)
         cost, failures = self.rubric.cost, self.rubric.failures
+        self.rubric.update = self._update
         rubrics = self.rubric.rubrics(prompts, self.judge)
+        self.rubric.update = None  # measures ask it too
         spent = Cost(self.rubric.cost.calls - cost.calls, self.rubric.cost.tokens - cost.tokens)
         return WrittenRubrics(rubrics, spent, self.rubric.failures - failures)
 

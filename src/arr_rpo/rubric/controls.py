@@ -1,4 +1,4 @@
-"""Controls: rubrics that are wrong on purpose, and labels that say nothing."""
+"""Controls: rubrics that are wrong on purpose or not whole, and labels that say nothing."""
 
 from __future__ import annotations
 
@@ -31,6 +31,14 @@ class Wrapper:
     @property
     def cost(self) -> Cost:
         return self.source.cost
+
+    @property
+    def update(self) -> int | None:
+        return self.source.update
+
+    @update.setter
+    def update(self, update: int | None) -> None:
+        self.source.update = update
 
 
 class Shuffled(Wrapper):
@@ -88,25 +96,60 @@ class Shuffled(Wrapper):
 
 
 class Dropout(Wrapper):
-    """Each criterion of a rubric left out with probability p, one at least kept, by the prompt and the seed alone."""
+    """Each criterion of a rubric left out with probability p, one at least kept.
 
-    def __init__(self, *, source: RubricSource, p: float, seed: int) -> None:
+    redraw: which ones are left out is drawn anew each update, by the prompt, the update and the seed alone; outside of training
+        rubrics are whole then. Else the prompt and the seed decide, once and for all.
+    """
+
+    def __init__(self, *, source: RubricSource, p: float, seed: int, redraw: bool = False) -> None:
         super().__init__(source)
         if not 0 <= p <= 1:
             raise UserError(f"rubric.p={p} must be a probability")
-        self.p, self._seed = p, seed
+        self.p, self._seed, self._redraw = p, seed, redraw
 
     def rubrics(self, prompts: Sequence[Prompt], judge: Judge) -> list[Rubric | None]:
         """See `RubricSource`."""
         whole = self.source.rubrics(prompts, judge)
+        if self._redraw and self.update is None:
+            return whole
         return [rubric and self._thinned(rubric, prompt) for prompt, rubric in zip(prompts, whole, strict=True)]
 
     def _thinned(self, rubric: Rubric, prompt: Prompt) -> Rubric:
-        rng = draws(Purpose.CONTROL, self._seed, "dropout", prompt.text)
+        when = (str(self.update),) if self._redraw else ()
+        rng = draws(Purpose.CONTROL, self._seed, "dropout", prompt.text, *when)
         kept = rng.random(len(rubric.criteria)) >= self.p
         kept[int(rng.integers(len(kept)))] |= not kept.any()
         criteria = tuple(c for c, stays in zip(rubric.criteria, kept, strict=True) if stays)
         return Rubric(criteria, {**rubric.provenance, "dropout": str(self.p), "dropout_seed": str(self._seed)})
+
+
+class Rotation(Wrapper):
+    """A rubric's criteria in disjoint parts, which take turns by update; outside of training rubrics are whole.
+
+    Criteria are dealt out in an order that the seed and their questions decide, so that one that many prompts share is often in
+    the same part. A rubric of fewer criteria than `parts` has as many parts as criteria.
+    """
+
+    def __init__(self, *, source: RubricSource, parts: int, seed: int) -> None:
+        super().__init__(source)
+        if parts < 2:
+            raise UserError(f"rubric.parts={parts}: there must be 2 or more to take turns")
+        self.parts, self._seed = parts, seed
+
+    def rubrics(self, prompts: Sequence[Prompt], judge: Judge) -> list[Rubric | None]:
+        """See `RubricSource`."""
+        whole = self.source.rubrics(prompts, judge)
+        if (update := self.update) is None:
+            return whole
+        return [rubric and self._part(rubric, update) for rubric in whole]
+
+    def _part(self, rubric: Rubric, update: int) -> Rubric:
+        parts = min(self.parts, len(rubric.criteria))
+        dealt = sorted(rubric.criteria, key=lambda c: float(draws(Purpose.CONTROL, self._seed, "dealt", c.question).random()))
+        turn = set(dealt[update % parts :: parts])
+        criteria = tuple(criterion for criterion in rubric.criteria if criterion in turn)
+        return Rubric(criteria, {**rubric.provenance, "part": f"{update % parts + 1} of {parts}"})
 
 
 class ShuffledLabels:

@@ -25,11 +25,12 @@ ByPrompt = dict[tuple[str | None, str | None], Rubric]  # by a prompt's `content
 
 class RubricSource(Protocol):
     """counts: of all that was written since the start; what came from a store cost nothing. failures: prompts that were left
-    without a rubric, or got that of a fallback.
+    without a rubric, or got that of a fallback. update: the one that rubrics are asked for, as training says; else None.
     """
 
     counts: Counts
     failures: int
+    update: int | None
 
     @property
     def cost(self) -> Cost: ...
@@ -39,10 +40,11 @@ class RubricSource(Protocol):
 
 
 class Source:
-    """What sources share: their counts."""
+    """What sources share."""
 
     def __init__(self) -> None:
         self.counts, self.failures = Counts(), 0
+        self.update: int | None = None
 
     @property
     def cost(self) -> Cost:
