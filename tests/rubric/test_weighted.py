@@ -15,10 +15,12 @@ from PIL.Image import Image
 
 from arr_rpo.reward.pair_protocols import Compare
 from arr_rpo.rubric.sources import PerPrompt, Source
-from arr_rpo.rubric.weighted import GlobalWeighted
+from arr_rpo.rubric.weighted import GlobalWeighted, _criteria_of
 from arr_rpo.shapes.annotators.preferences import AnnotatorPreferences
 from arr_rpo.shapes.oracles.judge import OracleJudge
 from arr_rpo.shapes.world import asked
+from arr_rpo.shapes.world.general import GENERAL
+from arr_rpo.shapes.world.tastes import everything
 from arr_rpo.types import Answer, Criterion, Outcome, Preference, Prompt, Reason, Rubric, UserError
 from tests.conftest import configure
 from tests.rubric.doubles import GONE, ScriptedWriter, picture, reply
@@ -135,6 +137,11 @@ def test_candidates_of_a_file_need_no_writer(tmp_path: Path) -> None:
     assert len(list((tmp_path / "store").glob("*.json"))) == 2  # another file, another rubric
     with pytest.raises(UserError, match=r"rubric.candidates=nowhere.yaml: there is no such file"):
         weighted(tmp_path, candidates="nowhere.yaml")
+
+
+def test_the_list_that_ships_has_all_tastes() -> None:
+    [*found] = _criteria_of("tastes_shapes")
+    assert [c.question for c in found] == [*GENERAL.values(), *(one.question for one in everything())]
 
 
 def test_labels_by_a_coin_have_no_rubric(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from arr_rpo.rubric.auto_rubric import distinct, most_agreed
 from arr_rpo.rubric.counts import Counts
 from arr_rpo.rubric.files import criteria_digest, read_rubrics
 from arr_rpo.rubric.refined import DECIDED, explaining, told
-from arr_rpo.rubric.sources import RubricSource, Source, written_by
+from arr_rpo.rubric.sources import SHIPPED, RubricSource, Source, written_by
 from arr_rpo.rubric.store import RubricStore
 from arr_rpo.rubric.weights import Fit, cross_validated
 from arr_rpo.types import Cost, Criterion, Outcome, Preference, Prompt, Rubric, UserError
@@ -43,7 +43,8 @@ class GlobalWeighted(Source):
     Args:
         preferences: of which the first `pairs` are taken, ties aside, in an order that the seed decides.
         role: in which the writer is asked (`judge.base.Explaining`).
-        candidates: a file of rubrics (`rubric/files.py`), all of whose criteria are checked; then no writer is asked.
+        candidates: a file of rubrics (`rubric/files.py`), of yours or one that ships, all of whose criteria are checked; no
+            writer is asked then.
         own: where the prompt's own criteria come from, if these are to count beside those for any prompt. They are weighed as
             one, the share of them that is met, and share its weight.
         own_penalty: of their weight, as a share of that of others. Below 1: that a prompt is to be followed is believed before
@@ -79,7 +80,7 @@ class GlobalWeighted(Source):
         self.store, self.preferences = RubricStore(store), preferences
         self._seed, self._pairs, self._candidates, self._criteria = seed, pairs, max_candidates, max_criteria
         self._role, self.own, self._own_penalty = explaining(role), own, own_penalty
-        self._given = _criteria_of(Path(candidates)) if candidates else []
+        self._given = _criteria_of(candidates) if candidates else []
         self._penalties, self._folds = list(penalties), folds
         self._rubric: Rubric | None = None
 
@@ -223,14 +224,18 @@ def _with_own(own: Rubric, for_any: Rubric) -> Rubric:
     return Rubric((*mine, *others), {**own.provenance, **for_any.provenance})
 
 
-def _criteria_of(path: Path) -> list[Criterion]:
+def _criteria_of(named: str) -> list[Criterion]:
     """All criteria of a file, each once.
 
     Raises:
         UserError: it is not there, or no file of rubrics.
     """
+    shipped = SHIPPED / f"{named}.yaml"
+    path = shipped if shipped.is_file() else Path(named)
     if not path.is_file():
-        raise UserError(f"rubric.candidates={path}: there is no such file; it is to hold rubrics (docs/rubrics.md)")
+        raise UserError(
+            f"rubric.candidates={named}: there is no such file. Give one that holds rubrics (docs/rubrics.md), or tastes_shapes"
+        )
     return list(distinct([criterion for rubric in read_rubrics(path) for criterion in rubric.criteria]))
 
 
