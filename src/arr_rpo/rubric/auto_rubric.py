@@ -220,7 +220,7 @@ def _put_together(
                 raise reply
             rubrics[i] = Rubric(most_agreed(parse_structure(reply, list(counted)), counted, settings.max_criteria))
         except (RubricError, NoAnswer) as error:
-            silent = isinstance(error, NoAnswer) and error.reason not in OF_THE_REPLY
+            silent = error.reason not in OF_THE_REPLY
             unstructured += 1
             malformed += not silent
             unheard |= {i} if silent else set()
