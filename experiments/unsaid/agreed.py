@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from arr_rpo.evaluation.bench_rows import file_of
 from arr_rpo.report.statistics import t_interval
 
 Row = dict[str, Any]
@@ -36,7 +37,7 @@ def read(place: Path) -> Iterator[Row]:
         row = json.loads(path.read_text(encoding="utf-8"))
         nothing = "nothing" in row
         said = {name: row.get(f"says_{name}", 0.0 if nothing else None) for name in ("coverage", "precision", "exact")}
-        yield {**row, **agreement(path.with_name("verdicts.jsonl"), nothing), **said}
+        yield {**row, **agreement(file_of(path.parent), nothing), **said}
 
 
 def by_annotator(rows: Iterable[Row], column: str) -> list[float]:

@@ -308,7 +308,7 @@ def test_without_noise_a_rollout_is_what_is_deployed(policy: PipelinePolicy) -> 
     assert rollout.step_indices == ()
     assert rollout.log_probs_BT.shape == (2, 0)
     start = [Noise(1, 0).generator(Purpose.FIRST, place, 0) for place in range(2)]
-    for a, b in zip(rollout.images, policy._run(PROMPTS, "pil", generator=start), strict=True):
+    for a, b in zip(rollout.images, policy.called(PROMPTS, "pil", generator=start), strict=True):
         assert np.array_equal(np.asarray(a), np.asarray(b))
     with pytest.raises(UserError, match="diffusion_nft"):
         check_parity(policy, rollout, 2e-3)

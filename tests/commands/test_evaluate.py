@@ -115,7 +115,7 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     assert "| accuracy | 1.000 |" in done.stdout
     [folder] = (tmp_path / "runs" / "judge").iterdir()
     files = {p.name for p in folder.iterdir()}
-    assert files == {".lock", "setting.json", "verdicts.jsonl", "bench.json", "bench.md", "mmrb2_predictions.json"}
+    assert files == {".lock", "setting.json", "judged_pairs.jsonl", "bench.json", "bench.md", "mmrb2_predictions.json"}
     old = run("run=gone")
     assert old.returncode == 1
     assert "error: run=gone: no config.yaml there" in old.stderr

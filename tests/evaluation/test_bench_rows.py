@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from arr_rpo.evaluation.bench_rows import cut_half_line, read
+from arr_rpo.evaluation.bench_rows import cut_half_line, file_of, read
 
 
 def test_reading_changes_nothing_and_writing_begins_on_a_line_of_its_own(tmp_path: Path) -> None:
-    path = tmp_path / "verdicts.jsonl"
+    path = file_of(tmp_path)
     cut_half_line(path)  # nothing there
     assert not path.exists()
     path.write_bytes(b'{"id": "half')

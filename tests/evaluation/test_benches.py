@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from arr_rpo.commands.report import report
-from arr_rpo.evaluation.bench_rows import Judged, append, read
+from arr_rpo.evaluation.bench_rows import Judged, append, file_of, read
 from arr_rpo.evaluation.benches import COLUMNS, arms, minus
 from arr_rpo.types import Cost, Outcome, UserError, Verdict
 from tests.report.made import report_config
@@ -23,7 +23,7 @@ def bench(folder: Path, outcomes: str) -> None:
     """Pairs 0, 1, ... whose label is A, with the outcomes spelled A, B, t (tie)."""
     folder.mkdir(parents=True)
     named = {"A": Outcome.A, "B": Outcome.B, "t": Outcome.TIE}
-    append(folder / "verdicts.jsonl", [judged(str(i), Outcome.A, named[o]) for i, o in enumerate(outcomes)])
+    append(file_of(folder), [judged(str(i), Outcome.A, named[o]) for i, o in enumerate(outcomes)])
     figure = {"value": outcomes.count("A") / len(outcomes), "low": 0.1, "high": 0.9, "of": len(outcomes)}
     names = [*COLUMNS, "tokens"]
     overall = dict.fromkeys(names, figure) | {"calls": {**figure, "value": 4.0}}
@@ -50,7 +50,7 @@ def test_differences_are_over_shared_pairs_with_a_label(tmp_path: Path) -> None:
     """Two benches share pairs 0 to 2; a label that is a tie has no right side."""
     bench(tmp_path / "x", "AAB")
     bench(tmp_path / "y", "AtAAA")
-    first, second = (read(tmp_path / name / "verdicts.jsonl") for name in "xy")
+    first, second = (read(file_of(tmp_path / name)) for name in "xy")
     difference = minus(first, second)
     assert difference.of == 3
     assert difference.value == pytest.approx((0 + 1 - 1) / 3)

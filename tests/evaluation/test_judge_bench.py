@@ -38,7 +38,7 @@ def make(folder: Path, judge: ScriptedJudge, **changes: Any) -> JudgeBench:
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "verdicts.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in (folder / "judged_pairs.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def without_time(figures: dict[str, Any]) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def test_a_stopped_run_goes_on(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         make(tmp_path / "part", stopped, pairs=Pairs(script)).run(SETTING)
     assert stopped.asked == ["right 1", "right 2", "right 3", "wrong"]
-    with (tmp_path / "part" / "verdicts.jsonl").open("a", encoding="utf-8") as file:
+    with (tmp_path / "part" / "judged_pairs.jsonl").open("a", encoding="utf-8") as file:
         file.write('{"id": "flip", "prompt_id"')  # what a killed run may leave
     resumed = ScriptedJudge(script)
     result = make(tmp_path / "part", resumed, pairs=Pairs(script), batch_size=3).run(SETTING)
@@ -106,6 +106,18 @@ def test_a_stopped_run_goes_on(tmp_path: Path) -> None:
     again = ScriptedJudge(script)
     make(tmp_path / "part", again, pairs=Pairs(script)).run(SETTING)
     assert again.asked == []
+
+
+def test_a_bench_of_before_goes_on_in_its_own_file(tmp_path: Path) -> None:
+    script = {name: row for name, row in SCRIPT.items() if name != "failed"}
+    with pytest.raises(KeyboardInterrupt):
+        make(tmp_path, ScriptedJudge(script, stop_at="flip"), pairs=Pairs(script)).run(SETTING)
+    before = (tmp_path / "judged_pairs.jsonl").rename(tmp_path / "verdicts.jsonl")
+    resumed = ScriptedJudge(script)
+    make(tmp_path, resumed, pairs=Pairs(script)).run(SETTING)
+    assert resumed.asked == ["flip", "tie", "both tie", "labelled tie"]
+    assert [json.loads(line)["id"] for line in before.read_text(encoding="utf-8").splitlines()] == list(script)
+    assert not (tmp_path / "judged_pairs.jsonl").exists()
 
 
 def test_a_failure_is_asked_about_again(tmp_path: Path) -> None:
@@ -132,9 +144,9 @@ def test_verdicts_of_another_bench_are_not_mixed_in(tmp_path: Path) -> None:
 
 def test_a_strange_line_is_named(tmp_path: Path) -> None:
     make(tmp_path, ScriptedJudge(SCRIPT)).run(SETTING)
-    path = tmp_path / "verdicts.jsonl"
+    path = tmp_path / "judged_pairs.jsonl"
     path.write_text('{"id": 1}\n' + path.read_text(encoding="utf-8"), encoding="utf-8")
-    with pytest.raises(UserError, match=r"verdicts.jsonl, line 1 is no verdict"):
+    with pytest.raises(UserError, match=r"judged_pairs.jsonl, line 1 is no verdict"):
         make(tmp_path, ScriptedJudge(SCRIPT)).run(SETTING)
 
 

@@ -45,7 +45,7 @@ def test_a_pair_that_is_called_equal_counts_half(tmp_path: Path) -> None:
         ("B", "B", "both"),
     ]
     rows = [{"better": better, "outcome": outcome, "subset": subset} for better, outcome, subset in said]
-    path = tmp_path / "verdicts.jsonl"
+    path = tmp_path / "judged_pairs.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     found = agreement(path, nothing=False)
     assert found == {"agreement": pytest.approx(0.6), "prompt alone": 0.5, "taste alone": 0.5, "both": 1.0}

@@ -10,7 +10,7 @@ from PIL import Image
 
 from arr_rpo.judge.exemplars import Exemplars
 from arr_rpo.types import Criterion, Outcome, Preference, Prompt, Rubric, UserError
-from tests.judge.test_wording import judge_of
+from tests.judge.test_asking import judge_of
 
 A, B = (Image.new("RGB", (2, 2), (level, 0, 0)) for level in (1, 2))
 

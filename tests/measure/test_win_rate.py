@@ -45,6 +45,16 @@ class Brightness(Scorer):
         return [grade(image.getpixel((0, 0))[0] / 255) for image in images]  # type: ignore[index]
 
 
+class Darkness(Scorer):
+    def score(self, prompts: Sequence[Prompt], images: Sequence[Image.Image]) -> list[Grade]:
+        return [grade(1 - image.getpixel((0, 0))[0] / 255) for image in images]  # type: ignore[index]
+
+
+class Silent(Scorer):
+    def score(self, prompts: Sequence[Prompt], images: Sequence[Image.Image]) -> list[Grade]:
+        return [grade(None)] * len(images)
+
+
 def values(measure: WinRate) -> list[Value]:
     return measure.values(PROMPTS, [BRIGHT] * 5, [DARK] * 5)
 
@@ -86,6 +96,42 @@ def test_the_runs_own_word_is_its_reward_part_by_part() -> None:
     assert [value.value for value in found] == [0.75, 0.0, 0.375, 0.375, None]
     assert [value.figures.get("bright") for value in found] == [0.0, 0.0, 0.0, 0.0, None]
     assert [value.figures.get("judge") for value in found] == [1.0, 0.0, 0.5, 0.5, None]
+
+
+def test_behind_a_gate_a_picture_wins_nothing() -> None:
+    """The gate itself has no weight. Where the picture alone passes, its worst is a tie; where the base's alone does, its best;
+    where neither does all are ties. A failed verdict stays missing."""
+    pairwise = Pairwise(protocol=Compare(uses_rubric=False), win=1.0, lose=-1.0, pairing=disjoint)
+
+    def found(gate: Any, least: float | None) -> list[float | None]:
+        inner = {"judge": {"reward": pairwise, "weight": 1.0, "gate": None}}
+        parts = {
+            "gate": {"reward": gate, "weight": 0.0, "gate": least},
+            "rest": {"reward": Combined(parts=inner, normalise=False, missing="mask"), "weight": 1.0, "gate": None},
+        }
+        measure = WinRate(judge=None, protocol=None, rubric=None)
+        measure.begin(Own(Says(), Combined(parts=parts, normalise=True, missing="mask"), None))
+        return [value.value for value in values(measure)]
+
+    bright, dark = Pointwise(protocol=Brightness()), Pointwise(protocol=Darkness())
+    assert found(bright, None) == found(bright, 0.0) == [1.0, 0.0, 0.5, 0.5, None]
+    assert found(bright, 0.5) == [1.0, 0.5, 0.5, 0.5, None]
+    assert found(dark, 0.5) == [0.5, 0.0, 0.5, 0.5, None]
+    assert found(dark, 1.5) == [0.5, 0.5, 0.5, 0.5, None]
+    assert found(Pointwise(protocol=Silent()), 0.5) == [1.0, 0.0, 0.5, 0.5, None]
+
+
+def test_a_gate_asks_the_judge_what_its_part_asked() -> None:
+    """Who wins has 1, who loses -1: who lost gains nothing from the scorer either."""
+    pairwise = Pairwise(protocol=Compare(uses_rubric=False), win=1.0, lose=-1.0, pairing=disjoint)
+    parts = {
+        "judge": {"reward": pairwise, "weight": 1.0, "gate": 0.0},
+        "bright": {"reward": Pointwise(protocol=Brightness()), "weight": 1.0, "gate": None},
+    }
+    measure = WinRate(judge=None, protocol=None, rubric=None)
+    measure.begin(Own(Says(), Combined(parts=parts, normalise=True, missing="mask"), None))
+    assert [value.value for value in values(measure)] == [1.0, 0.25, 0.75, 0.75, None]
+    assert measure.cost == Cost(10, 50)
 
 
 def test_rubrics_are_written_once_a_prompt() -> None:

@@ -219,7 +219,7 @@ def stock_pictures(policy: PipelinePolicy, stock: DiffusionPipeline, prompts: tu
     stock.scheduler = FlowMatchEulerDiscreteScheduler.from_config(policy.scheduler.config)  # the YAML's shift
     pictures = []
     for prompt in prompts:
-        arguments = copy.deepcopy(policy._call_arguments)
+        arguments = copy.deepcopy(policy.called.arguments)
         if prompt.source is not None:
             arguments["image"] = prompt.source
         noise = generator(Purpose.HELDOUT, 5, prompt.id)

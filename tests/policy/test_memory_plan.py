@@ -122,7 +122,7 @@ def test_a_rollout_takes_what_a_cpu_allocates(config: Callable[..., DictConfig])
     prompts = [Prompt("p", "a red circle")]
     policy.rollout(prompts, 1, Noise(0, 0))
 
-    real = allocated_peak(lambda: policy._run(prompts * 16, "pt"))
+    real = allocated_peak(lambda: policy.called(prompts * 16, "pt"))
     assert plan(composed).working_rollout == pytest.approx(real, rel=0.1)
 
 

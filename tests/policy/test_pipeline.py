@@ -176,20 +176,16 @@ def test_gradient_matches_finite_differences_and_reaches_only_the_adapter(policy
     assert float(weight.grad[index]) == pytest.approx(numeric, rel=0.05)  # type: ignore[index]
 
 
+def drawn_by(stock: FluxPipeline) -> list[Image.Image]:
+    stock.set_progress_bar_config(disable=True)
+    size = {"height": 32, "width": 32, "num_inference_steps": 4, "max_sequence_length": 12}
+    return list(stock([p.text for p in PROMPTS], generator=first_noise(), **size).images)
+
+
 def test_the_deterministic_policy_is_the_stock_pipeline() -> None:
     policy = make_policy()
     stock = FluxPipeline.from_pretrained(SHAPES_POLICY, local_files_only=True)
-    stock.set_progress_bar_config(disable=True)
-    texts = [p.text for p in PROMPTS]
-    theirs = stock(
-        texts,
-        height=32,
-        width=32,
-        num_inference_steps=4,
-        max_sequence_length=12,
-        generator=first_noise(),
-    ).images
-    for ours, expected in zip(policy.generate(PROMPTS, seed=5), theirs, strict=True):
+    for ours, expected in zip(policy.generate(PROMPTS, seed=5), drawn_by(stock), strict=True):
         assert np.array_equal(np.asarray(ours), np.asarray(expected))
 
 
@@ -203,18 +199,8 @@ def test_saved_lora_loads_in_the_stock_pipeline_and_makes_the_same_pictures(tmp_
     policy.adapter.save(tmp_path)
     stock = FluxPipeline.from_pretrained(SHAPES_POLICY, local_files_only=True)
     stock.load_lora_weights(tmp_path)
-    stock.set_progress_bar_config(disable=True)
-    texts = [p.text for p in PROMPTS]
-    theirs = stock(
-        texts,
-        height=32,
-        width=32,
-        num_inference_steps=4,
-        max_sequence_length=12,
-        generator=first_noise(),
-    ).images
     ours = policy.generate(PROMPTS, seed=5)
-    for own, other in zip(ours, theirs, strict=True):
+    for own, other in zip(ours, drawn_by(stock), strict=True):
         assert_same_picture(np.asarray(own), np.asarray(other))  # the adapted layers are one product in ours
     fresh = make_policy(adapter=instantiate(config.adapter))
     assert not np.array_equal(np.asarray(fresh.generate(PROMPTS, seed=5)[0]), np.asarray(ours[0]))

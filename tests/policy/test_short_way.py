@@ -110,9 +110,9 @@ def rollout(policy: PipelinePolicy) -> Rollout:
 def called(policy: PipelinePolicy, rollout: Rollout, *rows: list[int]) -> int:
     """How often the whole pipeline is called for a step of each of these rows."""
     calls = []
-    whole = policy._whole_step
+    whole = policy.called.one_step
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(policy, "_whole_step", lambda *some: calls.append(1) or whole(*some))
+        patch.setattr(policy.called, "one_step", lambda *some: calls.append(1) or whole(*some))
         for some in rows:
             policy.replay(rollout, torch.tensor(some), 1)
     return len(calls)

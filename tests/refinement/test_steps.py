@@ -20,7 +20,7 @@ from arr_rpo.refinement.steps import Redraw, Rewrite
 from arr_rpo.shapes.oracles.judge import OracleJudge
 from arr_rpo.types import Cost, Grade, Prompt, UserError
 from tests.conftest import make_judge
-from tests.judge.test_wording import Listener, words
+from tests.judge.test_asking import Listener, words
 from tests.refinement.doubles import CRITIC, Painter, ScriptedJudge, Writer
 
 BLANK = Image.new("RGB", (2, 2))

@@ -14,6 +14,7 @@ import pytest
 
 from arr_rpo.report.compare import analyses
 from arr_rpo.report.estimates import Comparing
+from arr_rpo.report.liked import liked
 from arr_rpo.report.page import page as report_page
 from tests.report import made
 from tests.report.test_liked import RED, ROW, one_run
@@ -41,7 +42,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study")
     study = made.study(folder, arms=ARMS)
     path = folder / "report.html"
-    path.write_text(report_page(study, [made.analysis(study)], made.LIMITS), encoding="utf-8")
+    path.write_text(report_page(study, [made.analysis(study)], [], made.LIMITS), encoding="utf-8")
     return path
 
 
@@ -96,7 +97,7 @@ def test_what_is_liked_is_drawn_before_and_after(chromium: Any, tmp_path: Path) 
     study = one_run(tmp_path)
     path = tmp_path / "report.html"
     how = Comparing(confidence=0.95, draws=100, seed=1, kl=None)
-    path.write_text(report_page(study, analyses(study, how), made.LIMITS), encoding="utf-8")
+    path.write_text(report_page(study, analyses(study, how), liked(study, 2, 12), made.LIMITS), encoding="utf-8")
     for page in opened(chromium, path, width=1280):
         assert page.locator("#liked-0 img.picture").count() == 4
         assert texts(page, "#liked-0 tr:last-child td:last-child .yes") == [f"✓ {RED}", f"✓ {ROW}"]
@@ -177,7 +178,7 @@ def test_filters_of_verdicts(page: Any) -> None:
 def test_flips_and_wrong_verdicts_can_be_looked_for(chromium: Any, tmp_path: Path) -> None:
     study = made.study(tmp_path, arms=ARMS[:2])
     limits = dataclasses.replace(made.LIMITS, verdicts=600)
-    (tmp_path / "report.html").write_text(report_page(study, [made.analysis(study)], limits), encoding="utf-8")
+    (tmp_path / "report.html").write_text(report_page(study, [made.analysis(study)], [], limits), encoding="utf-8")
     page = next(pages := opened(chromium, tmp_path / "report.html", width=1280))
     page.select_option("#verdict-outcome", value="inconsistent")
     assert page.locator(".verdict").count() > 0
@@ -228,7 +229,7 @@ def test_grades_that_decide_look_different(chromium: Any, tmp_path: Path) -> Non
     for file in study.runs[0].verdict_pictures:
         told = json.loads(file.read_text(encoding="utf-8"))
         made.write(file, {**told, "pairs": [{**pair, "grades": [0.9996, 0.9987]} for pair in told["pairs"]]})
-    (tmp_path / "report.html").write_text(report_page(study, [made.analysis(study)], made.LIMITS), encoding="utf-8")
+    (tmp_path / "report.html").write_text(report_page(study, [made.analysis(study)], [], made.LIMITS), encoding="utf-8")
     page = next(pages := opened(chromium, tmp_path / "report.html", width=1280))
     for outcome, grades in (("A", "grades 0.9996 and 0.9987"), ("tie", "grades 1.00 and 1.00")):
         page.select_option("#verdict-outcome", value=outcome)
@@ -238,7 +239,7 @@ def test_grades_that_decide_look_different(chromium: Any, tmp_path: Path) -> Non
 
 def test_an_edit_is_shown_beside_its_source(chromium: Any, tmp_path: Path) -> None:
     study = made.edited(made.study(tmp_path, arms=ARMS[:2]))
-    (tmp_path / "report.html").write_text(report_page(study, [made.analysis(study)], made.LIMITS), encoding="utf-8")
+    (tmp_path / "report.html").write_text(report_page(study, [made.analysis(study)], [], made.LIMITS), encoding="utf-8")
     for width in (1280, 375):
         page = next(pages := opened(chromium, tmp_path / "report.html", width=width))
         card = page.locator(".verdict").first

@@ -10,7 +10,8 @@ import pytest
 
 from arr_rpo.report.compare import analyses
 from arr_rpo.report.estimates import Comparing
-from arr_rpo.report.liked import asked_of, asked_table, liked, wanted_table
+from arr_rpo.report.liked import TITLE, asked_of, asked_table, before_and_after, liked, wanted_table
+from arr_rpo.report.markdown import markdown
 from arr_rpo.report.page import page
 from arr_rpo.report.pictures import Album
 from arr_rpo.report.read_study import read_study
@@ -94,18 +95,29 @@ def test_grades_of_single_pictures_tell_nothing_apart(study: Study) -> None:
 
 
 def test_before_and_after(study: Study) -> None:
-    album = Album(side=96, budget=1e6)
-    (found,) = liked(study, album, runs=2, prompts=8, criteria=1)
-    assert (found["title"], found["more"]) == ("t2i_rpo, seed 1: ada", 1)
-    first, second = found["grid"]["rows"]
+    (found,) = liked(study, runs=2, criteria=1)
+    assert (found.title, found.more) == ("t2i_rpo, seed 1: ada", 1)
+    first, second = before_and_after(found, Album(side=96, budget=1e6), prompts=8)["rows"]
     assert first["prompt"] == "a <b>circle</b> 0"
     assert [cell["marks"] for cell in second["cells"]] == [[(RED, False), (ROW, False)], [(RED, True), (ROW, True)]]
 
 
 def test_it_is_on_the_page_where_there_is_something_to_say(study: Study, tmp_path: Path) -> None:
     how = Comparing(confidence=0.95, draws=100, seed=1, kl=None)
-    html = page(study, analyses(study, how), made.LIMITS)
+    html = page(study, analyses(study, how), liked(study, 2, 12), made.LIMITS)
     assert '<a href="#liked">What is liked</a>' in html
     assert html.count(RED) > 2 and 'id="liked-0"' in html
     without = dataclasses.replace(study, runs=tuple(dataclasses.replace(run, heldout=()) for run in study.runs))
-    assert "#liked" not in page(without, analyses(without, how), made.LIMITS)
+    assert liked(without, 2, 12) == []
+    assert "#liked" not in page(without, analyses(without, how), [], made.LIMITS)
+
+
+def test_it_is_in_the_markdown_too(study: Study) -> None:
+    how = Comparing(confidence=0.95, draws=100, seed=1, kl=None)
+    text = markdown(study, analyses(study, how), liked(study, 2, 1), [], "report.html")
+    section = text[text.index(f"## {TITLE}") : text.index("## Runs, commands and versions")]
+    assert "### t2i_rpo, seed 1: ada" in section
+    assert f"| {ROW} | 0.7 | 1 | 0.000 | 1.000 | +1.000 |" in section
+    assert "Verdicts of training, without 1 that were asked less:" in section
+    assert f"| {RED} (is liked) | 1 | 4 | 0.562 | 0.750 | 0.333 |" in section
+    assert TITLE not in markdown(study, analyses(study, how), [], [], "report.html")

@@ -51,7 +51,7 @@ class Tags(HTMLParser):
 @pytest.fixture(scope="module")
 def html(tmp_path_factory: pytest.TempPathFactory) -> str:
     study = made.study(tmp_path_factory.mktemp("study"))
-    return page(study, [made.analysis(study)], made.LIMITS)
+    return page(study, [made.analysis(study)], [], made.LIMITS)
 
 
 def data_of(html: str) -> dict[str, Any]:
@@ -215,7 +215,7 @@ def test_zero_has_no_minus(value: float, form: str, text: str) -> None:
 
 def test_markdown_is_text_whatever_the_names_hold(tmp_path: Path) -> None:
     study = made.study(tmp_path, arms=("a|b", "<b>bold</b>"))
-    text = markdown(study, [made.analysis(study)], ["change.svg"], "report.html")
+    text = markdown(study, [made.analysis(study)], [], ["change.svg"], "report.html")
     assert "<" not in text
     rows = [line for line in text.splitlines() if line.startswith("|")]
     widths = {len(re.split(r"(?<!\\)\|", row)) for row in rows if "a\\|b" in row and "%" not in row}
@@ -230,7 +230,7 @@ def test_markdown_is_text_whatever_the_names_hold(tmp_path: Path) -> None:
 
 def test_tables_of_markdown_have_as_many_cells_in_every_row(tmp_path: Path) -> None:
     study = made.study(tmp_path, arms=("a|b", "c"))
-    text = markdown(study, [made.analysis(study)], [], "report.html")
+    text = markdown(study, [made.analysis(study)], [], [], "report.html")
     for block in re.findall(r"(?:^\|.*\n?)+", text, re.MULTILINE):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1
 

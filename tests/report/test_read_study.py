@@ -134,7 +134,7 @@ def test_numbers_of_a_run_that_diverged(tmp_path: Path) -> None:
         "progress.jsonl: 1 number is not finite (NaN), and left out",
     )
     how = Comparing(confidence=0.95, draws=100, seed=1, kl=None)
-    assert "1 number is not finite (NaN)" in page(study, analyses(study, how), made.LIMITS)
+    assert "1 number is not finite (NaN)" in page(study, analyses(study, how), [], made.LIMITS)
 
 
 def test_a_run_from_before_there_were_records(tmp_path: Path) -> None:

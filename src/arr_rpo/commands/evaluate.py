@@ -64,16 +64,7 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     data, how = instantiate(trained.data), instantiate(callback)
     if not isinstance(data, PromptDataModule) or not isinstance(how, Heldout):
         raise UserError(f"run={run}: its config has no prompts, or no callbacks.heldout that says how they are measured")
-    measures = dict(how.measures)
-    for name, measure in how.measures.items():
-        if why := measure.why_not(data.heldout):
-            print(f"measure={name} is left out: {why}")
-            del measures[name]
-    if not measures:
-        raise UserError(
-            f"run={run}: there is nothing to measure by. measure=[...] names measures (docs/measures.md), and "
-            f"{run}/heldout_pictures has pictures before and after training"
-        )
+    measures = _measures(how, data, run)
     for measure in measures.values():
         measure.begin(_own(trained, measure))
     policy = instantiate(trained.policy)
@@ -97,6 +88,25 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
                 print(f"{split}: {', '.join(said)} ({len(prompts)} prompts)")
     write_json(run / "evaluation.json", result)
     return result
+
+
+def _measures(how: Heldout, data: PromptDataModule, run: Path) -> dict[str, Measure]:
+    """Those that have something to say of the prompts; of the others it is printed why not.
+
+    Raises:
+        UserError: none has.
+    """
+    found = dict(how.measures)
+    for name, measure in how.measures.items():
+        if why := measure.why_not(data.heldout):
+            print(f"measure={name} is left out: {why}")
+            del found[name]
+    if not found:
+        raise UserError(
+            f"run={run}: there is nothing to measure by. measure=[...] names measures (docs/measures.md), and "
+            f"{run}/heldout_pictures has pictures before and after training"
+        )
+    return found
 
 
 def _own(trained: DictConfig, measure: Measure) -> Own | None:

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from arr_rpo.commands.cli.entry import entry
 from arr_rpo.report.compare import analyses
+from arr_rpo.report.liked import liked
 from arr_rpo.report.markdown import figures, markdown
 from arr_rpo.report.page import page
 from arr_rpo.report.read_study import read_study, run_folders
@@ -58,11 +59,12 @@ def report(config: DictConfig) -> Path:
     limits = instantiate(config.limits)
     output = Path(config.output or study.folder)
     html = output / "report.html"
-    write_text(html, page(study, found, limits))
+    tastes = liked(study, limits.liked, limits.criteria)
+    write_text(html, page(study, found, tastes, limits))
     drawn = figures(study, found[0], limits.points)
     for name, text in drawn.items():
         write_text(output / name, text)
-    write_text(output / "report.md", markdown(study, found, drawn, html.name))
+    write_text(output / "report.md", markdown(study, found, tastes, drawn, html.name))
     write_text(output / "results.csv", results_csv(study))
     for sentence in missing(study):
         print(f"missing: {sentence}")
@@ -95,8 +97,9 @@ def report_run(run_dir: Path) -> None:
     study = read_study(run_dir)
     if not any(run.curves for run in study.runs):
         return  # a recipe's
-    html = run_dir / "report.html"
-    write_text(html, page(study, analyses(study, instantiate(config.compare)), instantiate(config.limits)))
+    html, limits = run_dir / "report.html", instantiate(config.limits)
+    tastes = liked(study, limits.liked, limits.criteria)
+    write_text(html, page(study, analyses(study, instantiate(config.compare)), tastes, limits))
     print(f"report: {html}")
 
 

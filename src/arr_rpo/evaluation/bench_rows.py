@@ -1,4 +1,4 @@
-"""What the bench keeps of each judged pair: a line of `verdicts.jsonl`, from which all its figures follow."""
+"""What the bench keeps of each judged pair: a line of `judged_pairs.jsonl`, from which all its figures follow."""
 
 from __future__ import annotations
 
@@ -49,6 +49,12 @@ class Judged:
             for c in verdict.checks
         )
         return cls(pair.id, pair.prompt.id, pair.subset, pair.better, verdict, checks, seconds, writing)
+
+
+def file_of(folder: Path) -> Path:
+    """Of a bench's folder; one of before has the name that a run's own rows have, and goes on with it."""
+    before = folder / "verdicts.jsonl"
+    return before if before.is_file() else folder / "judged_pairs.jsonl"
 
 
 def to_json(judged: Judged) -> dict[str, Any]:

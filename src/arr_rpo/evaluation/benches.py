@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from arr_rpo.evaluation.bench_rows import Judged, read
+from arr_rpo.evaluation.bench_rows import Judged, file_of, read
 from arr_rpo.evaluation.bootstrap import Figure, Resampling, share
 from arr_rpo.plain_files import read_json
 from arr_rpo.types import Outcome, UserError
@@ -62,11 +62,11 @@ def paired(benches: dict[str, Path], baseline: str) -> str:
     """
     if baseline not in benches:
         raise UserError(f"reference={baseline!r}: no such arm; there are {', '.join(map(repr, benches))}")
-    own = read(benches[baseline] / "verdicts.jsonl")
+    own = read(file_of(benches[baseline]))
     lines = [f"| arm | pairs | accuracy minus that of {baseline} | 95% interval |", "|---|---|---|---|"]
     for arm, folder in benches.items():
         if arm != baseline:
-            difference = minus(read(folder / "verdicts.jsonl"), own)
+            difference = minus(read(file_of(folder)), own)
             low, high = (f"{bound:+.3f}" if bound is not None else "-" for bound in (difference.low, difference.high))
             value = "-" if difference.value is None else f"{difference.value:+.3f}"
             lines.append(f"| {arm} | {difference.of} | {value} | {low} to {high} |")

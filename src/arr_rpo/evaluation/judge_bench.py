@@ -74,7 +74,7 @@ class JudgeBench:
     server may be back.
 
     Args:
-        folder: `setting.json`, `verdicts.jsonl`, and at the end `bench.json`, `bench.md`, `mmrb2_predictions.json`.
+        folder: `setting.json`, `judged_pairs.jsonl`, and at the end `bench.json`, `bench.md`, `mmrb2_predictions.json`.
         rubric: asked where the protocol reads rubrics.
         limit: judges a sample of this many pairs, drawn by `seed`; None judges all.
     """
@@ -107,7 +107,7 @@ class JudgeBench:
             "judge_revision": judge.revision,
         }
         self.chosen = _sample(len(pairs), limit, seed)
-        self.path = self.folder / "verdicts.jsonl"
+        self.path = bench_rows.file_of(self.folder)
 
     def run(self, setting: Mapping[str, Any]) -> BenchResult:
         """Judges what is not judged yet, and measures all of it.

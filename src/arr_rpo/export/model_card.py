@@ -51,18 +51,11 @@ def write_card(
     """
     update = update_of(checkpoint.name) or 0
     base = str(config["policy"]["checkpoint"])
-    head = {
-        "base_model": base,
-        "base_model_relation": relation,
-        "library_name": "diffusers",
-        "license": license or "other",
-        "pipeline_tag": "image-to-image" if _pictures(run, "source") else "text-to-image",
-        "tags": ["reinforcement-learning", "rubric", "arr_rpo", *(["lora"] if relation == "adapter" else [])],
-    }
     summary = run.summary() if update == run.state().get("update") else None
+    versions = _versions(run)
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
     text = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        head=yaml.safe_dump(head, sort_keys=False, allow_unicode=True),
+        head=_head(run, base, relation, license),
         base=base,
         name=f"{base.rstrip('/').split('/')[-1]} by {config['name']}",
         relation=relation,
@@ -79,11 +72,25 @@ def write_card(
         kl=(summary or {}).get("kl"),
         seed=config["seed"],
         samples=_samples(run, folder) if summary is not None else [],
-        commands=_versions(run).get("commands", []),
-        commit=_versions(run).get("commit"),
-        dirty=bool(_versions(run).get("dirty")),
+        commands=versions.get("commands", []),
+        commit=versions.get("commit"),
+        dirty=bool(versions.get("dirty")),
     )
     (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def _head(run: RunFolder, base: str, relation: str, license: str | None) -> str:
+    """What a hub sorts models by, in YAML."""
+    edits = any("source" in row["pictures"] for row in run.rows(Rows.HELDOUT))
+    head = {
+        "base_model": base,
+        "base_model_relation": relation,
+        "library_name": "diffusers",
+        "license": license or "other",
+        "pipeline_tag": "image-to-image" if edits else "text-to-image",
+        "tags": ["reinforcement-learning", "rubric", "arr_rpo", *(["lora"] if relation == "adapter" else [])],
+    }
+    return str(yaml.safe_dump(head, sort_keys=False, allow_unicode=True))
 
 
 def measures(run: RunFolder, update: int, *, final: bool, how: Resampling) -> list[Measured]:
@@ -133,10 +140,6 @@ def _samples(run: RunFolder, folder: Path) -> list[dict[str, Any]]:
                 copied[kind] = f"{PICTURES}/{Path(name).name}"
             found.append({"prompt": row["prompt"].replace("|", "\\|"), **copied})
     return found
-
-
-def _pictures(run: RunFolder, kind: str) -> bool:
-    return any(kind in row["pictures"] for row in run.rows(Rows.HELDOUT))
 
 
 def _versions(run: RunFolder) -> dict[str, Any]:

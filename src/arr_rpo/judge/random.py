@@ -28,7 +28,7 @@ RUBRIC = '{"criteria": [{"name": "overall", "question": "does the image follow t
 
 
 class RandomJudge:
-    """A fair coin for every pair, score, check and critique.
+    """See `Judge`: a fair coin for every pair, score, check and critique.
 
     The coin is seeded by the pictures and questions at hand, so that a resumed run gets the answers of an unbroken one and
     each criterion has a coin of its own.
@@ -56,18 +56,15 @@ class RandomJudge:
         return verdicts
 
     def score(self, prompts: Sequence[Prompt], images: Sequence[Image]) -> list[Answer]:
-        """See `Judge.score`."""
         return [Answer(float(self._rng(image).uniform(1, 5)), Cost(calls=1)) for image in images]
 
     def check(self, prompts: Sequence[Prompt], images: Sequence[Image], questions: Sequence[str]) -> list[Answer]:
-        """See `Judge.check`."""
         return [
             Answer(float(self._rng(image, about=[question]).random()), Cost(calls=1))
             for image, question in zip(images, questions, strict=True)
         ]
 
     def critique(self, prompts: Sequence[Prompt], images: Sequence[Image], dimensions: Sequence[str]) -> list[Critique]:
-        """See `Judge.critique`."""
         critiques = []
         for image in images:
             overall, *grades = map(float, self._rng(image, about=dimensions).uniform(1, 4, 1 + len(dimensions)))
@@ -85,17 +82,14 @@ class RandomWriter:
     name, revision = RandomJudge.name, RandomJudge.revision
 
     def write(self, prompts: Sequence[Prompt]) -> tuple[list[str], Cost]:
-        """See `Writer.write`."""
         return [RUBRIC] * len(prompts), Cost(calls=len(prompts))
 
     def write_from_pairs(self, pairs: Sequence[Preference], *, role: Explaining) -> tuple[list[str], Cost]:
-        """See `Writer.write_from_pairs`."""
         return [RUBRIC] * len(pairs), Cost(calls=len(pairs))
 
     def refine(
         self, pairs: Sequence[Preference], rubrics: Sequence[Rubric], verdicts: Sequence[Verdict]
     ) -> tuple[list[str], Cost]:
-        """See `Writer.refine`."""
         return [RUBRIC] * len(pairs), Cost(calls=len(pairs))
 
     def structure(self, criteria: Sequence[Sequence[Criterion]]) -> tuple[list[str], Cost]:

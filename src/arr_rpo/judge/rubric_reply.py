@@ -10,7 +10,9 @@ from arr_rpo import strict_json
 from arr_rpo.strict_json import short
 from arr_rpo.types import Criterion, Reason, Rubric
 
-MAX_CRITERIA = 20  # the most that ARR tries (arXiv 2605.08354)
+# The most that is read, and that ARR tries (arXiv 2605.08354). Writers are asked for fewer, and rubrics keep fewer: what texts,
+# configs and lessons say of that is held together by tests/rubric/test_how_many_criteria.py.
+MAX_CRITERIA = 20
 MAX_WEIGHT = 1000.0
 KEYS, OPTIONAL = {"name", "question"}, {"weight", "theme"}
 UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}  # control characters, halves of a surrogate pair, line and paragraph separators

@@ -20,7 +20,7 @@ KEYS = ("numbers", "questions")
 
 
 class VLMJudge:
-    """Any image-text-to-text model. Its parameters belong to nobody's optimizer and nobody's checkpoint.
+    """Any image-text-to-text model as a `Judge`. Its parameters belong to nobody's optimizer and nobody's checkpoint.
 
     Args:
         model: `judge.local.model.LocalModel`, or `judge.server.model.ServerModel`.
@@ -84,7 +84,6 @@ class VLMJudge:
         ]
 
     def check(self, prompts: Sequence[Prompt], images: Sequence[Image], questions: Sequence[str]) -> list[Answer]:
-        """See `Judge.check`."""
         fields = [{"question": question} for question in questions]
         answers, costs = self._single("check", prompts, images, [YES_NO] * len(images), fields)
         return [
@@ -113,11 +112,9 @@ class VLMJudge:
         return [_critique(str(text), slots, dimensions, cost) for text, slots, cost in zip(texts, answers, costs, strict=True)]
 
     def account(self) -> Mapping[str, Any]:
-        """See `Model.account`."""
         return self.asker.model.account()
 
     def plan(self, prompts: Sequence[Prompt], pairs: Sequence[Pair]) -> tuple[Sequence[str | NoAnswer], Cost]:
-        """See `Judge.plan`."""
         looking = self.asker.look(prompts, [image for pair in pairs for image in pair])
         asked = [self.asker.conversation("plan", prompt, pair) for prompt, pair in zip(prompts, pairs, strict=True)]
         replies, cost = self.asker.write(asked, [CRITERIA] * len(asked), self._max_rubric)

@@ -79,15 +79,6 @@ class Wording:
             return [self.say("label", letter=letter) for letter in "AB"[:images]]
         return [self.say("edited_label", edit=True) if edit else ""] * images
 
-    def knows(self, role: str) -> bool:
-        """Whether there is a text for a role."""
-        return role in self._texts
-
-    @property
-    def edits(self) -> bool:
-        """Whether there are texts for edits of a source."""
-        return bool(self._edit)
-
     def digest(self, role: str) -> str:
         """Hash of a role's texts: what is asked is part of an answer's identity."""
         texts = [self._template(role, False), *(self._edit.get(name, "") for name in (role, *EDITED, REFERENCE))]

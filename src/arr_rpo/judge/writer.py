@@ -27,14 +27,12 @@ class VLMWriter:
         return self._replies([self.asker.conversation("write", p, []) for p in prompts], looking)
 
     def write_from_pairs(self, pairs: Sequence[Preference], *, role: Explaining) -> tuple[list[str | NoAnswer], Cost]:
-        """See `Writer.write_from_pairs`."""
         looking = self._look(pairs)
         return self._replies([self.asker.conversation(role, p.prompt, (p.a, p.b), better=p.better) for p in pairs], looking)
 
     def refine(
         self, pairs: Sequence[Preference], rubrics: Sequence[Rubric], verdicts: Sequence[Verdict]
     ) -> tuple[list[str | NoAnswer], Cost]:
-        """See `Writer.refine`."""
         looking = self._look(pairs)
         asked = [
             self.asker.conversation(
@@ -45,7 +43,6 @@ class VLMWriter:
         return self._replies(asked, looking)
 
     def structure(self, criteria: Sequence[Sequence[Criterion]]) -> tuple[list[str | NoAnswer], Cost]:
-        """See `Writer.structure`."""
         lists = [render([c.question for c in some]) for some in criteria]
         asked = [[user(self.asker.wording.say("structure", criteria=text))] for text in lists]
         return self._replies(asked, Cost(), [written.themes(some) for some in criteria])
@@ -58,7 +55,6 @@ class VLMWriter:
         critiques: Sequence[str],
         max_characters: int,
     ) -> tuple[list[str | NoAnswer], Cost]:
-        """See `PromptWriter.refine_prompt`."""
         looking = self.asker.look(prompts, images)
         asked = [
             self.asker.conversation(
@@ -69,7 +65,6 @@ class VLMWriter:
         return self._replies(asked, looking, [written.prompt(max_characters)] * len(asked))
 
     def template(self, role: str) -> str:
-        """See `Writer.template`."""
         return self.asker.wording.digest(role)
 
     def _look(self, pairs: Sequence[Preference]) -> Cost:

@@ -8,13 +8,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from PIL.Image import Image
 
 from arr_rpo import ranks
+from arr_rpo.judge.asked_once import AskedOnce
 from arr_rpo.judge.base import Judge
 from arr_rpo.measure.base import Measure, Own, Value
+from arr_rpo.reward.combined import Reward
 from arr_rpo.reward.protocols import PairProtocol, PointProtocol, as_verdicts
-from arr_rpo.types import Cost, Outcome, Prompt, Rubric, UserError, Verdict
+from arr_rpo.types import Cost, Outcome, Prompt, Rollout, Rubric, UserError, Verdict
 
 AT_ONCE = 64  # prompts whose rubrics are written together
 TIED, ORDER_DECIDED = "tied", "order decided"
@@ -29,12 +32,22 @@ class Way:
     weight: float
 
 
+@dataclass(frozen=True)
+class Gate:
+    """A part of a combined reward whose value a picture must reach before the parts `behind` it count for it."""
+
+    reward: Reward
+    least: float
+    behind: frozenset[str]
+
+
 class WinRate(Measure):
     """1 where the judge prefers the picture to the base's, 0 where it prefers the base's, one half where it is a tie or the
     order of the two decides; a failed verdict is missing. Of the base itself it is one half, and nobody is asked.
 
     By default it is the run's own word: its reward, asked of held-out pictures, which is what training raises (the proxy). Of
-    a combined reward each part says who wins, and the parts' weights weigh that; gates are not read.
+    a combined reward each part says who wins, and the parts' weights weigh that. A picture that does not pass a gate gains
+    nothing from the other parts, as in training: for them it is no better than the other one.
 
     Further figures: shares of ties and of verdicts that the order decided, the parts, and for each criterion by its name
     (1 + P(the picture meets it) - P(the base's does)) / 2.
@@ -49,6 +62,7 @@ class WinRate(Measure):
     def __init__(self, *, judge: Judge | None, protocol: PairProtocol | PointProtocol | None, rubric: Any | None) -> None:
         self.judge, self.rubric = judge, rubric
         self.asked = [Way("", protocol, 1.0)] if protocol else []
+        self.gates: list[Gate] = []
         self._rubrics: dict[str, Rubric | None] = {}
 
     def begin(self, own: Own | None) -> None:
@@ -62,7 +76,7 @@ class WinRate(Measure):
         if self.judge is None:
             self.judge = own.judge if own else None
         if not self.asked and own:
-            self.asked = list(_parts(own.reward))
+            self.asked, self.gates = list(_parts(own.reward)), list(_gates(own.reward))
         if self.rubric is None:
             self.rubric = own.rubric if own else None
         if self._reads_rubrics and self.rubric is None:
@@ -72,7 +86,7 @@ class WinRate(Measure):
 
     @property
     def _reads_rubrics(self) -> bool:
-        return any(asked.protocol.uses_rubric for asked in self.asked)
+        return any(asked.protocol.uses_rubric for asked in self.asked) or any(gate.reward.uses_rubric for gate in self.gates)
 
     def prepare(self, prompts: Sequence[Prompt]) -> None:
         """Has one process write the rubrics of prompts that are new."""
@@ -89,17 +103,38 @@ class WinRate(Measure):
             return [Value(0.5)] * len(prompts)
         assert self.judge is not None
         pairs, rubrics = list(zip(images, base, strict=True)), [self._rubrics.get(prompt.id) for prompt in prompts]
-        verdicts = [as_verdicts(asked.protocol, self.judge, prompts, pairs, rubrics) for asked in self.asked]
+        judge: Any = AskedOnce(self.judge) if self.gates else self.judge  # a gate is asked what its part is asked
+        verdicts = [as_verdicts(asked.protocol, judge, prompts, pairs, rubrics) for asked in self.asked]
         self.cost += sum((verdict.cost for some in verdicts for verdict in some), Cost())
-        return [self._value(said) for said in zip(*verdicts, strict=True)]
+        shut = [self._shut(gate, judge, prompts, pairs, rubrics) for gate in self.gates]
+        return [self._value([some[row] for some in verdicts], [some[row] for some in shut]) for row in range(len(prompts))]
 
-    def _value(self, said: Sequence[Verdict]) -> Value:
-        """Of one pair, by all who were asked."""
+    def _shut(
+        self,
+        gate: Gate,
+        judge: Judge,
+        prompts: Sequence[Prompt],
+        pairs: Sequence[tuple[Image, Image]],
+        rubrics: Sequence[Rubric | None],
+    ) -> list[tuple[bool, bool]]:
+        """Whether the pictures of each pair fail at a gate. One that has no value there does not."""
+        none, images = torch.empty(0), tuple(image for pair in pairs for image in pair)
+        found = gate.reward(judge, Rollout(tuple(prompts), 2, images, none, none, none, none, ()), rubrics)
+        self.cost += found.cost
+        shut = (found.valid_B & (found.values_B < gate.least)).tolist()
+        return list(zip(shut[::2], shut[1::2], strict=True))
+
+    def _value(self, said: Sequence[Verdict], shut: Sequence[tuple[bool, bool]]) -> Value:
+        """Of one pair, by all who were asked, and by gate whether its pictures fail there."""
         points, weights, figures = 0.0, 0.0, dict[str, float]()
         for asked, verdict in zip(self.asked, said, strict=True):
             if verdict.outcome is Outcome.FAILED:
                 return Value(None, reason=verdict.reason or "the judge failed")
             won = {Outcome.A: 1.0, Outcome.B: 0.0}.get(verdict.outcome, 0.5)
+            for gate, (ours, theirs) in zip(self.gates, shut, strict=True):
+                if asked.name in gate.behind:
+                    won = min(won, 0.5) if ours else won
+                    won = max(won, 0.5) if theirs else won
             won = won if asked.weight > 0 else 1 - won
             points, weights = points + abs(asked.weight) * won, weights + abs(asked.weight)
             figures |= {asked.name: won} if asked.name else {}
@@ -118,6 +153,16 @@ def _parts(reward: Any) -> Iterator[Way]:
         yield Way("", reward.protocol, 1.0)
     elif not hasattr(reward, "parts"):
         raise UserError(f"measure=win_rate does not know how {type(reward).__name__} asks: give measure.win_rate.protocol")
+
+
+def _gates(reward: Any) -> Iterator[Gate]:
+    """Of a combined reward, and of those in it."""
+    ways = [way.name for way in _parts(reward)]
+    for name, part in getattr(reward, "parts", {}).items():
+        for inner in _gates(part.reward):
+            yield Gate(inner.reward, inner.least, frozenset(f"{name}/{way}" for way in inner.behind))
+        if part.gate is not None:
+            yield Gate(part.reward, part.gate, frozenset(way for way in ways if way.split("/")[0] != name))
 
 
 def _by_criterion(verdict: Verdict) -> dict[str, float]:

@@ -7,7 +7,6 @@ training, in deployment. No model has code of its own here: what differs stands 
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,16 +19,15 @@ from arr_rpo import ranks
 from arr_rpo.formulas.gaussian import log_prob
 from arr_rpo.noise import Name, Noise, Purpose, generator
 from arr_rpo.policy.adapter import Adapter, Full
-from arr_rpo.policy.calls import calls_of, pictures_of
+from arr_rpo.policy.called_pipeline import CalledPipeline
+from arr_rpo.policy.calls import calls_of
 from arr_rpo.policy.conditioning import ImageMemo, PromptMemo
 from arr_rpo.policy.dtypes import policy_dtype
 from arr_rpo.policy.encodings import Encodings
 from arr_rpo.policy.loading import compile_blocks, frozen_pipeline
-from arr_rpo.policy.negatives import negative_prompts
 from arr_rpo.policy.sampler import Sampler
-from arr_rpo.policy.scheduler import PolicyScheduler, Probe, Recording, ReplayedStep, recorded
-from arr_rpo.policy.short_way import Kept, ShortWay, WholeStep, learned
-from arr_rpo.policy.starting_latents import StartingLatents
+from arr_rpo.policy.scheduler import PolicyScheduler, Recording, ReplayedStep, recorded
+from arr_rpo.policy.short_way import Kept, ShortWay, learned
 from arr_rpo.types import Prompt, Rollout, UserError
 
 
@@ -89,10 +87,7 @@ class PipelinePolicy(nn.Module):
             raise UserError("policy.release_text_encoders: a fully trained pipeline is saved whole, so its encoders must stay")
         self.pipe = frozen_pipeline(checkpoint, policy_dtype(dtype), load, after_load, scheduler)
         self.scheduler: PolicyScheduler = self.pipe.scheduler
-        self.num_inference_steps, self.sampler, self.batch_size = num_inference_steps, sampler, batch_size
-        self.max_pictures, self.max_source_side = max_pictures, max_source_side
-        self.release_text_encoders = release_text_encoders
-        self._call_arguments = dict(call)
+        self.sampler, self.batch_size, self.release_text_encoders = sampler, batch_size, release_text_encoders
         self.adapter = adapter
         self.transformer: nn.Module = self.pipe.transformer  # registers what Lightning moves and saves
         adapter.attach(self.pipe)
@@ -108,9 +103,11 @@ class PipelinePolicy(nn.Module):
         self.short_way: ShortWay | str | None = None  # None until it was looked for
         self.sharded = False
         self._kept: Kept | None = None
-        self._start = StartingLatents(getattr(self.pipe, "prepare_latents", None))
-        if hasattr(self.pipe, "prepare_latents"):
-            self.pipe.prepare_latents = self._start
+        self.called = CalledPipeline(self.pipe, num_inference_steps, call, max_pictures, max_source_side)
+
+    @property
+    def num_inference_steps(self) -> int:
+        return self.called.num_inference_steps
 
     def shard(self, device: str) -> None:
         """Puts the transformer's weights into shards on all processes ("cuda" or "cpu"), once."""
@@ -162,11 +159,11 @@ class PipelinePolicy(nn.Module):
         cut = calls_of(candidates, self.batch_size, self.sharded)
         for rows in cut.own:
             calls.append(Recording(sampler.dynamics, sampler.eta, window, steps[rows]))
-            images += (now := self._run(candidates[rows], "pil", mode=calls[-1], generator=start[rows]))
+            images += (now := self.called(candidates[rows], "pil", mode=calls[-1], generator=start[rows]))
             drawn(now)
         for rows in cut.idle:
             idle = Recording(sampler.dynamics, sampler.eta, window, steps[rows])
-            self._run(candidates[rows], "latent", mode=idle, generator=start[rows])
+            self.called(candidates[rows], "latent", mode=idle, generator=start[rows])
         clean = torch.cat([call.clean for call in calls if call.clean is not None])
         latents, means, log_probs = recorded(calls)
         steps_of = tuple(calls[0].step_indices)
@@ -197,24 +194,12 @@ class PipelinePolicy(nn.Module):
         # Guidance by a negative prompt may take a second call of the transformer, which the short way knows nothing of.
         guided = any(prompt.negative is not None for prompt in candidates)
         if self._kept is None or guided or not isinstance(self.short_way, ShortWay):
-            return self._whole_step(candidates, latents, index).velocity
+            return self.called.one_step(candidates, latents, index).velocity
         if (given := self._kept.get(candidates)) is not None:
             return self.short_way.velocity(self.transformer, given, latents, index)
-        step = self._whole_step(candidates, latents, index)
+        step = self.called.one_step(candidates, latents, index)
         self._kept.put(candidates, step.arguments[0])
         return step.velocity
-
-    def _whole_step(self, candidates: Sequence[Prompt], latents: Tensor, index: int) -> WholeStep:
-        call = functools.partial(type(self.pipe).__call__.__wrapped__, self.pipe)  # type: ignore[attr-defined]
-        probe, calls = Probe(index), list[Mapping[str, Any]]()
-        hook = self.transformer.register_forward_pre_hook(lambda _, args, given: calls.append(given), with_kwargs=True)
-        try:
-            with self._start.set_to(latents):
-                self._run(candidates, "latent", mode=probe, call=call, **self._start.argument())
-        finally:
-            hook.remove()
-        assert probe.velocity is not None
-        return WholeStep(latents, probe.velocity, tuple(calls))
 
     @contextlib.contextmanager
     def conditioning_kept(self) -> Iterator[None]:
@@ -233,7 +218,7 @@ class PipelinePolicy(nn.Module):
         some = calls_of([rollout.prompt_of(row) for row in rows], self.batch_size, self.sharded).own[0]
         candidates, clean = [rollout.prompt_of(row) for row in rows[some]], rollout.clean_BD[: len(rows[some])]
         steps = [
-            self._whole_step(candidates, (clean * (1 + index / 8)).contiguous(), index)
+            self.called.one_step(candidates, (clean * (1 + index / 8)).contiguous(), index)
             for index in range(self.num_inference_steps)
         ]
         way = learned(self.transformer, steps)
@@ -258,20 +243,14 @@ class PipelinePolicy(nn.Module):
         images: list[Image.Image] = []
         cut = calls_of(prompts, self.batch_size, self.sharded)
         for rows in cut.own:
-            images += self._run(prompts[rows], "pil", generator=start[rows])
+            images += self.called(prompts[rows], "pil", generator=start[rows])
         for rows in cut.idle:
-            self._run(prompts[rows], "latent", generator=start[rows])
+            self.called(prompts[rows], "latent", generator=start[rows])
         return images
 
-    @contextlib.contextmanager
-    def drawing(self, num_inference_steps: int | None, call: Mapping[str, Any]) -> Iterator[None]:
+    def drawing(self, num_inference_steps: int | None, call: Mapping[str, Any]) -> contextlib.AbstractContextManager[None]:
         """Inside, pictures are drawn with these steps and call arguments in place of those of training, as far as given."""
-        steps, arguments = self.num_inference_steps, self._call_arguments
-        self.num_inference_steps, self._call_arguments = num_inference_steps or steps, {**arguments, **call}
-        try:
-            yield
-        finally:
-            self.num_inference_steps, self._call_arguments = steps, arguments
+        return self.called.changed(num_inference_steps, call)
 
     def cache_prompts(self, prompts: Iterable[Prompt]) -> None:
         """Encodes all prompts, then frees the text encoders, if `release_text_encoders`; else no prompt is looked at."""
@@ -293,28 +272,3 @@ class PipelinePolicy(nn.Module):
         """Takes the trained weights of a run's `policy` folder."""
         self.adapter.load(folder)
         self.transformer.eval()
-
-    def _run(
-        self,
-        candidates: Sequence[Prompt],
-        output_type: str,
-        mode: Recording | Probe | None = None,
-        call: Callable[..., Any] | None = None,
-        **more: Any,
-    ) -> Any:
-        arguments = dict(self._call_arguments)
-        arguments |= negative_prompts(self.pipe, candidates, arguments)
-        if pictures := [p for prompt in candidates for p in pictures_of(prompt, self.max_pictures, self.max_source_side)]:
-            arguments["image"] = pictures if len(pictures) > 1 else pictures[0]
-        self.scheduler.mode = mode
-        try:
-            return (call or self.pipe)(
-                prompt=[prompt.text for prompt in candidates],
-                num_inference_steps=self.num_inference_steps,
-                output_type=output_type,
-                return_dict=False,
-                **arguments,
-                **more,
-            )[0]
-        finally:
-            self.scheduler.mode = None

@@ -17,6 +17,13 @@ from arr_rpo.report.tables import Cell, Table
 from arr_rpo.run.layout import Rows
 
 DECIDED = {"A": 0, "B": 1}
+TITLE = "What is liked, and what the rubric asks"
+EXPLAINED = (
+    "Of runs that were measured by one who names what is liked: the share of held-out pictures that have it, of the prompts "
+    "that leave it open; beside it what the rubrics of training asked and the judge answered. P(yes): over all pictures. "
+    "Apart: share of the compared pairs in which it holds for one of the two alone. Followed: of those, the share that was "
+    "decided for that one."
+)
 
 
 @dataclass
@@ -33,22 +40,32 @@ class Asked:
     followed: int = 0
 
 
-def liked(study: Study, album: Album, runs: int, prompts: int, criteria: int) -> list[dict[str, Any]]:
-    """Of at most so many runs: `title`, `wanted` and `asked` (tables), `more` (criteria that are left out), and `grid`, with
-    pictures of at most `prompts` prompts."""
+@dataclass(frozen=True)
+class Liked:
+    """What one measure likes of one run's pictures, and what was asked. more: criteria that `asked` leaves out."""
+
+    run: Run
+    measure: str
+    wanted: Table
+    asked: Table
+    more: int
+
+    @property
+    def title(self) -> str:
+        return f"{self.run.arm}{'' if self.run.seed is None else f', seed {self.run.seed}'}: {self.measure}"
+
+    @property
+    def asked_title(self) -> str:
+        return f"Verdicts of training{f', without {self.more} that were asked less' * bool(self.more)}"
+
+
+def liked(study: Study, runs: int, criteria: int) -> list[Liked]:
+    """Of at most so many runs, with at most so many criteria that were asked."""
     named = [(run, measure) for run in study.runs for measure in study.measures if _named(run, measure)]
     found = []
     for run, measure in named[:runs]:
         asked, wanted = asked_of(run), wanted_table(run, measure)
-        found.append(
-            {
-                "title": f"{run.arm}{'' if run.seed is None else f', seed {run.seed}'}: {measure}",
-                "wanted": wanted,
-                "asked": asked_table(asked, criteria, wanted),
-                "more": max(0, len(asked) - criteria),
-                "grid": _grid(run, measure, album, prompts),
-            }
-        )
+        found.append(Liked(run, measure, wanted, asked_table(asked, criteria, wanted), max(0, len(asked) - criteria)))
     return found
 
 
@@ -135,10 +152,11 @@ def asked_table(asked: Mapping[str, Asked], criteria: int, wanted: Table) -> Tab
 # -- pictures --------------------------------------------------------------------------------------------------------------
 
 
-def _grid(run: Run, measure: str, album: Album, prompts: int) -> dict[str, Any]:
-    open_ones = [p for p in run.heldout if p.pictures and any(one.met for one in _values(p, measure).values())]
+def before_and_after(of: Liked, album: Album, prompts: int) -> dict[str, Any]:
+    """Pictures of at most so many prompts, with what is liked of each."""
+    open_ones = [p for p in of.run.heldout if p.pictures and any(one.met for one in _values(p, of.measure).values())]
     rows = [
-        {"prompt": p.text, "kind": p.split, "source": None, "cells": list(_cells(p, measure, album))}
+        {"prompt": p.text, "kind": p.split, "source": None, "cells": list(_cells(p, of.measure, album))}
         for p in evenly(open_ones, prompts)
     ]
     return {"columns": ["before", "after"], "rows": rows}

@@ -9,6 +9,7 @@ from pathlib import Path
 from arr_rpo.report import sentences, svg, tables
 from arr_rpo.report.analysis import Analysis
 from arr_rpo.report.curves import lines
+from arr_rpo.report.liked import EXPLAINED, TITLE, Liked
 from arr_rpo.report.study import Study
 from arr_rpo.report.tables import Cell, Table
 
@@ -17,7 +18,7 @@ SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*[]|"} | {"<": "&lt;", "&": "&
 IN_PLACES = re.compile(r"(?<!\w)_|_(?!\w)|^>")
 
 
-def markdown(study: Study, analyses: Sequence[Analysis], pictures: Collection[str], page: str) -> str:
+def markdown(study: Study, analyses: Sequence[Analysis], liked: Sequence[Liked], pictures: Collection[str], page: str) -> str:
     """The whole text. pictures, page: names of files beside it, as links."""
     parts = [f"# {plain(study.name)}", plain(study.question), plain(sentences.facts(study))]
     parts.append(f"Curves, pictures and verdicts: [{page}]({page}), one file that works offline.")
@@ -40,6 +41,10 @@ def markdown(study: Study, analyses: Sequence[Analysis], pictures: Collection[st
             parts += ["Paired differences; p-values corrected by Holm over each column.", table(differences)]
             parts.append(_list(sentences.comparisons(analysis)))
     parts.append(_list(analyses[0].methods))
+    parts += [f"## {TITLE}", EXPLAINED] if liked else []
+    for one in liked:
+        asked = [f"{one.asked_title}:", table(one.asked)] if one.asked.rows else ["No rubric was asked."]
+        parts += [f"### {plain(one.title)}", "Held-out pictures:", table(one.wanted), *asked]
     configs = tables.config_differences(study)
     if configs.rows:
         parts += ["## What differs between the arms", table(configs)]

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from arr_rpo.report import sentences, svg, tables
 from arr_rpo.report.analysis import Analysis
 from arr_rpo.report.curves import curves
-from arr_rpo.report.liked import liked
+from arr_rpo.report.liked import EXPLAINED, TITLE, Liked, before_and_after
 from arr_rpo.report.pictures import Album, grids
 from arr_rpo.report.study import Study
 from arr_rpo.report.verdicts import RELATIONS, agreement, sample
@@ -50,17 +50,17 @@ class Limits:
     picture_megabytes: float
 
 
-def page(study: Study, analyses: Sequence[Analysis], limits: Limits) -> str:
+def page(study: Study, analyses: Sequence[Analysis], liked: Sequence[Liked], limits: Limits) -> str:
     """The whole file. Whatever came from a run (prompts, names, replies) is escaped."""
     album = Album(limits.picture_side, 1e6 * limits.picture_megabytes)
     unread: list[str] = []
     verdicts, sampled = sample(study, album, limits.verdicts, unread)
-    tastes = liked(study, album, limits.liked, limits.prompts, limits.criteria)
+    grids_of_liked = [before_and_after(one, album, limits.prompts) for one in liked]
     data: dict[str, Any] = {
         "arms": [dict(zip(("name", "colour", "dash"), (arm, *_style(i)), strict=True)) for i, arm in enumerate(study.arms)],
         "curves": curves(study, limits.points, limits.criteria),
         "grids": grids(study, album, limits.prompts, limits.seeds),
-        "liked": [one["grid"] for one in tastes],
+        "liked": grids_of_liked,
         "verdicts": verdicts,
         "relations": RELATIONS,
         "pictures": album.encoded(),
@@ -71,8 +71,10 @@ def page(study: Study, analyses: Sequence[Analysis], limits: Limits) -> str:
         .render(
             study=study,
             facts=sentences.facts(study),
-            sections=[(name, title) for name, title in SECTIONS if name != "liked" or tastes],
-            liked=tastes,
+            sections=[(name, title) for name, title in SECTIONS if name != "liked" or liked],
+            liked=list(zip(liked, grids_of_liked, strict=True)),
+            liked_title=TITLE,
+            liked_explained=EXPLAINED,
             missing=sentences.missing(study),
             alarms=sentences.alarms(study),
             findings=sentences.findings(analyses[0]),

@@ -33,7 +33,7 @@ class Compare:
     ) -> list[Verdict]:
         if not self.uses_rubric:
             return judge.compare(prompts, pairs, [None] * len(pairs))
-        return _compare_by(judge, prompts, pairs, rubrics, [NoAnswer(Reason.NO_RUBRIC, NO_RUBRIC)] * len(pairs))
+        return _compare_by(judge, prompts, pairs, [rubric or NoAnswer(Reason.NO_RUBRIC, NO_RUBRIC) for rubric in rubrics])
 
 
 class Criteria:
@@ -101,42 +101,33 @@ class DeltaRubric:
         self, judge: Judge, prompts: Sequence[Prompt], pairs: Sequence[Pair], rubrics: Sequence[Rubric | None]
     ) -> list[Verdict]:
         texts, planning = judge.plan(prompts, pairs)
-        plans: list[Rubric | None] = []
-        reasons: list[NoAnswer | None] = []
-        for prompt, text in zip(prompts, texts, strict=True):
-            origin = {"writer": judge.name, "writer_revision": judge.revision, "role": "plan", "prompt": prompt.text}
-            plan, reason = _plan(text, origin)
-            plans.append(plan)
-            reasons.append(reason)
-        verdicts = _compare_by(judge, prompts, pairs, plans, reasons)
+        origin = {"writer": judge.name, "writer_revision": judge.revision, "role": "plan"}
+        plans = [_plan(text, {**origin, "prompt": prompt.text}) for prompt, text in zip(prompts, texts, strict=True)]
+        verdicts = _compare_by(judge, prompts, pairs, plans)
         return [_with_cost(verdict, planning if i == 0 else Cost()) for i, verdict in enumerate(verdicts)]
 
 
-def _plan(text: str | NoAnswer, origin: Mapping[str, str]) -> tuple[Rubric | None, NoAnswer | None]:
+def _plan(text: str | NoAnswer, origin: Mapping[str, str]) -> Rubric | NoAnswer:
     """The checklist of a plan, or why there is none."""
     if isinstance(text, NoAnswer):
-        return None, text.about("no plan: ")
+        return text.about("no plan: ")
     try:
-        return parse_rubric(text, origin), None
+        return parse_rubric(text, origin)
     except RubricError as error:
-        return None, NoAnswer(error.reason, f"no plan: {error}")
+        return NoAnswer(error.reason, f"no plan: {error}")
 
 
 def _compare_by(
-    judge: Judge,
-    prompts: Sequence[Prompt],
-    pairs: Sequence[Pair],
-    rubrics: Sequence[Rubric | None],
-    reasons: Sequence[NoAnswer | None],
+    judge: Judge, prompts: Sequence[Prompt], pairs: Sequence[Pair], rubrics: Sequence[Rubric | NoAnswer]
 ) -> list[Verdict]:
     """Verdicts by rubric; where there is none, the pair fails for the reason given."""
-    rows = [i for i, rubric in enumerate(rubrics) if rubric is not None]
-    answers = iter(judge.compare([prompts[i] for i in rows], [pairs[i] for i in rows], [rubrics[i] for i in rows]))
+    known = {i: rubric for i, rubric in enumerate(rubrics) if isinstance(rubric, Rubric)}
+    answers = iter(judge.compare([prompts[i] for i in known], [pairs[i] for i in known], list(known.values())))
     return [
         _weighed(next(answers), rubric)
-        if rubric is not None
-        else Verdict(Outcome.FAILED, None, reason=str(reason), failure=reason.reason if reason else None)
-        for rubric, reason in zip(rubrics, reasons, strict=True)
+        if isinstance(rubric, Rubric)
+        else Verdict(Outcome.FAILED, None, reason=str(rubric), failure=rubric.reason)
+        for rubric in rubrics
     ]
 
 

@@ -174,24 +174,8 @@ def _structure(judge: Judge, tasks: Sequence[Task], drafts: Sequence[Draft], set
     """The verified drafts of each task as one rubric, with what it recovers of the held-out pairs in its provenance: the best
     draft alone, of those within the limit, where all together recover too little."""
     verified = {i: some for i in range(len(tasks)) if (some := [d for d in drafts if d.task == i and d.passed])}
-    counts = {i: distinct([c for d in some if d.rubric for c in d.rubric.criteria]) for i, some in verified.items()}
-    replies: Sequence[str | NoAnswer] = []
-    cost, unstructured, malformed = Cost(), 0, 0
-    unheard: set[int] = set()
-    if verified and settings.structure:
-        replies, cost = judge.writer.structure([list(counted) for counted in counts.values()])
-    rubrics = {i: Rubric(most_agreed(tuple(counted), counted, settings.max_criteria)) for i, counted in counts.items()}
-    for (i, counted), reply in zip(counts.items(), replies, strict=False):
-        try:
-            if isinstance(reply, NoAnswer):
-                raise reply
-            rubrics[i] = Rubric(most_agreed(parse_structure(reply, list(counted)), counted, settings.max_criteria))
-        except (RubricError, NoAnswer) as error:
-            silent = isinstance(error, NoAnswer) and error.reason not in OF_THE_REPLY
-            unstructured += 1
-            malformed += not silent
-            unheard |= {i} if silent else set()
-            log.warning("a rubric from pair %s stays unstructured: %s", tasks[i].writing[0].id, error)
+    rubrics, unheard, counted = _put_together(judge.writer, verified, tasks, settings)
+    cost, apart = Cost(), 0
     heldout = verify_all(judge, list(rubrics.values()), [tasks[i].heldout for i in rubrics], settings.rule, [0] * len(rubrics))
     for i, verification in zip(rubrics, heldout, strict=True):
         cost += verification.cost
@@ -202,7 +186,7 @@ def _structure(judge: Judge, tasks: Sequence[Task], drafts: Sequence[Draft], set
         elif short and (accuracy or 0.0) < settings.rule.min_heldout:  # together they no longer do what each does alone
             used = [max(short, key=_heldout_accuracy)]
             rubrics[i], accuracy = used[0].rubric or rubrics[i], _heldout_accuracy(used[0])
-            unstructured += 1
+            apart += 1
             log.warning("drafts from pair %s are not put together: their best stands alone", tasks[i].writing[0].id)
         pairs = len(verification.heldout)
         rubrics[i] = replace(rubrics[i], provenance=_provenance(tasks[i], used, pairs, accuracy))
@@ -215,7 +199,33 @@ def _structure(judge: Judge, tasks: Sequence[Task], drafts: Sequence[Draft], set
         )
         for i in range(len(tasks))
     ]
-    return made, Counts(unstructured=unstructured, malformed=malformed, cost=cost)
+    return made, counted + Counts(unstructured=apart, cost=cost)
+
+
+def _put_together(
+    writer: Writer, verified: Mapping[int, Sequence[Draft]], tasks: Sequence[Task], settings: Settings
+) -> tuple[dict[int, Rubric], set[int], Counts]:
+    """By task, the criteria of its drafts as one rubric: as the writer structures them, or as they are; and the tasks whose
+    structure got no answer."""
+    counts = {i: distinct([c for d in some if d.rubric for c in d.rubric.criteria]) for i, some in verified.items()}
+    replies: Sequence[str | NoAnswer] = []
+    cost, unstructured, malformed = Cost(), 0, 0
+    unheard: set[int] = set()
+    if verified and settings.structure:
+        replies, cost = writer.structure([list(counted) for counted in counts.values()])
+    rubrics = {i: Rubric(most_agreed(tuple(counted), counted, settings.max_criteria)) for i, counted in counts.items()}
+    for (i, counted), reply in zip(counts.items(), replies, strict=False):
+        try:
+            if isinstance(reply, NoAnswer):
+                raise reply
+            rubrics[i] = Rubric(most_agreed(parse_structure(reply, list(counted)), counted, settings.max_criteria))
+        except (RubricError, NoAnswer) as error:
+            silent = error.reason not in OF_THE_REPLY
+            unstructured += 1
+            malformed += not silent
+            unheard |= {i} if silent else set()
+            log.warning("a rubric from pair %s stays unstructured: %s", tasks[i].writing[0].id, error)
+    return rubrics, unheard, Counts(unstructured=unstructured, malformed=malformed, cost=cost)
 
 
 def distinct(criteria: Sequence[Criterion]) -> dict[Criterion, int]:

@@ -74,18 +74,15 @@ class PerPrompt(Source):
             replies, cost = writer.write([prompts[row] for row in unknown.values()])
             self.counts += Counts(cost=cost, drafts=len(unknown))
             for (key, row), reply in zip(unknown.items(), replies, strict=True):
-                if isinstance(reply, NoAnswer):  # another try may have one
-                    unread = int(reply.reason in OF_THE_REPLY)
+                try:
+                    if isinstance(reply, NoAnswer):
+                        raise reply
+                    rubric = parse_rubric(reply, identities[row])
+                except (RubricError, NoAnswer) as error:  # nothing is stored: another try may have one
+                    unread = int(error.reason in OF_THE_REPLY)
                     self.failures += 1
                     self.counts += Counts(unanswered=1 - unread, malformed=unread, without=1)
-                    log.warning("no rubric for %r (%s): %s", prompts[row].text, reply.reason, reply)
-                    continue
-                try:
-                    rubric = parse_rubric(reply, identities[row])
-                except RubricError as error:
-                    self.failures += 1
-                    self.counts += Counts(malformed=1, without=1)
-                    log.warning("no rubric for %r: %s", prompts[row].text, error)
+                    log.warning("no rubric for %r (%s): %s", prompts[row].text, error.reason, error)
                 else:
                     self.counts += Counts(written=1, rubrics=1)
                     known[key] = Stored(rubric)

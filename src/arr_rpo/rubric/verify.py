@@ -41,11 +41,6 @@ class Verification:
     open: bool = False
 
     @property
-    def accuracy(self) -> float | None:
-        """Share recovered of all answered pairs; None without any."""
-        return self._recovered(self.answered)
-
-    @property
     def heldout(self) -> tuple[int, ...]:
         """The answered ones of which the writer was told nothing."""
         return tuple(i for i in self.answered if i >= self.told)
@@ -53,19 +48,11 @@ class Verification:
     @property
     def heldout_accuracy(self) -> float | None:
         """Share recovered of those; None without any."""
-        return self._recovered(self.heldout)
-
-    def _recovered(self, answered: tuple[int, ...]) -> float | None:
-        return sum(i not in self.missed for i in answered) / len(answered) if answered else None
+        return sum(i not in self.missed for i in self.heldout) / len(self.heldout) if self.heldout else None
 
     @property
     def cost(self) -> Cost:
         return sum((verdict.cost for verdict in self.verdicts), Cost())
-
-
-def verify(judge: Judge, rubric: Rubric, pairs: Sequence[Preference], rule: Rule) -> Verification:
-    """See `verify_all`."""
-    return verify_all(judge, [rubric], [pairs], rule)[0]
 
 
 def verify_all(

@@ -164,7 +164,7 @@ class GlobalWeighted(Source):
                     raise reply
                 found += parse_rubric(reply, {}).criteria
             except (RubricError, NoAnswer) as error:
-                silent = isinstance(error, NoAnswer) and error.reason not in OF_THE_REPLY
+                silent = error.reason not in OF_THE_REPLY
                 unheard += silent
                 malformed += not silent
                 log.warning("no criteria from pair %s: %s", pair.id, error)

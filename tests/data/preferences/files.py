@@ -9,6 +9,8 @@ from typing import Any
 
 from PIL import Image
 
+from arr_rpo.types import Outcome, Preference
+
 RED, GREEN, BLUE = (255, 0, 0), (0, 128, 0), (0, 0, 255)
 READING: dict[str, Any] = {
     "image_root": None,
@@ -41,3 +43,13 @@ def color_of(image: Image.Image) -> tuple[int, ...]:
     pixel = image.getpixel((0, 0))
     assert isinstance(pixel, tuple)
     return pixel
+
+
+def red_is_better(pair: Preference) -> bool:
+    """Whether the label points to the red image, wherever it stands."""
+    return color_of(pair.a if pair.better is Outcome.A else pair.b) == RED
+
+
+def hpdv3_rows(n: int) -> list[dict[str, Any]]:
+    row = {"path1": "images/red.png", "path2": "images/blue.png", "choice_dist": [4, 1]}
+    return [{**row, "prompt": f"prompt {i}", "confidence": None if i % 2 else 0.9} for i in range(n)]

@@ -8,9 +8,14 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arr_rpo.judge.local.prefix_tree import KEPT, Node, least_work, parts, prefix_tree, segmenter, work
+from arr_rpo.judge.local.prefix_tree import KEPT, Node, Tree, least_work, parts, segmenter, tree_of, work
 
 ROWS = st.lists(st.lists(st.integers(0, 1), min_size=2, max_size=5), min_size=1, max_size=4)
+
+
+def prefix_tree(rows: Sequence[Sequence[int]], most_levels: int) -> Tree:
+    """Of all trees with at most so many levels one with the fewest tokens."""
+    return tree_of(rows, segmenter(rows)(most_levels))
 
 
 def test_an_image_with_two_questions_and_another_with_one() -> None:

@@ -20,7 +20,7 @@ def bench(folder: Path, judge: VLMJudge, reward: str) -> list[dict[str, Any]]:
     config = configure([*overrides, "bench.limit=16", "bench.progress=false"], "evaluate")
     del config.bench.judge
     instantiate(config.bench, judge=judge).run({"reward": reward})
-    return [json.loads(line) for line in (folder / "verdicts.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in (folder / "judged_pairs.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 @pytest.mark.parametrize("reward", ["rubric", "checklist", "rational"])

@@ -59,7 +59,7 @@ def judged(judge: VLMJudge, reward: str, folder: Path) -> list[dict[str, Any]]:
     config = configure([*overrides, f"bench.limit={PAIRS}", "bench.progress=false"], "evaluate")
     del config.bench.judge
     instantiate(config.bench, judge=judge).run({"reward": reward})
-    return [json.loads(line) for line in (folder / "verdicts.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in (folder / "judged_pairs.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 @pytest.mark.parametrize("reward", PROTOCOLS)

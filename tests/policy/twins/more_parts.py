@@ -126,37 +126,28 @@ def vae(
 ) -> AutoencoderKL:
     """Divides each side by 2 ** (blocks - 1)."""
     return AutoencoderKL(
-        in_channels=3,
-        out_channels=3,
-        block_out_channels=(8,) * blocks,
-        down_block_types=("DownEncoderBlock2D",) * blocks,
-        up_block_types=("UpDecoderBlock2D",) * blocks,
-        layers_per_block=1,
-        latent_channels=latent_channels,
-        norm_num_groups=4,
-        sample_size=32,
-        scaling_factor=scaling_factor,
-        shift_factor=shift_factor,
-        use_quant_conv=False,
-        use_post_quant_conv=False,
+        latent_channels=latent_channels, scaling_factor=scaling_factor, shift_factor=shift_factor, **_blocks(blocks)
     )
+
+
+def _blocks(blocks: int) -> dict[str, Any]:
+    return {
+        "in_channels": 3,
+        "out_channels": 3,
+        "block_out_channels": (8,) * blocks,
+        "down_block_types": ("DownEncoderBlock2D",) * blocks,
+        "up_block_types": ("UpDecoderBlock2D",) * blocks,
+        "layers_per_block": 1,
+        "norm_num_groups": 4,
+        "sample_size": 32,
+        "use_quant_conv": False,
+        "use_post_quant_conv": False,
+    }
 
 
 def flux2_vae(latent_channels: int, *, blocks: int = 4) -> AutoencoderKLFlux2:
     """FLUX.2's, whose latents are normalised patchwise."""
-    return AutoencoderKLFlux2(
-        in_channels=3,
-        out_channels=3,
-        block_out_channels=(8,) * blocks,
-        down_block_types=("DownEncoderBlock2D",) * blocks,
-        up_block_types=("UpDecoderBlock2D",) * blocks,
-        layers_per_block=1,
-        latent_channels=latent_channels,
-        norm_num_groups=4,
-        sample_size=32,
-        use_quant_conv=False,
-        use_post_quant_conv=False,
-    )
+    return AutoencoderKLFlux2(latent_channels=latent_channels, **_blocks(blocks))
 
 
 def qwen_vae(latent_channels: int) -> AutoencoderKLQwenImage:

@@ -19,6 +19,7 @@ from arr_rpo.shapes.recipes import taught
 from arr_rpo.shapes.recipes.judge_data import Conversation, Group, Picture
 from arr_rpo.shapes.recipes.judge_parts import build_processor
 from arr_rpo.shapes.recipes.judge_pictures import Pools, following, imagined, imagined_open
+from arr_rpo.shapes.recipes.lesson_criteria import to_mend_with_tastes
 from arr_rpo.shapes.recipes.teacher import Teacher
 from arr_rpo.shapes.world import asked
 from arr_rpo.shapes.world.open_prompts import is_open
@@ -127,17 +128,15 @@ def _two(rng: np.random.Generator) -> list[object]:
     return list(imagined(0.0, rng).pictures[:2])  # type: ignore[return-value]
 
 
-def test_a_rubric_with_tastes_is_mended_by_what_the_pair_contradicts(teacher: Teacher) -> None:
+def test_a_rubric_with_tastes_is_mended_by_what_the_pair_contradicts() -> None:
     seen = 0
     for seed in range(1500):
         rng = np.random.default_rng(seed)
         group = imagined_open(rng)
         pair = list(group.pictures[:2])
-        if (conversation := teacher._refine_tastes(group, pair, 0, rng)) is None:
+        if (mending := to_mend_with_tastes(group.metadata, pair, 0, rng)) is None:
             continue
-        turns = said(conversation, teacher)
-        given = {line.split(". ", 1)[1] for line in turns[0].splitlines() if line[:1].isdigit()}
-        kept = {c.question for c in parse_rubric(turns[-1], {}).criteria}
+        given, kept = ({asked.text for asked in some} for some in (mending.given, mending.target))
         against = {q for q in given if of_taste(q) and not _met(q, pair[0].things) and _met(q, pair[1].things)}
         explaining = {q for q in EVERYTHING if _met(q, pair[0].things) and not _met(q, pair[1].things)}
         assert kept == (given - against) | explaining

@@ -39,7 +39,7 @@ Tree: TypeAlias = "tuple[list[list[Node]], list[int]]"
 def least_work(rows: Sequence[Tokens], most_levels: int) -> Tree:
     """Of the trees with one to `most_levels` levels the one that is the least work, padding included."""
     cut = segmenter(rows)
-    return min((_tree(rows, cut(levels)) for levels in range(1, most_levels + 1)), key=lambda tree: work(*tree))
+    return min((tree_of(rows, cut(levels)) for levels in range(1, most_levels + 1)), key=lambda tree: work(*tree))
 
 
 def work(levels: Sequence[Sequence[Node]], leaves: Sequence[int]) -> float:
@@ -48,12 +48,7 @@ def work(levels: Sequence[Sequence[Node]], leaves: Sequence[int]) -> float:
     return sum(len(nodes) * width for nodes, width in zip(levels, widths, strict=True)) + KEPT * len(leaves) * sum(widths)
 
 
-def prefix_tree(rows: Sequence[Tokens], most_levels: int) -> Tree:
-    """Of all trees with at most `most_levels` levels one with the fewest tokens."""
-    return _tree(rows, segmenter(rows)(most_levels))
-
-
-def _tree(rows: Sequence[Tokens], cuts: Sequence[Ends]) -> Tree:
+def tree_of(rows: Sequence[Tokens], cuts: Sequence[Ends]) -> Tree:
     depth = max(map(len, cuts))
     ends = [_aligned(cut, depth) for cut in cuts]
     levels: list[list[Node]] = []

@@ -46,7 +46,7 @@ Things = Sequence[Located]
 
 
 class OracleJudge:
-    """Answers each question exactly; the image that meets more criteria wins, equal ones tie.
+    """See `Judge`. Answers each question exactly; the image that meets more criteria wins, equal ones tie.
 
     Of an edit it knows the source by the prompt's metadata. A question of another world is one that it cannot answer.
     """
@@ -71,7 +71,6 @@ class OracleJudge:
         return scores
 
     def check(self, prompts: Sequence[Prompt], images: Sequence[Image], questions: Sequence[str]) -> list[Answer]:
-        """See `Judge.check`."""
         found = {id(image): detection.detect(image) for image in {id(image): image for image in images}.values()}
         answers = []
         for prompt, image, question in zip(prompts, images, questions, strict=True):
@@ -82,7 +81,6 @@ class OracleJudge:
         return answers
 
     def critique(self, prompts: Sequence[Prompt], images: Sequence[Image], dimensions: Sequence[str]) -> list[Critique]:
-        """See `Judge.critique`."""
         critiques = []
         for prompt, image in zip(prompts, images, strict=True):
             things, metadata = detection.detect(image), _metadata(prompt)
@@ -126,7 +124,6 @@ class OracleWriter:
         return [_written(_own(prompt)) for prompt in prompts], Cost(calls=len(prompts))
 
     def write_from_pairs(self, pairs: Sequence[Preference], *, role: Explaining) -> tuple[list[str], Cost]:
-        """See `Writer.write_from_pairs`."""
         asked = [self._own(pair.prompt) if role == "write_pair" else _anyone(pair.prompt) for pair in pairs]
         texts = [_written(_explaining(pair, some)) for pair, some in zip(pairs, asked, strict=True)]
         return texts, Cost(calls=len(pairs))

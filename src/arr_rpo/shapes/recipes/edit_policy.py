@@ -77,11 +77,6 @@ class EditPolicyRecipe(FlowRecipe):
     def train_dataloader(self) -> ResumableLoader:
         return ResumableLoader(Steps(self._p.text_steps + self._p.flow_steps))
 
-    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        text = torch.optim.AdamW(self.text.parameters(), lr=self._p.text_lr, betas=(0.9, 0.99), weight_decay=0.01)
-        flow = torch.optim.AdamW(self.flow.parameters(), lr=self._p.flow_lr, betas=(0.9, 0.99), weight_decay=0.01)
-        return [text, flow]
-
     def training_step(self, batch: int, batch_idx: int) -> None:
         step, p = self.global_step, self._p
         rng = np.random.default_rng((p.seed, step))

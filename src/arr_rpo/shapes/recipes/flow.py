@@ -45,8 +45,8 @@ class FlowRecipe(pl.LightningModule):
     a small latent shows its content early, so all that a text can decide is decided at high noise. CLIP is trained along;
     the weights that are kept are the exponential moving average.
 
-    A recipe calls `own` once its arguments are saved as hyperparameters, of which `time_shift`, `ema_decay`, `warmup`,
-    `seed` and `output_dir` are read here.
+    A recipe calls `own` once its arguments are saved as hyperparameters, of which `text_lr`, `flow_lr`, `time_shift`,
+    `ema_decay`, `warmup` and `output_dir` are read here.
     """
 
     def own(self, pipe: Any) -> None:
@@ -103,6 +103,11 @@ class FlowRecipe(pl.LightningModule):
         optimizer.step()
         if part is self.flow:
             self.ema.step(self.flow.parameters())
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """Of text, and of flow matching."""
+        rates = ((self.text, self._p.text_lr), (self.flow, self._p.flow_lr))
+        return [torch.optim.AdamW(part.parameters(), lr=lr, betas=(0.9, 0.99), weight_decay=0.01) for part, lr in rates]
 
     def report(self, name: str, loss: Tensor) -> None:
         """To the bar and to the loggers; `self.log` alone would go on drawing a phase's last value after its end."""

@@ -79,9 +79,7 @@ class PolicyRecipe(FlowRecipe):
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         vae = torch.optim.AdamW(self.vae.parameters(), lr=self._p.vae_lr, betas=(0.9, 0.99), weight_decay=0.0)
-        text = torch.optim.AdamW(self.text.parameters(), lr=self._p.text_lr, betas=(0.9, 0.99), weight_decay=0.01)
-        flow = torch.optim.AdamW(self.flow.parameters(), lr=self._p.flow_lr, betas=(0.9, 0.99), weight_decay=0.01)
-        return [vae, text, flow]
+        return [vae, *super().configure_optimizers()]
 
     def training_step(self, batch: int, batch_idx: int) -> None:
         step, p = self.global_step, self._p

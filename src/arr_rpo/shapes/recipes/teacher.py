@@ -7,7 +7,6 @@ each token is learnable. The texts are those of the judge's wording, in the layo
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,15 +16,24 @@ from arr_rpo.judge.local.qwen_processors import Qwen3VLProcessor
 from arr_rpo.judge.wording import Wording, render
 from arr_rpo.shapes.recipes import taught
 from arr_rpo.shapes.recipes.judge_data import Conversation, Group, Picture, balanced_question, look_up
-from arr_rpo.shapes.recipes.judge_parts import (
-    ASSISTANT,
-    END,
-    IMAGE_PAD,
-    USER,
-    VISION_END,
-    VISION_START,
+from arr_rpo.shapes.recipes.judge_parts import ASSISTANT, END, IMAGE_PAD, USER, VISION_END, VISION_START
+from arr_rpo.shapes.recipes.lesson_criteria import (
+    MOST_CRITERIA,
+    better_of,
+    chance,
+    distinct,
+    explaining,
+    liked,
+    met,
+    nameable,
+    random_prompt,
+    rubric_with_tastes,
+    some,
+    some_rubric,
+    to_mend,
+    to_mend_with_tastes,
 )
-from arr_rpo.shapes.world import general, prompts
+from arr_rpo.shapes.world import general
 from arr_rpo.shapes.world.asked import (
     Asked,
     anyone,
@@ -38,12 +46,9 @@ from arr_rpo.shapes.world.asked import (
     text_of,
 )
 from arr_rpo.shapes.world.rubric_json import rubric_json, themes_json
-from arr_rpo.shapes.world.tastes import Taste
-from arr_rpo.shapes.world.vocabulary import TAGS
-from arr_rpo.types import Criterion, Outcome, Rubric
+from arr_rpo.types import Criterion, Rubric
 
 Rng = np.random.Generator
-MOST_CRITERIA = 8
 # One token in a long conversation: it counts more, or it is learnt last.
 VERDICT_WEIGHT = {"compare": 5.0, "compare_rubric": 2.0}
 
@@ -88,7 +93,7 @@ class Teacher:
         tastes = 0.0 if edit else self._tastes
         for role in rng.choice(5, size=turns, p=(0.26, 0.06, 0.05, 0.15, 0.48)):
             if role == 0:
-                look = taught.look_up if _chance(tastes, rng) else look_up
+                look = taught.look_up if chance(tastes, rng) else look_up
                 question_text, answer = look(picture.things, rng)
                 conversation.user(question_text)
                 conversation.write(answer)
@@ -101,7 +106,7 @@ class Teacher:
                 general_one = general_ones[int(rng.integers(len(general_ones)))]
                 asked = general_one
                 if role == 4:
-                    likes = _chance(tastes, rng)
+                    likes = chance(tastes, rng)
                     things = picture.things
                     asked = liked(taught.balanced_taste(things, rng)) if likes else specific(balanced_question(things, rng))
                 conversation.user(self.wording.say("check", edit=edit, prompt="", question=asked.text))
@@ -146,7 +151,7 @@ class Teacher:
 
     def _compare_by_rubric(self, group: Group, pair: list[Picture], rng: Rng) -> Conversation:
         metadata = group.metadata
-        about = self._tasteful_rubric if self._of_taste(metadata, rng) else self._some_rubric
+        about = rubric_with_tastes if self._of_taste(metadata, rng) else some_rubric
         asked = about(metadata, pair, rng)
         rubric = Rubric(tuple(Criterion(a.name, a.text) for a in asked))
         if rng.random() < 0.25:  # as structured rubrics are shown
@@ -161,40 +166,6 @@ class Teacher:
         choices = [*checks, *tally, better_of(asked, pair, rng)]
         conversation.fill(verdict([a.text for a in asked]), choices, last=VERDICT_WEIGHT["compare_rubric"])
         return conversation
-
-    @staticmethod
-    def _some_rubric(metadata: dict[str, Any], pair: list[Picture], rng: Rng) -> list[Asked]:
-        """The prompt's own criteria, or some of them among others, or general ones, or one alone: the rubric rules."""
-        mine, general_ones = own(metadata), anyone(metadata)
-        kind = rng.random()
-        if kind < 0.4:
-            return mine
-        if kind < 0.65:
-            others = [specific(balanced_question(pair[int(rng.integers(2))].things, rng)) for _ in range(3)]
-            pool = [a for a in mine if rng.random() < 0.7] + others[: int(rng.integers(0, 3))] or others[:1]
-        elif kind < 0.8:
-            pool = [general_ones[int(i)] for i in rng.permutation(len(general_ones))[: int(rng.integers(1, 7))]]
-        elif kind < 0.9:
-            pool = [[*mine, *general_ones][int(rng.integers(len(mine) + len(general_ones)))]]
-        else:
-            return distinct([*mine, *general_ones])[:MOST_CRITERIA]
-        return distinct([pool[int(i)] for i in rng.permutation(len(pool))])
-
-    @staticmethod
-    def _tasteful_rubric(metadata: dict[str, Any], pair: list[Picture], rng: Rng) -> list[Asked]:
-        """Tastes, half of them such that the pictures differ in them, among some of the prompt's criteria and general ones."""
-        a, b = (picture.things for picture in pair)
-        split = [one for one in taught.taught() if one.truth(a) != one.truth(b)]
-        likes = [
-            split[int(rng.integers(len(split)))]
-            if split and rng.random() < 0.5
-            else taught.balanced_taste((a, b)[int(rng.integers(2))], rng)
-            for _ in range(int(rng.integers(1, 6)))
-        ]
-        mine = own(metadata) if rng.random() < 0.4 else []
-        general_ones = [c for c in anyone(metadata) if rng.random() < 0.5] if rng.random() < 0.3 else []
-        pool = distinct([*(liked(one) for one in likes), *mine, *general_ones])
-        return [pool[int(i)] for i in rng.permutation(len(pool))[:MOST_CRITERIA]]
 
     def _plan(self, group: Group, pair: list[Picture], rng: Rng) -> Conversation:
         """A neutral checklist: the prompt's criteria on which the pictures differ; all of them where they do not."""
@@ -213,37 +184,10 @@ class Teacher:
         return self._written("write_general", group, pair, told, rng, better=A_B[better])
 
     def _refine(self, group: Group, pair: list[Picture], better: int, rng: Rng) -> Conversation:
-        """What is right in the rubric stays, what is wrong goes, and what explains this preference is added."""
-        if self._of_taste(group.metadata, rng) and (lesson := self._refine_tastes(group, pair, better, rng)) is not None:
-            return lesson
-        mine = own(group.metadata)
-        kept = [a for a in mine if rng.random() < 0.4]
-        wrong = [specific(balanced_question(pair[int(rng.integers(2))].things, rng)) for _ in range(int(rng.integers(0, 3)))]
-        given = distinct([*kept, *wrong]) or [specific(balanced_question(pair[0].things, rng))]
-        given = [given[int(i)] for i in rng.permutation(len(given))]
-        texts = {a.text for a in given} | {a.text for a in explaining(mine, pair, better)}
-        fields = {"rubric": render([a.text for a in given]), "better": A_B[better], "said": said_by(given, pair, rng)}
-        return self._written("refine", group, pair, [a for a in mine if a.text in texts], rng, **fields)
-
-    def _refine_tastes(self, group: Group, pair: list[Picture], better: int, rng: Rng) -> Conversation | None:
-        """Of a rubric with tastes those go that this pair contradicts, as the other picture alone meets them, and those that
-        explain it are added. None where there are none, or one that may not be named."""
-        explaining_ones = taught.differing(pair[better].things, pair[1 - better].things)
-        if not explaining_ones or not nameable(explaining_ones):
-            return None
-        against = taught.differing(pair[1 - better].things, pair[better].things)
-        against = [one for one in against if one.question not in taught.HELDOUT]
-        pool = [*_some(explaining_ones, 2, rng), *_some(against, 2, rng), *_some(taught.taught(), 2, rng)]
-        if not pool:
-            return None
-        mine = own(group.metadata)
-        given = distinct([*(c for c in mine if rng.random() < 0.5), *map(liked, pool)])
-        given = [given[int(i)] for i in rng.permutation(len(given))]
-        texts = {a.text for a in given} - {one.question for one in against} | {one.question for one in explaining_ones}
-        texts |= {a.text for a in explaining(mine, pair, better)}
-        target = [a for a in distinct([*mine, *map(liked, taught.in_order())]) if a.text in texts]
-        fields = {"rubric": render([a.text for a in given]), "better": A_B[better], "said": said_by(given, pair, rng)}
-        return self._written("refine", group, pair, target, rng, **fields) if len(target) <= taught.MOST_NAMED else None
+        mending = to_mend_with_tastes(group.metadata, pair, better, rng) if self._of_taste(group.metadata, rng) else None
+        given, told, target = mending or to_mend(group.metadata, pair, better, rng)
+        fields = {"rubric": render([a.text for a in given]), "better": A_B[better], "said": told}
+        return self._written("refine", group, pair, target, rng, **fields)
 
     def _written(
         self, role: str, group: Group, pair: list[Picture], target: list[Asked], rng: Rng, **fields: str
@@ -270,7 +214,7 @@ class Teacher:
 
     def _of_taste(self, metadata: dict[str, Any], rng: Rng) -> bool:
         """Whether tastes are among what is asked this time; never of an edit."""
-        return not is_edit(metadata) and _chance(self._tastes, rng)
+        return not is_edit(metadata) and chance(self._tastes, rng)
 
     # -- no candidates ------------------------------------------------------------------------------------------------
 
@@ -290,63 +234,12 @@ class Teacher:
     def _structuring(self, rng: Rng) -> Conversation:
         metadata = random_prompt(rng)
         pool, most = [*own(metadata), *own(random_prompt(rng)), *anyone(metadata)], MOST_CRITERIA
-        if _chance(self._tastes, rng):
+        if chance(self._tastes, rng):
             most = taught.MOST_NAMED
-            pool += map(liked, _some(taught.taught(), most, rng))
+            pool += map(liked, some(taught.taught(), most, rng))
         pool = distinct(pool)
         texts = [pool[int(i)].text for i in rng.permutation(len(pool))[: int(rng.integers(1, most + 1))]]
         conversation = Conversation(self._encode, self._ids)
         conversation.user(self.wording.say("structure", criteria=render(texts)))
         conversation.write(themes_json(texts))
         return conversation
-
-
-def random_prompt(rng: Rng) -> dict[str, Any]:
-    return prompts.random_metadata(str(rng.choice(TAGS, p=(0.08, 0.1, 0.22, 0.1, 0.2, 0.3))), rng)
-
-
-def liked(one: Taste) -> Asked:
-    return Asked("taste", one.question, one.truth)
-
-
-def nameable(tastes: Sequence[Taste]) -> bool:
-    """Whether all of them may be named in a lesson."""
-    return taught.HELDOUT.isdisjoint(one.question for one in tastes)
-
-
-def _some(tastes: Sequence[Taste], most: int, rng: Rng) -> list[Taste]:
-    """Up to so many of them."""
-    return [tastes[int(i)] for i in rng.permutation(len(tastes))[: int(rng.integers(0, most + 1))]]
-
-
-def _chance(share: float, rng: Rng) -> bool:
-    """Draws nothing where the share is 0, so that lessons without tastes are what they were before there were any."""
-    return share > 0 and bool(rng.random() < share)
-
-
-def said_by(given: Sequence[Asked], pair: Sequence[Picture], rng: Rng) -> str:
-    """What a rubric says of a pair, or, one time in five, that the judge could not say."""
-    met_by = [sum(a.truth(p.things) for a in given) for p in pair]
-    if rng.random() < 0.2:
-        return str(rng.choice([Outcome.TIE, Outcome.INCONSISTENT]))
-    return "tie" if met_by[0] == met_by[1] else A_B[int(met_by[1] > met_by[0])]
-
-
-def distinct(asked: Sequence[Asked]) -> list[Asked]:
-    return list({a.text: a for a in asked}.values())
-
-
-def met(asked: Sequence[Asked], picture: Picture) -> float:
-    """Share of the criteria that hold."""
-    return sum(a.truth(picture.things) for a in asked) / len(asked)
-
-
-def explaining(asked: Sequence[Asked], pair: Sequence[Picture], better: int) -> list[Asked]:
-    """Criteria that the better picture meets and the other does not."""
-    return [a for a in asked if a.truth(pair[better].things) and not a.truth(pair[1 - better].things)]
-
-
-def better_of(asked: Sequence[Asked], pair: Sequence[Picture], rng: Rng) -> str:
-    """The picture that meets more; a coin where they are equal, so that the judge learns to say one half."""
-    a, b = (met(asked, picture) for picture in pair)
-    return A_B[int(rng.integers(2))] if a == b else A_B[int(b > a)]
