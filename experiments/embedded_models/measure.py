@@ -59,12 +59,11 @@ def main(overrides: Sequence[str] = ()) -> None:
     print("\n| on | figure | value | of |\n|---|---|---|---|")
     for name, asked_of, pairs in cases(policy, judge, rng):
         show(name, {**judge_figures(judge, asked_of, pairs, rng), **writer_figures(judge, asked_of, pairs, rng)})
-        if name != "edits" and judge.asker.wording.knows("write_taste"):
+        if name != "edits":
             show(name, taste_figures(judge, asked_of, pairs))
-    if judge.asker.wording.knows("write_taste"):
-        prompts = read_prompts("shapes/open_heldout")
-        scenes = [[draw(scene_of(dict(p.metadata), rng)) for _ in "ab"] for p in prompts]
-        show("drawings that follow the prompt", taste_figures(judge, prompts, [(a, b) for a, b in scenes]))
+    prompts = read_prompts("shapes/open_heldout")
+    scenes = [[draw(scene_of(dict(p.metadata), rng)) for _ in "ab"] for p in prompts]
+    show("drawings that follow the prompt", taste_figures(judge, prompts, [(a, b) for a, b in scenes]))
 
 
 def show(name: str, found: Mapping[str, Sequence[bool]]) -> None:
@@ -73,16 +72,15 @@ def show(name: str, found: Mapping[str, Sequence[bool]]) -> None:
 
 
 def cases(policy: Any, judge: VLMJudge, rng: np.random.Generator) -> Iterator[Case]:
-    """Drawings, samples of the policy, and edits where the judge knows them."""
+    """Drawings, samples of the policy, and edits."""
     prompts = read_prompts("shapes/heldout")
     first, second = (pictures(policy, prompts, seed, 128) for seed in (SEED, SEED + 1))
     drawn = [(draw(varied_scene(dict(p.metadata), rng)), draw(varied_scene(dict(p.metadata), rng))) for p in prompts]
     yield "drawings", prompts, drawn
     yield "policy samples", prompts, list(zip(first, second, strict=True))
-    if judge.asker.wording.edits:
-        prompts = read_prompts("shapes/edit_heldout")
-        scenes = [[mistaken_edit(*from_metadata(p.metadata), rng) for _ in "ab"] for p in prompts]
-        yield "edits", prompts, [(draw(a), draw(b)) for a, b in scenes]
+    prompts = read_prompts("shapes/edit_heldout")
+    scenes = [[mistaken_edit(*from_metadata(p.metadata), rng) for _ in "ab"] for p in prompts]
+    yield "edits", prompts, [(draw(a), draw(b)) for a, b in scenes]
 
 
 def judge_figures(
@@ -94,15 +92,14 @@ def judge_figures(
     found = [detection.detect(image) for image in images]
     seen, _ = judge.asker.descriptions(images)
     figures["description exact"] = [text == name_things(things) for text, things in zip(seen, found, strict=True)]
-    kinds = QUESTION_KINDS if judge.asker.wording.edits else PROMPT_KINDS
-    questions = [balanced_question(things, rng, kinds) for things in found]
+    questions = [balanced_question(things, rng, QUESTION_KINDS) for things in found]
     answers = judge.check(prompts, images, [str(q) for q in questions])
     for question, answer, things in zip(questions, answers, found, strict=True):
         truth = question.answer(things)
         right = answer.value is not None and (answer.value > 0.5) == truth
         figures["check, all kinds"].append(right)
         figures[f"check, {question.kind}, truth {'yes' if truth else 'no'}"].append(right)
-    figures |= _general_figures(judge, prompts, images, found) if judge.asker.wording.knows("write_general") else {}
+    figures |= _general_figures(judge, prompts, images, found)
     figures |= _pair_figures(judge, prompts, pairs)
     grades = [[s.value for s in judge.score(prompts, [pair[side] for pair in pairs])] for side in (0, 1)]
     for prompt, pair, a, b in zip(prompts, pairs, *grades, strict=True):
@@ -114,14 +111,13 @@ def judge_figures(
 
 
 def _pair_figures(judge: VLMJudge, prompts: Sequence[Prompt], pairs: Sequence[Pair]) -> dict[str, list[bool]]:
-    """Verdicts by the prompt's own rubric, by general criteria where the judge knows them, and by none."""
+    """Verdicts by the prompt's own rubric, by none, and by general criteria."""
     figures: dict[str, list[bool]] = defaultdict(list)
     forms: dict[str, list[list[Asked]]] = {
         "rubric": [asked.own(p.metadata) for p in prompts],
         "pairwise": [[] for _ in prompts],
+        "general rubric": [asked.anyone(p.metadata) for p in prompts],
     }
-    if judge.asker.wording.knows("write_general"):
-        forms["general rubric"] = [asked.anyone(p.metadata) for p in prompts]
     for name, criteria in forms.items():
         rubrics = [Rubric(tuple(Criterion(c.name, c.text) for c in some)) if some else None for some in criteria]
         for prompt, pair, some, verdict in zip(prompts, pairs, criteria, judge.compare(prompts, pairs, rubrics), strict=True):
@@ -164,8 +160,6 @@ def writer_figures(
     figures: dict[str, list[bool]] = defaultdict(list)
     for prompt, reply in zip(prompts, judge.writer.write(prompts)[0], strict=True):
         figures["write: exactly the prompt's criteria"].append(_questions(reply) == _texts(asked.own(prompt.metadata)))
-    if not judge.asker.wording.knows("write_pair"):
-        return dict(figures)
     labelled = [
         Preference(p.id, p, *pair, Outcome.A if _gap(p, pair) > 0 else Outcome.B)
         for p, pair in zip(prompts, pairs, strict=True)

@@ -91,6 +91,9 @@ def test_behind_a_gate_nothing_is_to_be_gained() -> None:
     """Candidates 1 and 2 do not pass: from b they get what the worst of their group got."""
     gated = {"a": ((1.0, 0.2, 0.4, 1.0), 0.0, 0.5), "b": ((5.0, 9.0, 2.0, 7.0), 1.0, None)}
     assert values(combined(**gated))[0] == [5.0, 2.0, 2.0, 7.0]
+    gated["b"] = ((5.0, 9.0, 2.0, 7.0), -1.0, None)  # the higher, the worse
+    assert values(combined(**gated))[0] == [-5.0, -9.0, -9.0, -7.0]
+    gated["b"] = ((5.0, 9.0, 2.0, 7.0), 1.0, None)
     gated["a"] = ((1.0, 0.2, 0.4, 1.0), 10.0, 0.5)  # a gate may count as well
     assert values(combined(**gated))[0] == pytest.approx([15.0, 4.0, 6.0, 17.0])
 

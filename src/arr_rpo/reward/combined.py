@@ -80,13 +80,13 @@ class Combined:
 
     def total(self, values_NB: Tensor, valid_NB: Tensor, group_size: int) -> tuple[Tensor, Tensor]:
         """(B,) sum of N parts' values, and which of them count."""
+        weights_N = torch.tensor([part.weight for part in self.parts.values()])
         for name, gate in ((name, part.gate) for name, part in self.parts.items()):
             if gate is not None:
-                values_NB = _behind(list(self.parts).index(name), gate, values_NB, valid_NB, group_size)
+                values_NB = _behind(list(self.parts).index(name), gate, values_NB, valid_NB, weights_N, group_size)
         if self.normalise:
             groups = (len(self.parts) * values_NB.shape[1] // group_size, group_size)
             values_NB = group_normalised(values_NB.reshape(groups), valid_NB.reshape(groups)).view_as(values_NB)
-        weights_N = torch.tensor([part.weight for part in self.parts.values()])
         there_NB = valid_NB * weights_N.abs()[:, None]
         total_B = (values_NB.where(valid_NB, 0.0) * weights_N[:, None]).sum(0)
         if self.missing == "mask":
@@ -112,10 +112,12 @@ def _part(name: str, given: Mapping[str, Any]) -> Part:
     return Part(given["reward"], float(given["weight"]), given["gate"])
 
 
-def _behind(gate: int, least: float, values_NB: Tensor, valid_NB: Tensor, group_size: int) -> Tensor:
-    """The values of the parts, those of candidates that do not pass the gate as low as the lowest of their group."""
+def _behind(gate: int, least: float, values_NB: Tensor, valid_NB: Tensor, weights_N: Tensor, group_size: int) -> Tensor:
+    """The values of the parts, those of candidates that do not pass the gate as bad as the worst of their group: the lowest, or
+    the highest of a part whose weight is negative."""
     shut_B = valid_NB[gate] & (values_NB[gate] < least)
-    groups = values_NB.where(valid_NB, torch.inf).view(len(values_NB), -1, group_size)
-    lowest = groups.min(2, keepdim=True).values.expand_as(groups).reshape_as(values_NB)
+    signs_N1 = torch.where(weights_N < 0, -1.0, 1.0)[:, None]
+    groups = (signs_N1 * values_NB).where(valid_NB, torch.inf).view(len(values_NB), -1, group_size)
+    worst = groups.min(2, keepdim=True).values.expand_as(groups).reshape_as(values_NB)
     others = torch.arange(len(values_NB))[:, None] != gate
-    return torch.where(others & shut_B & valid_NB, lowest, values_NB)
+    return torch.where(others & shut_B & valid_NB, signs_N1 * worst, values_NB)
