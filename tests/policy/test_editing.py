@@ -164,7 +164,7 @@ def test_several_pictures_a_prompt(twin: PipelinePolicy) -> None:
     """Where the pipeline takes them, the second matters."""
     blue, red = (Image.new("RGB", (40, 33), colour) for colour in ("blue", "red"))
     two = [Prompt("p", "put picture 2 on picture 1", source=blue, references=(other,)) for other in (red, blue)]
-    if twin.max_pictures == 1:
+    if twin.called.max_pictures == 1:
         with pytest.raises(UserError, match="max_pictures=1"):
             twin.generate(two, seed=1)
         return

@@ -32,7 +32,7 @@ class CalledPipeline:
         max_source_side: int | None,
     ) -> None:
         self._pipe, self.num_inference_steps, self.arguments = pipe, num_inference_steps, dict(call)
-        self._max_pictures, self._max_source_side = max_pictures, max_source_side
+        self.max_pictures, self.max_source_side = max_pictures, max_source_side
         self._start = StartingLatents(getattr(pipe, "prepare_latents", None))
         if hasattr(pipe, "prepare_latents"):
             pipe.prepare_latents = self._start
@@ -51,7 +51,7 @@ class CalledPipeline:
         """
         arguments = dict(self.arguments)
         arguments |= negative_prompts(self._pipe, candidates, arguments)
-        if pictures := [p for prompt in candidates for p in pictures_of(prompt, self._max_pictures, self._max_source_side)]:
+        if pictures := [p for prompt in candidates for p in pictures_of(prompt, self.max_pictures, self.max_source_side)]:
             arguments["image"] = pictures if len(pictures) > 1 else pictures[0]
         self._pipe.scheduler.mode = mode
         try:

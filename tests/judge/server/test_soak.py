@@ -27,7 +27,7 @@ TIMEOUT = 1.0
 
 
 class Harm:
-    """5% errors, 2% hangs, 0.5% broken responses, 0.5% replies that are no answer; else the brighter image is better."""
+    """5% errors, 2% hangs, 0.5% broken responses, 2.5% replies that are no answer; else the brighter image is better."""
 
     def __init__(self, dies_at: int) -> None:
         self.rng, self.lock, self.done, self.dies_at = random.Random(7), threading.Lock(), Counter[str](), dies_at
@@ -50,7 +50,7 @@ class Harm:
         return completion("A or B, who knows" if kind == Reason.NO_CHOICE else _better(body))
 
 
-LIMITS = [(Reason.SERVER_ERROR, 0.05), (Reason.TIMEOUT, 0.07), (Reason.BROKEN_RESPONSE, 0.075), (Reason.NO_CHOICE, 0.08)]
+LIMITS = [(Reason.SERVER_ERROR, 0.05), (Reason.TIMEOUT, 0.07), (Reason.BROKEN_RESPONSE, 0.075), (Reason.NO_CHOICE, 0.1)]
 
 
 def _better(body: Any) -> str:
