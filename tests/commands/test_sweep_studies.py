@@ -18,8 +18,8 @@ from arr_rpo.commands.runs.training import check_keys
 from arr_rpo.report.arms import arm_names, label
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-UNSAID = "unsaid"  # whose arms are those of an annotator, and compared by experiments/unsaid/learned.py
-STUDIES = sorted(path.stem for path in (CONFIGS / "study").glob("*.yaml") if path.stem != UNSAID)
+UNSAID, HACKING = "unsaid", "hacking"  # whose arms are those of an annotator
+STUDIES = sorted(path.stem for path in (CONFIGS / "study").glob("*.yaml") if path.stem not in (UNSAID, HACKING))
 ALWAYS = ["name", "run_dir", "seed"]
 
 
@@ -110,6 +110,25 @@ def test_what_nobody_says_is_learned_from_the_same_pairs() -> None:
         assert run["data"] == next(iter(found.values()))["data"]
         assert run["measure"]["annotator"]["annotator"] == "kim"
     assert differing(UNSAID, "study.annotator=kim", "study.from_pairs=16") == {"reward", "judge", "rubric"}
+
+
+def test_what_is_gamed_is_learned_from_the_same_pairs() -> None:
+    found = {run["study"]["arm"]: run for run in runs(HACKING, "study.annotator=mia").values()}
+    assert len(found) == 14
+    assert len(jobs(HACKING)) == 14 * 8  # annotators
+    sources = {arm: run["rubric"] for arm, run in found.items() if run["rubric"]}
+    for arm in ("dropout 30", "dropout 50", "rotation"):
+        assert sources[arm]["source"] == sources["own_weighted, 64 pairs"]
+    assert (sources["dropout 30"]["p"], sources["dropout 50"]["p"], sources["dropout 30"]["redraw"]) == (0.3, 0.5, True)
+    assert sources["strong"] == sources["own_weighted, 64 pairs"]
+    assert found["strong"]["judge"]["_target_"].endswith("TasteOracle")
+    assert sources["conjunctive"] == sources["verdict"] == sources["prompt_alone"]
+    parts = found["ensemble"]["reward"]["parts"].values()
+    assert {part["reward"]["protocol"]["checkpoint"] for part in parts} == {
+        f"runs/hacking/halves/mia/seed={seed}/reward_model" for seed in (1, 2, 3, 4)
+    }
+    assert [list(run["measure"]) for run in found.values()] == [["annotator", "win_rate"]] * 14
+    assert differing(HACKING, "study.annotator=mia") == {"reward", "judge", "rubric"}
 
 
 def differing(study: str, *overrides: str) -> set[str]:
