@@ -25,7 +25,7 @@ from arr_rpo.types import Outcome, Prompt, Rewards, Rollout, UserError, Verdict
 from tests.conftest import configure
 
 BASE = (
-    *("judge=oracle", "data.updates=4", "data.candidates_per_update=16", "num_threads=1"),
+    *("judge=oracle", "data.updates=4", "data.candidates_per_update=16", "policy.num_inference_steps=4", "num_threads=1"),
     *("trainer.enable_progress_bar=false", "callbacks.summary=null", "callbacks.heldout=null", "data.unseen=null"),
     *("callbacks.image_grid=null", "callbacks.verdict_pictures=null", "callbacks.checkpoint.keep_every_n_updates=2"),
     "+callbacks.spy._target_=tests.processes.many.Spy",

@@ -16,7 +16,8 @@ from tests.processes.starting import ENVIRONMENT, PYTHON, ROOT, numbers, said, s
 SINFO = shutil.which("sinfo")
 UP = SINFO is not None and subprocess.run([SINFO, "-h"], capture_output=True, check=False, timeout=30).returncode == 0
 pytestmark = [pytest.mark.servers, pytest.mark.skipif(not UP, reason="no Slurm here: sinfo does not answer")]
-UPDATES = 40
+UPDATES = 16
+HOW = ("trainer=ddp", "trainer.devices=2")
 
 
 def submitted(folder: Path, *overrides: str, options: tuple[str, ...] = ()) -> str:
@@ -42,33 +43,37 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-HOW = ("trainer=ddp", "trainer.devices=2")
+@pytest.fixture(scope="module")
+def interrupted(undisturbed: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, str]]:
+    """Jobs that were interrupted, by how: their folder and number. Slurm starts them again after two minutes.
+
+    It sends the signal at a time of its choice in the last minutes of a job; here it comes by hand, as Slurm sends it: to the
+    tasks.
+    """
+    jobs = {}
+    for name, options, tell in (
+        ("requeued", (), ("scontrol", "requeue")),
+        ("time is up", ("--time=5", "--signal=USR1@60"), ("scancel", "--signal=USR1")),
+    ):
+        folder = tmp_path_factory.mktemp("interrupted")
+        job = submitted(folder, *small(undisturbed, UPDATES), *HOW, f"run_dir={folder}/run", options=options)
+        until(lambda folder=folder: updates(folder / "run") >= 3, 120, folder)  # type: ignore[misc]
+        subprocess.run([*tell, job], check=True)
+        until(lambda job=job: not running(job), 60, folder)  # type: ignore[misc]
+        jobs[name] = folder, job
+    return jobs
 
 
-def test_a_job_that_is_requeued_goes_on(undisturbed: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    job = submitted(tmp_path, *small(undisturbed, UPDATES), *HOW, f"run_dir={run}")
-    until(lambda: updates(run) >= 3, 120, tmp_path)
-    subprocess.run(["scontrol", "requeue", job], check=True)
-    until(lambda: "from update" in said(tmp_path), 300, tmp_path)  # Slurm waits for two minutes
-    until(lambda: gone(job), 200, tmp_path)
-    assert numbers(run) == numbers(undisturbed / "alone")
+def running(job: str) -> bool:
+    return bool(
+        subprocess.run(["squeue", "-h", "-j", job, "-t", "R"], capture_output=True, text=True, check=False).stdout.strip()
+    )
 
 
-def test_a_job_whose_time_is_up_goes_on(undisturbed: Path, tmp_path: Path) -> None:
-    """Slurm sends the signal at a time of its choice in the last minutes; here it comes by hand, as Slurm sends it: to the
-    tasks."""
-    run = tmp_path / "run"
-    job = submitted(tmp_path, *small(undisturbed, UPDATES), *HOW, f"run_dir={run}", options=("--time=5", "--signal=USR1@60"))
-    until(lambda: updates(run) >= 3, 120, tmp_path)
-    subprocess.run(["scancel", "--signal=USR1", job], check=True)
-    until(lambda: "from update" in said(tmp_path), 300, tmp_path)
-    until(lambda: gone(job), 200, tmp_path)
-    assert state(run)["state"] == "finished", said(tmp_path)
-    assert numbers(run) == numbers(undisturbed / "alone")
-
-
-def test_a_sweep_by_submitit_has_a_job_of_two_tasks_a_run(undisturbed: Path, tmp_path: Path) -> None:
+def test_a_sweep_by_submitit_has_a_job_of_two_tasks_a_run(
+    undisturbed: Path, interrupted: dict[str, tuple[Path, str]], tmp_path: Path
+) -> None:
+    """While those that were interrupted wait."""
     launcher = ("hydra/launcher=submitit_slurm", "hydra.launcher.tasks_per_node=2", "hydra.launcher.timeout_min=10")
     trained(
         tmp_path,
@@ -78,3 +83,12 @@ def test_a_sweep_by_submitit_has_a_job_of_two_tasks_a_run(undisturbed: Path, tmp
     runs = sorted(path.parent for path in (tmp_path / "sweep").rglob("state.json"))
     assert [state(run)["state"] for run in runs] == ["finished", "finished"], said(tmp_path)
     assert numbers(runs[0]) == numbers(undisturbed / "alone")
+
+
+@pytest.mark.parametrize("how", ["requeued", "time is up"])
+def test_a_job_that_was_interrupted_goes_on(how: str, undisturbed: Path, interrupted: dict[str, tuple[Path, str]]) -> None:
+    folder, job = interrupted[how]
+    until(lambda: "from update" in said(folder), 300, folder)
+    until(lambda: gone(job), 200, folder)
+    assert state(folder / "run")["state"] == "finished", said(folder)
+    assert numbers(folder / "run") == numbers(undisturbed / "alone")
