@@ -42,6 +42,7 @@ FROM_PAIRS = {
     "reward_model": ["reward=reward_model", "judge=none", "rubric=none"],
     "weighted": ["reward=checklist", "rubric=global_weighted", "rubric.role=write_taste"],
     "own_weighted": ["reward=checklist", "rubric=per_prompt_weighted", "rubric.role=write_taste"],
+    "own_weighted_listed": ["reward=checklist", "rubric=per_prompt_weighted", "rubric.candidates=tastes_shapes"],
     "own_weighted_verdict": ["reward=rubric", "rubric=per_prompt_weighted", "rubric.role=write_taste"],
     "weighted_verdict": ["reward=rubric", "rubric=global_weighted", "rubric.role=write_taste"],
     "global": ["reward=checklist", "rubric=global", "rubric.role=write_taste"],
