@@ -199,7 +199,7 @@ def taste_figures(judge: VLMJudge, prompts: Sequence[Prompt], pairs: Sequence[Pa
         likes = [taught.balanced_taste(some, rng, among) for some in things]
         answers = judge.check([*prompts] * 2, images, [one.question for one in likes])
         for one, answer, some in zip(likes, answers, things, strict=True):
-            right = answer.value is not None and (answer.p_yes > 0.5) == one.truth(some)
+            right = answer.value is not None and (answer.value > 0.5) == one.truth(some)
             figures[f"taste {kind}: check"].append(right)
             figures[f"taste {kind}: check, truth {'yes' if one.truth(some) else 'no'}"].append(right)
             if kind == "held out":
