@@ -33,9 +33,12 @@ class Reward:
 class Source:
     def __init__(self) -> None:
         self.cost, self.failures, self.asked = Cost(1, 1), 0, []
+        self.update: int | None = None
+        self.updates: list[int | None] = []
 
     def rubrics(self, prompts: tuple[Prompt, ...], judge: Any) -> list[Rubric | None]:
         self.asked.append((prompts, judge))
+        self.updates.append(self.update)
         self.cost += Cost(2, 30)
         return [RUBRIC, None]
 
@@ -101,6 +104,15 @@ def test_what_an_update_took_counts_when_it_is_done(tmp_path: Path) -> None:
     assert callback.last.own.clean_BD.numel() == 0  # its tensors do not stay
     callback.on_train_batch_end(None, None, None, (8, ()), 8)  # type: ignore[arg-type]
     assert callback.state_dict()["images"] == 2 * before["images"]
+
+
+def test_a_source_knows_the_update_that_it_is_asked_for_and_none_between(tmp_path: Path) -> None:
+    source, made = Source(), rollout(2, 2)
+    callback = seat(tmp_path, Reward(graded(0.1, 0.2, 0.3, 0.4), uses_rubric=True), source)
+    for update in (3, 4):
+        judged(callback, made, update)
+        assert source.update is None  # what is measured now sees whole rubrics
+    assert source.updates == [3, 4]
 
 
 def test_rubrics_are_asked_for_only_where_they_are_read_and_their_cost_counts(tmp_path: Path) -> None:

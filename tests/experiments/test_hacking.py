@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from arr_rpo.data.prompts import read_prompts
@@ -27,7 +26,5 @@ def test_what_is_told_is_what_a_picture_is_worth() -> None:
 
 
 def test_only_of_prompts_that_leave_something_open() -> None:
-    prompts = read_prompts("shapes/open_heldout")
-    counts = {name: len(list(rubrics(who, prompts))) for name, who in annotators().items()}
-    assert all(0 < count <= len(prompts) for count in counts.values())
-    assert np.ptp(list(counts.values())) > 0
+    """As many as experiments/unsaid/variety.py has counted for "is there something red?" of shapes/open_train."""
+    assert len(list(rubrics(annotators()["ada"], read_prompts("shapes/open_train")))) == 105

@@ -135,7 +135,7 @@ def test_candidates_of_a_file_need_no_writer(tmp_path: Path) -> None:
     path.write_text(path.read_text(encoding="utf-8").replace(LIKED, "do all objects have one color?"), encoding="utf-8")
     weighted(tmp_path / "store", candidates=str(path)).rubrics([PROMPT], judge)
     assert len(list((tmp_path / "store").glob("*.json"))) == 2  # another file, another rubric
-    with pytest.raises(UserError, match=r"rubric.candidates=nowhere.yaml: there is no such file"):
+    with pytest.raises(UserError, match=r"rubric\.candidates=nowhere\.yaml: no rubric there"):
         weighted(tmp_path, candidates="nowhere.yaml")
 
 

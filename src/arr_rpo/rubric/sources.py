@@ -101,8 +101,8 @@ class FromFile(Source):
 
     def __init__(self, *, path: str, edit_path: str | None = None) -> None:
         super().__init__()
-        self.path, self.by_prompt = _found("path", path)
-        self.edit_path, self.by_edit = _found("edit_path", edit_path) if edit_path else (self.path, self.by_prompt)
+        self.path, self.by_prompt = path, _by_prompt("path", path)
+        self.edit_path, self.by_edit = (edit_path, _by_prompt("edit_path", edit_path)) if edit_path else (path, self.by_prompt)
         self._missing: set[str] = set()
 
     def rubrics(self, prompts: Sequence[Prompt], judge: Judge) -> list[Rubric | None]:
@@ -123,8 +123,12 @@ class FromFile(Source):
         return next((known[key] for key in keys if key in known), None)
 
 
-def _found(option: str, named: str) -> tuple[Path, ByPrompt]:
-    """The file or folder that is named, and its rubrics."""
+def rubric_files(option: str, named: str) -> list[Path]:
+    """The files of rubrics that `rubric.<option>` names: one, those of a folder, or one that ships with the package.
+
+    Raises:
+        UserError: there are none.
+    """
     shipped = SHIPPED / f"{named}.yaml"
     path = shipped if shipped.is_file() else Path(named)
     files = [path] if path.is_file() else []
@@ -136,16 +140,21 @@ def _found(option: str, named: str) -> tuple[Path, ByPrompt]:
             f"rubric.{option}={path}: no rubric there. Give a .yaml or .json file, a folder of them, or one of {known}; "
             "`python rubrics.py export=<folder>` writes such a folder."
         )
+    return files
+
+
+def _by_prompt(option: str, named: str) -> ByPrompt:
+    """The rubrics that are named."""
     by_prompt: ByPrompt = {}
     origin: dict[tuple[str | None, str | None], Path] = {}
-    for file in files:
+    for file in rubric_files(option, named):
         for rubric in read_rubrics(file):
             key = (rubric.provenance.get("prompt"), rubric.provenance.get("source"))
             if key in by_prompt:
                 whose = f"the prompt {key[0]!r}" if key[0] else "every prompt"
                 raise UserError(f"{file}: a rubric for {whose} is already in {origin[key]}. Keep one of them.")
             by_prompt[key], origin[key] = rubric, file
-    return path, by_prompt
+    return by_prompt
 
 
 def content(prompt: Prompt) -> dict[str, str]:

@@ -7,7 +7,6 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from arr_rpo.rubric.auto_rubric import distinct, most_agreed
 from arr_rpo.rubric.counts import Counts
 from arr_rpo.rubric.files import criteria_digest, read_rubrics
 from arr_rpo.rubric.refined import DECIDED, explaining, told
-from arr_rpo.rubric.sources import SHIPPED, RubricSource, Source, written_by
+from arr_rpo.rubric.sources import RubricSource, Source, rubric_files, written_by
 from arr_rpo.rubric.store import RubricStore
 from arr_rpo.rubric.weights import Fit, cross_validated
 from arr_rpo.types import Cost, Criterion, Outcome, Preference, Prompt, Rubric, UserError
@@ -43,8 +42,8 @@ class GlobalWeighted(Source):
     Args:
         preferences: of which the first `pairs` are taken, ties aside, in an order that the seed decides.
         role: in which the writer is asked (`judge.base.Explaining`).
-        candidates: a file of rubrics (`rubric/files.py`), of yours or one that ships, all of whose criteria are checked; no
-            writer is asked then.
+        candidates: a file or folder of rubrics, or one that ships (`sources.rubric_files`), all of whose criteria are checked;
+            no writer is asked then.
         own: where the prompt's own criteria come from, if these are to count beside those for any prompt. They are weighed as
             one, the share of them that is met, and share its weight.
         own_penalty: of their weight, as a share of that of others. Below 1: that a prompt is to be followed is believed before
@@ -225,18 +224,9 @@ def _with_own(own: Rubric, for_any: Rubric) -> Rubric:
 
 
 def _criteria_of(named: str) -> list[Criterion]:
-    """All criteria of a file, each once.
-
-    Raises:
-        UserError: it is not there, or no file of rubrics.
-    """
-    shipped = SHIPPED / f"{named}.yaml"
-    path = shipped if shipped.is_file() else Path(named)
-    if not path.is_file():
-        raise UserError(
-            f"rubric.candidates={named}: there is no such file. Give one that holds rubrics (docs/rubrics.md), or tastes_shapes"
-        )
-    return list(distinct([criterion for rubric in read_rubrics(path) for criterion in rubric.criteria]))
+    """All criteria of a file or folder of rubrics, each once."""
+    files = rubric_files("candidates", named)
+    return list(distinct([criterion for file in files for rubric in read_rubrics(file) for criterion in rubric.criteria]))
 
 
 def _hash(rubrics: Sequence[Rubric | None]) -> str:
