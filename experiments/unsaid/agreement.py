@@ -26,6 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from PIL.Image import Image
 
 from arr_rpo.data.prompts import read_prompts
+from arr_rpo.judge.asked_once import AskedOnce
 from arr_rpo.shapes.annotators.people import GROUPS, annotators
 from arr_rpo.shapes.annotators.preferences import AnnotatorPreferences
 from arr_rpo.shapes.annotators.rubric_truth import agreement
@@ -43,6 +44,7 @@ FROM_PAIRS = {
     "weighted": ["reward=checklist", "rubric=global_weighted", "rubric.role=write_taste"],
     "own_weighted": ["reward=checklist", "rubric=per_prompt_weighted", "rubric.role=write_taste"],
     "own_weighted_listed": ["reward=checklist", "rubric=per_prompt_weighted", "rubric.candidates=tastes_shapes"],
+    "weighted_listed": ["reward=checklist", "rubric=global_weighted", "rubric.candidates=tastes_shapes"],
     "own_weighted_verdict": ["reward=rubric", "rubric=per_prompt_weighted", "rubric.role=write_taste"],
     "weighted_verdict": ["reward=rubric", "rubric=global_weighted", "rubric.role=write_taste"],
     "global": ["reward=checklist", "rubric=global", "rubric.role=write_taste"],
@@ -97,6 +99,7 @@ class Table:
     def __init__(self, place: Path, judge: str, more: Sequence[str]) -> None:
         self.place, self.judge, self.more = place, judge, list(more)
         self._policy: Remembering | None = None
+        self._judges: dict[tuple[str, str], AskedOnce] = {}
 
     def composed(self, name: str, *overrides: str) -> DictConfig:
         with initialize_config_module("arr_rpo.configs", version_base="1.3"):
@@ -137,10 +140,7 @@ class Table:
         config = self.composed("evaluate", "task=judge", f"run_dir='{folder}'", *overrides)
         config.bench.progress = False
         new = self.preferences(cell, split="shapes/open_heldout", pairs=NEW, chance=False, seed=5)
-        parts: dict[str, Any] = {"pairs": new, "judge": instantiate(config.judge)}
-        if exemplars := OmegaConf.select(config, "judge.exemplars"):
-            made = instantiate({**exemplars, "_partial_": True, "preferences": None})
-            parts["judge"].exemplars = made(preferences=self.labelled(cell))
+        parts: dict[str, Any] = {"pairs": new, "judge": self._judge(cell, config)}
         parts["rubric"], said = None, {}
         if config.rubric is not None:
             parts["rubric"], said = self._rubric(cell, config, parts["judge"])
@@ -150,6 +150,19 @@ class Table:
             name: {"value": some["accuracy"].value, "of": some["accuracy"].of} for name, some in result.by_subset.items()
         }
         return {"accuracy": result.overall["accuracy"].value, "of": result.pairs, "subsets": by_subset, **said}
+
+    def _judge(self, cell: Cell, config: DictConfig) -> Any:
+        """One that remembers what it said of an annotator's pictures: cells of one annotator ask much of it again."""
+        if exemplars := OmegaConf.select(config, "judge.exemplars"):
+            judge = instantiate({**config.judge, "exemplars": None})
+            made = instantiate({**exemplars, "_partial_": True, "preferences": None})
+            judge.exemplars = made(preferences=self.labelled(cell))
+            return judge
+        key = (cell.annotator, json.dumps(OmegaConf.to_container(config.judge, resolve=True)))
+        if key not in self._judges:
+            self._judges = {k: judge for k, judge in self._judges.items() if k[0] == cell.annotator}
+            self._judges[key] = AskedOnce(instantiate(config.judge))
+        return self._judges[key]
 
     def _rubric(self, cell: Cell, config: DictConfig, judge: Any) -> tuple[Any, dict[str, Any]]:
         """The source of rubrics, and how far what it says is what the annotator likes."""

@@ -16,7 +16,7 @@ from arr_rpo.judge.local.qwen_processors import PROCESSORS
 from arr_rpo.types import UserError
 
 _WEIGHTS = Path(__file__).parents[2] / "shapes" / "weights"
-EMBEDDED = {"shapes": _WEIGHTS / "judge"}
+EMBEDDED = {"shapes": _WEIGHTS / "judge", "shapes_tastes": _WEIGHTS / "judge_tastes"}
 LOADS = ("none", "int8", "nf4")
 
 
