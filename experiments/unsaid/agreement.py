@@ -137,6 +137,7 @@ class Table:
             overrides.append(f"reward.protocol.annotator={cell.annotator}")
         if cell.source == "reward_model":
             overrides.append(f"reward.protocol.checkpoint='{self._reward_model(cell, folder)}'")
+            overrides.append(f"judge@reward.protocol.judge={self.judge}")
         config = self.composed("evaluate", "task=judge", f"run_dir='{folder}'", *overrides)
         config.bench.progress = False
         new = self.preferences(cell, split="shapes/open_heldout", pairs=NEW, chance=False, seed=5)
