@@ -66,9 +66,7 @@ def course(run: Run) -> Course:
         UserError: it was not measured by both.
     """
     if not run.progress or any(name not in run.progress[0].measures for name in ("annotator", "win_rate")):
-        raise UserError(
-            f"{run.folder} was not measured by annotator and win_rate as it trained: is it a run of study=hacking?"
-        )
+        raise UserError(f"{run.folder} was not measured by annotator and win_rate as it trained: is it a run of study=hacking?")
     gold = [point.measures["annotator"].by_prompt for point in run.progress]
     proxy = [point.measures["win_rate"].by_prompt for point in run.progress]
     prompts = [p for p in gold[0] if all(p in at for at in (*gold, *proxy))]
