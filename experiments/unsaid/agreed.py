@@ -1,4 +1,4 @@
-"""`python experiments/unsaid/agreed.py [folder]`: the tables of `agreement.py`, with intervals over annotators and seeds."""
+"""`python experiments/unsaid/agreed.py [FOLDER...]`: the tables of `agreement.py`, with intervals over annotators."""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from arr_rpo.evaluation.bench_rows import file_of
-from arr_rpo.report.statistics import t_interval
+from arr_rpo.report.statistics import holm, t_interval, t_p_value
 
 Row = dict[str, Any]
 SUBSETS = {"agreement": None, "prompt alone": "prompt", "taste alone": "taste", "both": "both"}
 
-
 COLUMNS = (*SUBSETS, "coverage", "precision", "exact")
+ORDERS = [  # what is claimed, the better source and the other
+    ("rubric over none", "own_weighted_listed", "pairwise"),
+    ("rubric over scalar reward model", "own_weighted_listed", "reward_model"),
+    ("verified over unverified", "global", "unverified"),
+    ("per prompt over global", "own_weighted_listed", "weighted_listed"),
+    ("rubric over exemplars", "own_weighted_listed", "exemplars"),
+]
 
 
 def agreement(verdicts: Path, nothing: bool) -> dict[str, float | None]:
@@ -40,23 +46,28 @@ def read(place: Path) -> Iterator[Row]:
         yield {**row, **agreement(file_of(path.parent), nothing), **said}
 
 
-def by_annotator(rows: Iterable[Row], column: str) -> list[float]:
+def by_annotator(rows: Iterable[Row], column: str) -> dict[str, float]:
     """One figure an annotator, the mean over its seeds: those are what an interval is over."""
     found: dict[str, list[float]] = defaultdict(list)
     for row in rows:
         if (one := row[column]) is not None:
             found[row["annotator"]].append(one)
-    return [sum(some) / len(some) for some in found.values()]
+    return {who: sum(some) / len(some) for who, some in found.items()}
 
 
-def cell(values: Sequence[float]) -> str:
+def of(rows: Sequence[Row], source: str, pairs: int, column: str) -> dict[str, float]:
+    """What a source says after so many right labels, or, where it learns from none, in any case; by annotator."""
+    here = [row for row in rows if row["source"] == source and row["noise"] == 0]
+    return by_annotator([row for row in here if row["pairs"] in (pairs, 0)], column)
+
+
+def cell(values: Sequence[float], *, signed: bool = False) -> str:
     if not values:
         return "-"
-    mean = sum(values) / len(values)
+    form, mean = "{:+.2f}" if signed else "{:.2f}", sum(values) / len(values)
     if len(values) < 2:
-        return f"{mean:.2f}"
-    low, high = t_interval(list(values), 0.95)
-    return f"{mean:.2f} ({low:.2f} to {high:.2f})"
+        return form.format(mean)
+    return f"{form} ({form} to {form})".format(mean, *t_interval(list(values), 0.95))
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -65,28 +76,79 @@ def table(rows: Sequence[Row]) -> str:
         groups[row["source"], row["noise"], row["pairs"]].append(row)
     lines = [f"| source | pairs | wrong labels | {' | '.join(COLUMNS)} | came to nothing |", "|---" * (len(COLUMNS) + 4) + "|"]
     for (source, noise, pairs), some in sorted(groups.items(), key=lambda item: (item[0][0], item[0][1], item[0][2])):
-        values = [cell(by_annotator(some, column)) for column in COLUMNS]
+        values = [cell([*by_annotator(some, column).values()]) for column in COLUMNS]
         nothing = sum("nothing" in row for row in some)
         lines.append(f"| {source} | {pairs or '-'} | {noise:.0%} | {' | '.join(values)} | {nothing} of {len(some)} |")
     return "\n".join(lines)
 
 
+def paired(rows: Sequence[Row], source: str, other: str, pairs: int, column: str) -> list[float]:
+    """The differences of two sources after as many pairs, of annotators that both know."""
+    ours, theirs = (of(rows, name, pairs, column) for name in (source, other))
+    return [ours[who] - theirs[who] for who in ours if who in theirs]
+
+
 def differences(rows: Sequence[Row], source: str) -> str:
-    """Of one source against each other from as many pairs, or from none, paired by annotator."""
+    """Of one source against each other from as many pairs, or from none."""
     lines = [f"| {source} minus | pairs | agreement | taste alone |", "|---|---|---|---|"]
     others = [name for name in dict.fromkeys(row["source"] for row in rows) if name not in (source, "annotator")]
-    for other, pairs in itertools.product(others, sorted({row["pairs"] for row in rows if row["source"] == source})):
-        cells = []
-        for column in ("agreement", "taste alone"):
-            ours, theirs = (
-                {row["annotator"]: row[column] for row in rows if row["source"] == name and row["pairs"] in (pairs, least)}
-                for name, least in ((source, pairs), (other, 0))
-            )
-            cells.append(cell([ours[who] - theirs[who] for who in ours if who in theirs]))
+    for other, pairs in itertools.product(others, sizes(rows, source)):
+        cells = [cell(paired(rows, source, other, pairs, column), signed=True) for column in ("agreement", "taste alone")]
         lines.append(f"| {other} | {pairs} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
+def orders(rows: Sequence[Row]) -> str:
+    """The orders that the paper claims, by agreement and in taste alone: shown, or reversed, where Student's t over annotators
+    says so, corrected for their number by Holm."""
+    found = [
+        (f"{claim}: {better} > {worse}", pairs, column, paired(rows, better, worse, pairs, column))
+        for (claim, better, worse), column in itertools.product(ORDERS, ("agreement", "taste alone"))
+        for pairs in sizes(rows, better)
+    ]
+    found = [one for one in found if len(one[3]) > 1]
+    adjusted = holm([t_p_value(values) for *_, values in found])
+    lines = ["| order | pairs | of | difference | p, Holm | |", "|---|---|---|---|---|---|"]
+    for (claim, pairs, column, values), p in zip(found, adjusted, strict=True):
+        said = "not shown" if p >= 0.05 else "shown" if sum(values) > 0 else "reversed"
+        lines.append(f"| {claim} | {pairs} | {column} | {cell(values, signed=True)} | {p:.3f} | {said} |")
+    return "\n".join(lines)
+
+
+def needed(rows: Sequence[Row], column: str, share: float = 0.8) -> str:
+    """Of each source the number of pairs at which its mean has this share of what the annotator's own oracle has more than the
+    judge by the prompt's own rubric, which learns from no pair; between two numbers that were tried, on a scale of doublings."""
+    nothing = of(rows, "prompt_rubric", 0, column)
+    lines = [f"| source | pairs for {share:.0%} of the oracle's gain, {column} | its share by pairs |", "|---|---|---|"]
+    for source in dict.fromkeys(row["source"] for row in rows if row["pairs"]):
+        shares = {}
+        for pairs in sizes(rows, source):
+            values = [(x - nothing[who], 1 - nothing[who]) for who, x in of(rows, source, pairs, column).items()]
+            shares[pairs] = sum(gain for gain, _ in values) / sum(most for _, most in values)
+        told = ", ".join(f"{pairs}: {gained:+.2f}" for pairs, gained in shares.items())
+        lines.append(f"| {source} | {_crossing(shares, share)} | {told} |")
+    return "\n".join(lines)
+
+
+def _crossing(shares: dict[int, float], share: float) -> str:
+    counts = list(shares)
+    if shares[counts[0]] >= share:
+        return f"{counts[0]} or fewer"
+    for less, more in itertools.pairwise(counts):
+        if shares[less] < share <= shares[more]:
+            part = (share - shares[less]) / (shares[more] - shares[less])
+            return f"{less * (more / less) ** part:.0f}"
+    return f"more than {counts[-1]}"
+
+
+def sizes(rows: Sequence[Row], source: str) -> list[int]:
+    return sorted({row["pairs"] for row in rows if row["source"] == source and row["noise"] == 0})
+
+
 if __name__ == "__main__":
-    rows = list(read(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/unsaid/agreement")))
-    print(table(rows), differences(rows, "own_weighted"), sep="\n\n")
+    places = sys.argv[1:] or ["runs/unsaid/agreement"]
+    rows = [row for place in places for row in read(Path(place))]
+    mine = "own_weighted_listed" if any(row["source"] == "own_weighted_listed" for row in rows) else "own_weighted"
+    print(table(rows), differences(rows, mine), orders(rows), sep="\n\n")
+    if any(row["source"] == "prompt_rubric" for row in rows):
+        print("", needed(rows, "agreement"), needed(rows, "taste alone"), sep="\n\n")

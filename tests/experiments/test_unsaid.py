@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from experiments.unsaid.agreed import agreement, by_annotator
+from experiments.unsaid.agreed import agreement, by_annotator, needed, orders
 from experiments.unsaid.learned import arms, differences, table
 
 
@@ -54,4 +55,28 @@ def test_a_pair_that_is_called_equal_counts_half(tmp_path: Path) -> None:
 
 def test_an_annotator_counts_once() -> None:
     rows = [{"annotator": who, "x": value} for who, value in (("kim", 0.0), ("kim", 1.0), ("leo", 1.0), ("mia", None))]
-    assert by_annotator(rows, "x") == [0.5, 1.0]
+    assert by_annotator(rows, "x") == {"kim": 0.5, "leo": 1.0}
+
+
+def cells(source: str, pairs: int, *values: float, noise: float = 0.0) -> list[dict[str, Any]]:
+    """One an annotator."""
+    common = {"source": source, "pairs": pairs, "noise": noise}
+    return [{**common, "annotator": f"a{i}", "agreement": value, "taste alone": value} for i, value in enumerate(values)]
+
+
+def test_an_order_is_shown_not_shown_or_reversed() -> None:
+    rows = cells("pairwise", 0, 0.5, 0.51, 0.52, 0.5) + cells("reward_model", 16, 0.99, 1.0, 1.0, 0.99)
+    rows += cells("own_weighted_listed", 16, 0.8, 0.82, 0.81, 0.8) + cells("own_weighted_listed", 16, 0, 0, 0, 0, noise=0.3)
+    rows += cells("exemplars", 16, 0.5, 1.0, 0.6, 1.0)
+    lines = [line for line in orders(rows).splitlines() if "| agreement |" in line]
+    assert [line.split("| ")[-1].strip(" |") for line in lines] == ["shown", "reversed", "not shown"]
+    assert lines[0].startswith("| rubric over none: own_weighted_listed > pairwise | 16 | agreement | +0.30 (")
+
+
+def test_pairs_that_are_needed_are_read_between_those_that_were_tried() -> None:
+    rows = cells("prompt_rubric", 0, 0.5, 0.5) + cells("global", 4, 0.5, 0.5)
+    for pairs, share in ((4, 0.2), (16, 0.6), (64, 1.0)):
+        rows += cells("own_weighted_listed", pairs, *[0.5 + share / 2] * 2)
+    lines = needed(rows, "agreement").splitlines()
+    assert "| global | more than 4 | 4: +0.00 |" in lines
+    assert "| own_weighted_listed | 32 | 4: +0.20, 16: +0.60, 64: +1.00 |" in lines  # half of the doublings from 16 to 64
