@@ -117,7 +117,7 @@ def orders(rows: Sequence[Row]) -> str:
 
 def needed(rows: Sequence[Row], column: str, share: float = 0.8) -> str:
     """Of each source the number of pairs at which its mean has this share of what the annotator's own oracle has more than the
-    judge by the prompt's own rubric, which learns from no pair; between two numbers that were tried, on a scale of doublings."""
+    judge by the prompt's own rubric, which learns from no pair; between two that were tried, by doublings."""
     nothing = of(rows, "prompt_rubric", 0, column)
     lines = [f"| source | pairs for {share:.0%} of the oracle's gain, {column} | its share by pairs |", "|---|---|---|"]
     for source in dict.fromkeys(row["source"] for row in rows if row["pairs"]):
