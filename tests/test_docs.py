@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,15 @@ def test_commands_compose(page: str, line: str) -> None:
     command, *overrides = shlex.split(line)
     with initialize_config_module("arr_rpo.configs", version_base="1.3"):
         config = compose(command, overrides=overrides)
-    assert OmegaConf.is_config(config)
+    assert list(left_out(OmegaConf.to_container(config, resolve=False))) == []
+
+
+def left_out(node: object, path: str = "") -> Iterator[str]:
+    """Keys that the user has to give, and the command does not."""
+    if node == "???":
+        yield path
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
+        yield from left_out(value, f"{path}.{key}")
 
 
 def test_some_commands_were_found() -> None:
