@@ -46,7 +46,7 @@ def test_the_way_that_works_best_is_the_one_to_go_on_with(capsys: pytest.Capture
     assert "gives no log-probabilities" in ways["logprobs"].impossible
     assert ways["generated"].reasons == (Reason.AMBIGUOUS,)
     printed = capsys.readouterr().out
-    assert "ambiguous: hold the server to the form" in printed
+    assert "ambiguous: hold the judge to the form" in printed
     assert "1 at once" in printed and "4 at once" in printed
     config = yaml.safe_load(printed.split("A config to go on with:")[1])
     assert config["judge"]["model"]["answers"] == "schema"

@@ -72,3 +72,12 @@ def test_groups_that_say_nothing_have_no_deviation() -> None:
     rewards = torch.tensor([[1.0, -1.0], [0.5, 0.5], [3.0, 9.0], [1.0, 2.0]])
     valid = torch.tensor([[True, True], [True, True], [True, False], [False, False]])
     assert group_std(rewards, valid).tolist() == [1.0, 0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("count", [3, 6, 7, 11, 12])
+def test_alike_is_exact_whatever_the_mean_rounds_to(count: int) -> None:
+    """In float32 the mean of seven times 0.7 is not 0.7."""
+    rewards = torch.tensor([[k / 13] * count + [9.0] for k in range(14)])
+    valid = torch.tensor([[True] * count + [False]] * 14)
+    assert group_std(rewards, valid).tolist() == [0.0] * 14
+    assert group_normalised(rewards, valid).abs().max() == 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from arr_rpo.commands.runs.stage import objective
 from arr_rpo.commands.runs.training import train
 from arr_rpo.policy.pipeline import PipelinePolicy
 from arr_rpo.run.folder import RunFolder
+from arr_rpo.types import UserError
 from tests.conftest import configure
 from tests.integration.small import SMALL, start, without_time
 from tests.report.made import report_config
@@ -23,6 +25,7 @@ from tests.stops import stop_before
 
 pytestmark = pytest.mark.slow
 BRIGHTNESS = ("measure.score.scorer.function=tests.scorer.functions.brightness",)
+SHARP = ("callbacks.hacking_monitor.rule.z=1000", "callbacks.hacking_monitor.rule.sign=1e-9")
 OWN = ["a cat on a roof", "two dogs", "a wooden bench", "a bowl of soup", "rain", "a red kite"]
 
 
@@ -84,6 +87,8 @@ def test_a_run_that_goes_on_measures_against_the_same_base(tmp_path: Path) -> No
     for name in ("progress.jsonl", "heldout.jsonl"):
         both = [[without_time(row) for row in rows(run / name)] for run in (whole.path, tmp_path / "part")]
         assert both[0] == both[1]
+    calls = [(RunFolder(run).summary() or {})["measures"]["win_rate"]["judge_calls"] for run in (whole.path, tmp_path / "part")]
+    assert calls[0] == calls[1] > 0
 
 
 def test_heldout_pictures_may_be_drawn_otherwise_than_training(tmp_path: Path) -> None:
@@ -107,8 +112,7 @@ def test_a_finished_run_is_measured_by_other_measures(tmp_path: Path) -> None:
 
 def test_a_cheat_is_told_and_the_run_ends(tmp_path: Path) -> None:
     """The rule is made so sharp that any change counts."""
-    sharp = ["callbacks.hacking_monitor.rule.z=1000", "callbacks.hacking_monitor.rule.sign=1e-9"]
-    run = start(tmp_path / "run", *sharp, "callbacks.hacking_monitor.stop_on_alarm=true", "data.updates=9")
+    run = start(tmp_path / "run", *SHARP, "callbacks.hacking_monitor.stop_on_alarm=true", "data.updates=9")
     (alarm,) = rows(run.path / "alarms.jsonl")
     summary = run.summary()
     assert summary is not None and summary["alarm"]["update"] == alarm["update"] == 2
@@ -120,3 +124,38 @@ def test_a_cheat_is_told_and_the_run_ends(tmp_path: Path) -> None:
     assert [row["update"] for row in rows(run.path / "metrics.jsonl")] == [0, 1, 2]  # of nine
     report(report_config(f"study={run.path}", f"output={tmp_path / 'report'}"))
     assert "## Alarms" in (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+
+
+def test_a_run_that_an_alarm_ended_goes_on(tmp_path: Path) -> None:
+    """The checkpoint is that of after its last update, also where none is due and the last measurement is the best one."""
+    ended = [
+        *SHARP,
+        "callbacks.hacking_monitor.stop_on_alarm=true",
+        "data.updates=5",
+        "callbacks.checkpoint.every_seconds=9999",
+    ]
+    same = ["measure=[score]", "measure.score.scorer.function=tests.scorer.functions.always"]
+    run = start(tmp_path / "run", *ended, *same)
+    assert [row["update"] for row in rows(run.path / "metrics.jsonl")] == [0, 1, 2]
+    start(tmp_path / "unused", *ended, *same, f"resume={run.path}")
+    assert [row["update"] for row in rows(run.path / "metrics.jsonl")] == [0, 1, 2, 3, 4]
+    assert run.finished() and run.summary() is not None
+    assert len(rows(run.path / "alarms.jsonl")) == 1
+
+
+def test_an_alarm_outlives_a_signal_in_the_update_that_it_came_before(tmp_path: Path) -> None:
+    """What a run that was stopped there leaves is what an unbroken one leaves."""
+    every = [*SHARP, "callbacks.checkpoint.every_seconds=9999", "data.updates=5"]
+    whole = start(tmp_path / "whole", *every)
+    within = f"+callbacks.stop={{_target_: tests.stops.SignalWithin, update: 2, call: 1, number: {int(signal.SIGTERM)}}}"
+    with pytest.raises(SystemExit):
+        start(tmp_path / "part", *every, within)
+    start(tmp_path / "unused", *every, f"resume={tmp_path / 'part'}")
+    for name in ("alarms.jsonl", "progress.jsonl"):
+        both = [[without_time(row) for row in rows(run / name)] for run in (whole.path, tmp_path / "part")]
+        assert both[0] == both[1] and both[0]
+
+
+def test_a_gold_that_is_not_measured_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"gold=shape: there is no such measure in this run; there are shapes"):
+        start(tmp_path / "run", "callbacks.hacking_monitor.gold=shape")

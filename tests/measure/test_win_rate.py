@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -119,6 +119,37 @@ def test_behind_a_gate_a_picture_wins_nothing() -> None:
     assert found(dark, 0.5) == [0.5, 0.0, 0.5, 0.5, None]
     assert found(dark, 1.5) == [0.5, 0.5, 0.5, 0.5, None]
     assert found(Pointwise(protocol=Silent()), 0.5) == [1.0, 0.0, 0.5, 0.5, None]
+
+
+def test_behind_a_gate_a_part_that_is_to_be_low_wins_nothing_either() -> None:
+    """The picture has more of what is not wanted; whoever does not pass the gate is not the better one for it."""
+
+    def found(least: Mapping[str, float]) -> list[float | None]:
+        scorers = {"dark": Darkness(), "bright": Brightness()}  # the picture is bright
+        given = {
+            name: {"reward": Pointwise(protocol=scorer), "weight": 0.0 if name == "dark" else -1.0, "gate": least.get(name)}
+            for name, scorer in scorers.items()
+        }
+        measure = WinRate(judge=None, protocol=None, rubric=None)
+        measure.begin(Own(Says(), Combined(parts=given, normalise=True, missing="mask"), None))
+        return [value.value for value in values(measure)]
+
+    assert found({}) == [0.0] * 5
+    assert found({"dark": 0.5}) == [0.0] * 5  # the base passes, the picture does not: no win to be taken away
+    assert found({"dark": 1.5}) == [0.5] * 5  # nobody passes
+
+
+def test_prompts_of_two_files_with_one_name_have_rubrics_of_their_own() -> None:
+    def rubrics(prompts: Sequence[Prompt], judge: Any) -> list[Rubric]:
+        return [Rubric((Criterion(prompt.text, "?"),)) for prompt in prompts]
+
+    judge, other = Says(), [Prompt(prompt.id, f"unseen {prompt.text}") for prompt in PROMPTS]
+    measure = WinRate(judge=judge, protocol=Compare(uses_rubric=True), rubric=SimpleNamespace(rubrics=rubrics))  # type: ignore[arg-type]
+    measure.begin(None)
+    for some in (PROMPTS, other):
+        measure.prepare(some)
+        measure.values(some, [BRIGHT] * 5, [DARK] * 5)
+    assert [rubric.criteria[0].name for rubric in judge.rubrics] == [prompt.text for prompt in [*PROMPTS, *other]]
 
 
 def test_a_gate_asks_the_judge_what_its_part_asked() -> None:

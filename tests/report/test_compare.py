@@ -49,6 +49,14 @@ def test_runs_without_prompts_are_paired_by_their_means() -> None:
     assert claimed.limits == ("paired on 0 of 4 prompts: the others were not measured in all runs",)
 
 
+def test_rounding_is_no_spread() -> None:
+    """0.7 - 0.6 and 0.8 - 0.7 are not one float."""
+    met = {("a", 1): 7, ("b", 1): 6, ("a", 2): 8, ("b", 2): 7}
+    runs = [make_run(arm, seed, f"{'1' * n:0<10}", by_prompt=arm == "a") for (arm, seed), n in met.items()]
+    got = compare(make_study(runs), "a", "b", MEASURE, END, HOW)
+    assert got.p is None and got.difference is not None and got.difference.note.startswith("the same in each seed")
+
+
 def test_runs_on_other_prompts_are_paired_on_those_they_share() -> None:
     """By their text: another file may have the same ids."""
     a, b = make_run("a", 1, "1111"), make_run("b", 1, "1100")

@@ -13,8 +13,11 @@ from hydra.utils import instantiate
 from arr_rpo.judge.asked_once import AskedOnce
 from arr_rpo.judge.none import NoJudge
 from arr_rpo.reward.combined import Combined
+from arr_rpo.reward.gaps import Gaps
 from arr_rpo.reward.joining import together
-from arr_rpo.types import Answer, Cost, Grade, Rewards, Rollout, UserError
+from arr_rpo.reward.point_protocols import Checklist
+from arr_rpo.reward.pointwise import Pointwise
+from arr_rpo.types import Answer, Cost, Criterion, Grade, Reason, Rewards, Rollout, Rubric, UserError
 from tests.conftest import configure
 from tests.reward.test_rewards import rollout
 
@@ -98,6 +101,14 @@ def test_behind_a_gate_nothing_is_to_be_gained() -> None:
     assert values(combined(**gated))[0] == pytest.approx([15.0, 4.0, 6.0, 17.0])
 
 
+def test_what_passes_one_gate_is_not_said_by_another() -> None:
+    """Candidates 1 and 2 do not pass a, candidates 1 and 2 not b: at each gate by what they were given."""
+    gated = {"a": ((0.9, 0.3, 0.7), 1.0, 0.5), "b": ((0.8, 0.6, 0.1), 1.0, 0.5)}
+    assert values(combined(**gated), 1, 3)[0] == pytest.approx([0.9 + 0.8, 0.3 + 0.1, 0.3 + 0.1])
+    turned = {"b": gated["b"], "a": gated["a"]}
+    assert values(combined(**turned), 1, 3) == values(combined(**gated), 1, 3)
+
+
 def test_cost_parts_and_groups_survive_the_joining_of_processes() -> None:
     reward = combined(a=((1.0, 2.0), 1.0, None), b=((0.0, 4.0), 1.0, None))
     one = reward(NONE, rollout(1, 2), [None])
@@ -146,6 +157,31 @@ def test_the_same_question_is_asked_once() -> None:
     assert judge.asked == [["red?", "red?"], ["round?"]]
     assert [(answer.value, answer.cost.calls) for answer in again] == [(0.4, 0), (0.6, 1)]
     assert once.name == "counting"
+
+
+class FailsFirst:
+    """Has no answer the first time."""
+
+    name, revision = "fails first", "1"
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def check(self, prompts: Any, images: Any, questions: Sequence[str]) -> list[Answer]:
+        self.asked += len(questions)
+        failed = Answer(None, Cost(1, 3), reason="half a word", failure=Reason.CUT_OFF)
+        return [failed if self.asked <= len(questions) else Answer(1.0, Cost(1, 3))] * len(questions)
+
+
+def test_what_failed_is_asked_again() -> None:
+    """A checklist asks again (`gaps.ask_again`), also as a part of several rewards."""
+    judge, made = FailsFirst(), rollout(1, 2)
+    gaps = Gaps(ask_again=2, min_answered=1.0)
+    asks = Pointwise(protocol=Checklist(gate="mean", fixed=None, tie_margin=0.0, gaps=gaps))
+    both = Combined(parts={"a": {"reward": asks, "weight": 1.0, "gate": None}}, normalise=False, missing="mask")
+    rewards = both(judge, made, [Rubric((Criterion("red", "red?"),))])  # type: ignore[arg-type]
+    assert rewards.valid_B.tolist() == [True, True]
+    assert (judge.asked, rewards.cost.calls) == (4, 4)
 
 
 def test_no_judge_says_who_asks() -> None:

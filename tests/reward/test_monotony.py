@@ -25,7 +25,7 @@ def said(*p: float, checks: tuple[CriterionCheck, ...] = ()) -> Verdict:
         ([said(0.5, 0.52, checks=YES)] * 3, "a tie, with yes to every question"),
         ([said(0.9, 0.8)] * 3, "A is better"),
         ([Grade(0.75)] * 3, "the grade 0.750"),
-        ([FAILED] * 3, "no answer, 3 of them for the reason not_json (to mend it: hold the server to the form"),
+        ([FAILED] * 3, "no answer, 3 of them for the reason not_json (to mend it: hold the judge to the form"),
         ([FAILED, Grade(None, failure=Reason.REFUSAL), FAILED], "no answer, 2 of them for the reason not_json"),
         ([Grade(None, reason="hm")] * 3, "no answer, 3 of them for the reason unnamed"),
     ],

@@ -51,7 +51,7 @@ class Checkpoints(Checkpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         done = batch_idx + 1
-        last = done >= trainer.num_training_batches  # so that a finished run can be gone on with, too
+        last = done >= trainer.num_training_batches or trainer.should_stop  # so that a run that ended can be gone on with, too
         kept = self.keep_every is not None and done % self.keep_every == 0
         asked = RunRecords.of(trainer).signals.take()
         due = ranks.first(time.monotonic() - self._last >= self.every_seconds)

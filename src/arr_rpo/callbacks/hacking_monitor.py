@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -17,6 +17,7 @@ from arr_rpo.measure.base import Taken
 from arr_rpo.measure.signs import group_difference
 from arr_rpo.module import RPOModule
 from arr_rpo.run.layout import Rows
+from arr_rpo.types import UserError
 
 SIGNS, PROXY = "signs", "win_rate"
 RAISED = ("reward/mean", "criterion/mean")  # curves of training that it raises, beside those of a combined reward's parts
@@ -43,6 +44,7 @@ class HackingMonitor(pl.Callback):
         self.raised: Alarm | None = None
         self._since: dict[str, list[float]] = {}  # of the updates since the last measurement
         self._difference: float | None = None
+        self._before: dict[str, Any] | None = None  # the state of before the measurement of the update that is under way
 
     @staticmethod
     def of(trainer: Any) -> HackingMonitor | None:
@@ -59,6 +61,7 @@ class HackingMonitor(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: Any, batch_idx: int
     ) -> None:
         assert isinstance(pl_module, RPOModule)
+        self._before = None
         for name, value in pl_module.metrics.items():
             if name in (*RAISED, *RATES) or name.startswith(PART):
                 self._since.setdefault(name, []).append(value)
@@ -72,6 +75,7 @@ class HackingMonitor(pl.Callback):
 
     def measured(self, trainer: pl.Trainer, update: int, taken: Mapping[str, Taken]) -> tuple[str, ...]:
         """Told of the measures after `update` updates. Returns the prompts to look at where an alarm is raised now."""
+        self._before = self._state()
         curves = {name: Estimate.of(values) for name, values in self._since.items() if len(values) > 1}
         rates = {name: curves.pop(name) for name in RATES if name in curves}
         proxies = curves
@@ -104,11 +108,26 @@ class HackingMonitor(pl.Callback):
             row = {"onset": self.raised.onset, "reasons": self.raised.reasons, "pictures": pictures}
             RunRecords.of(trainer).folder.add(Rows.ALARMS, self.raised.update, [row])
 
+    def check(self, measures: Iterable[str]) -> None:
+        """
+        Raises:
+            UserError: the trusted measure is none of those that are taken.
+        """
+        if self.gold is not None and self.gold not in measures:
+            raise UserError(
+                f"callbacks.hacking_monitor.gold={self.gold}: there is no such measure in this run; there are "
+                f"{', '.join(measures)}. Name one of them, add it (measure=[...,{self.gold}]), or leave it null"
+            )
+
     def state_dict(self) -> dict[str, Any]:
+        """Of before the measurement while its update is under way, as a run that goes on from there takes it again."""
+        return self._before or self._state()
+
+    def _state(self) -> dict[str, Any]:
         return {
             "points": [dataclasses.asdict(point) for point in self.points],
             "raised": dataclasses.asdict(self.raised) if self.raised else None,
-            "since": self._since,
+            "since": dict(self._since),
             "difference": self._difference,
         }
 

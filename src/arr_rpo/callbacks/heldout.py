@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 from PIL import Image
 from pytorch_lightning.utilities.seed import isolate_rng
 
+from arr_rpo import ranks
 from arr_rpo.callbacks.checkpoint import Checkpoints
 from arr_rpo.callbacks.ema import averaged
 from arr_rpo.callbacks.hacking_monitor import SIGNS, HackingMonitor
@@ -26,7 +27,7 @@ from arr_rpo.module import RPOModule
 from arr_rpo.policy.sampler import Sampler
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import ALARM_PICTURES, HELDOUT_BASE, HELDOUT_PICTURES, Rows, by_update
-from arr_rpo.types import Prompt, UserError
+from arr_rpo.types import Cost, Prompt, UserError
 
 BEFORE, AFTER = "before", "after"
 NAMES = {BEFORE: "base", AFTER: "trained"}
@@ -76,6 +77,8 @@ class Heldout(pl.Callback):
         self.results: dict[str, Measured] = {}  # "before" and "after"
         self.kl: float | None = None
         self.rows: dict[str, dict[str, Any]] = {}  # of heldout.jsonl
+        self.asked: dict[str, int] = {}  # calls of judges for a measure, by all processes
+        self._asked_before: dict[str, int] | None = None  # an update that is under way measures again when it is gone on with
         self._wanted = bool(self.measures)
         self._done, self._earlier, self._start = 0, 0.0, time.monotonic()
 
@@ -93,7 +96,8 @@ class Heldout(pl.Callback):
             if why := measure.why_not(data.heldout) or measure.why_not(data.unseen):
                 pl_module.print(f"measure={name} is left out: {why}. Others: docs/measures.md")
                 del self.measures[name]
-        if self.measures and HackingMonitor.of(trainer):
+        if self.measures and (monitor := HackingMonitor.of(trainer)):
+            monitor.check(self.measures)
             self.measures[SIGNS] = Signs()
         if BEFORE not in self.results:
             if self.measures:
@@ -105,11 +109,17 @@ class Heldout(pl.Callback):
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
         update, _ = batch
+        self._asked_before = dict(self.asked)
         if self.every_n_updates and update % self.every_n_updates == 0:
             begun = time.monotonic()
             self._on_the_way(trainer, pl_module, update)
             self._start += time.monotonic() - begun  # the clock stood still
         self._done = update + 1  # true of every checkpoint from here on
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: Any, batch_idx: int
+    ) -> None:
+        self._asked_before = None
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, RPOModule)
@@ -189,7 +199,11 @@ class Heldout(pl.Callback):
         assert isinstance(module, RPOModule)
         base = None if when == BEFORE else self._base(RunRecords.of(trainer).folder.path, split)
         with self._as_deployed(module):
-            return seen(module.policy, prompts, self.measures, self.seed, self.batch_size, keep=keep, base=base)
+            drawn = seen(module.policy, prompts, self.measures, self.seed, self.batch_size, keep=keep, base=base)
+        for name, measure in self.measures.items():
+            self.asked[name] = self.asked.get(name, 0) + sum(ranks.joined([measure.cost.calls]))
+            measure.cost = Cost()
+        return drawn
 
     @staticmethod
     def _base(run: Path, split: str) -> Callable[[str], Image.Image]:
@@ -229,10 +243,12 @@ class Heldout(pl.Callback):
         return self._earlier + time.monotonic() - self._start
 
     def state_dict(self) -> dict[str, Any]:
-        return {"done": self._done, "seconds": self._seconds(), "rows": self.rows}
+        asked = self.asked if self._asked_before is None else self._asked_before
+        return {"done": self._done, "seconds": self._seconds(), "rows": self.rows, "asked": dict(asked)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._done, self._earlier, self.rows = state_dict["done"], state_dict["seconds"], state_dict["rows"]
+        self.asked = dict(state_dict.get("asked", {}))  # not in an older checkpoint
         self.results = {BEFORE: measured(self.rows.values(), BEFORE)} if self.rows else {}
 
 

@@ -10,7 +10,6 @@ import pytorch_lightning as pl
 from rich.console import Console
 from rich.table import Table
 
-from arr_rpo import ranks
 from arr_rpo.algorithm.finite import not_finite, raise_together
 from arr_rpo.callbacks.ema import averaged
 from arr_rpo.callbacks.guard import Guard
@@ -22,7 +21,7 @@ from arr_rpo.judge.base import account
 from arr_rpo.measure.base import Taken
 from arr_rpo.module import RPOModule
 from arr_rpo.run.layout import POLICY, SUMMARY
-from arr_rpo.types import Cost, Outcome
+from arr_rpo.types import Outcome
 
 
 class Summary(pl.Callback):
@@ -81,7 +80,7 @@ def measures(heldout: Heldout) -> dict[str, Any]:
             "by_tag": _each(heldout, name, lambda taken: taken.by_tag),
             "unseen": _both(heldout, "unseen", name, lambda taken: taken.mean),
             "missing": heldout.results[AFTER]["heldout"][name].missing,
-            "judge_calls": sum(ranks.joined([measure.cost]), Cost()).calls,
+            "judge_calls": heldout.asked.get(name, 0),
             **({"criteria": dict(measure.criteria)} if measure.criteria else {}),
         }
         for name, measure in heldout.measures.items()

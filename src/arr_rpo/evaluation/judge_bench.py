@@ -7,7 +7,7 @@ import logging
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +132,7 @@ class JudgeBench:
             bar = progress.add_task("judging pairs", total=len(self.chosen), completed=len(self.chosen) - len(asked))
             for start in range(0, len(asked), self.batch_size):
                 indices = asked[start : start + self.batch_size]
-                batch = list(self._judged(list(self.pairs.open(indices))))
+                batch = [_with_earlier(one, done.get(one.id)) for one in self._judged(list(self.pairs.open(indices)))]
                 bench_rows.append(self.path, batch)
                 done.update({one.id: one for one in batch})
                 progress.advance(bar, len(indices))
@@ -236,6 +236,11 @@ def markdown(result: BenchResult) -> str:
         lines += ["", "| why verdicts failed | pairs | for instance | what mends it |", "|---|---|---|---|"]
         lines += [f"| {why} | {f.count} | {_cell(f.instance)} | {_cell(f.fix)} |" for why, f in result.failures.items()]
     return "\n".join([*lines, "", _counts(result), ""])
+
+
+def _with_earlier(one: Judged, earlier: Judged | None) -> Judged:
+    """What writing rubrics cost when it was judged before, in vain, stays counted: the store has them now."""
+    return replace(one, writing=one.writing + earlier.writing) if earlier else one
 
 
 def _failures(failed: Sequence[Verdict]) -> dict[str, Failures]:

@@ -14,10 +14,11 @@ def raw(rewards_PG: Tensor, valid_PG: Tensor, *, maximum: float = math.inf) -> T
 
 def centred(rewards_PG: Tensor, valid_PG: Tensor) -> Tensor:
     """A = r - mean of the group's valid rewards (Dr. GRPO, arXiv 2503.20783): they sum to zero, so that a judge without
-    an opinion moves nothing on average."""
+    an opinion moves nothing on average. Exactly 0 where they are all alike, whose mean in float32 may be another number."""
     count = valid_PG.sum(1, keepdim=True).clamp(min=1)
     mean = rewards_PG.where(valid_PG, 0.0).sum(1, keepdim=True) / count
-    return (rewards_PG - mean).where(valid_PG, 0.0)
+    lowest, highest = rewards_PG.where(valid_PG, math.inf).amin(1), rewards_PG.where(valid_PG, -math.inf).amax(1)
+    return (rewards_PG - mean).where(valid_PG & (highest > lowest)[:, None], 0.0)
 
 
 def group_normalised(rewards_PG: Tensor, valid_PG: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ T = TypeVar("T", bound="Answer | Verdict")
 
 class AskedOnce:
     """See `Judge`. Remembers answers for as long as it lives, of the same objects: not of pictures that look alike. A
-    remembered answer costs nothing."""
+    remembered answer costs nothing. What failed is asked again."""
 
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
@@ -39,12 +39,15 @@ class AskedOnce:
         rows: list[tuple[Any, ...]] = list(zip(*asked, strict=True))
         keys = [_key(kind, row) for row in rows]
         new = {key: row for key, row in zip(keys, rows, strict=True) if key not in self._known}
-        self._kept += new.values()
+        made: dict[tuple[Any, ...], T] = {}
         if new:
-            self._known.update(zip(new, ask(*zip(*new.values(), strict=True)), strict=True))
+            made = dict(zip(new, ask(*zip(*new.values(), strict=True)), strict=True))
+        given = {key: answer for key, answer in made.items() if answer.failure is None}
+        self._known |= given
+        self._kept += [new[key] for key in given]
         unpaid, answers = set(new), []
         for key in keys:
-            answer: T = self._known[key]
+            answer: T = made[key] if key in made else self._known[key]
             answers.append(answer if key in unpaid else replace(answer, cost=Cost()))
             unpaid.discard(key)
         return answers

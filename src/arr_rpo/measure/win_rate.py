@@ -63,7 +63,7 @@ class WinRate(Measure):
         self.judge, self.rubric = judge, rubric
         self.asked = [Way("", protocol, 1.0)] if protocol else []
         self.gates: list[Gate] = []
-        self._rubrics: dict[str, Rubric | None] = {}
+        self._rubrics: dict[tuple[str, str], Rubric | None] = {}  # ids are unique within a file of prompts alone
 
     def begin(self, own: Own | None) -> None:
         """See `Measure.begin`.
@@ -93,16 +93,16 @@ class WinRate(Measure):
         if (source := self.rubric) is None or not self._reads_rubrics:
             return
         for start in range(0, len(prompts), AT_ONCE):
-            new = [prompt for prompt in prompts[start : start + AT_ONCE] if prompt.id not in self._rubrics]
+            new = [prompt for prompt in prompts[start : start + AT_ONCE] if _key(prompt) not in self._rubrics]
             if new:
                 written = ranks.by_the_first(functools.partial(source.rubrics, new, self.judge))
-                self._rubrics |= {prompt.id: rubric for prompt, rubric in zip(new, written, strict=True)}
+                self._rubrics |= {_key(prompt): rubric for prompt, rubric in zip(new, written, strict=True)}
 
     def values(self, prompts: Sequence[Prompt], images: Sequence[Image], base: Sequence[Image] | None) -> list[Value]:
         if base is None:
             return [Value(0.5)] * len(prompts)
         assert self.judge is not None
-        pairs, rubrics = list(zip(images, base, strict=True)), [self._rubrics.get(prompt.id) for prompt in prompts]
+        pairs, rubrics = list(zip(images, base, strict=True)), [self._rubrics.get(_key(prompt)) for prompt in prompts]
         judge: Any = AskedOnce(self.judge) if self.gates else self.judge  # a gate is asked what its part is asked
         verdicts = [as_verdicts(asked.protocol, judge, prompts, pairs, rubrics) for asked in self.asked]
         self.cost += sum((verdict.cost for some in verdicts for verdict in some), Cost())
@@ -131,16 +131,20 @@ class WinRate(Measure):
             if verdict.outcome is Outcome.FAILED:
                 return Value(None, reason=verdict.reason or "the judge failed")
             won = {Outcome.A: 1.0, Outcome.B: 0.0}.get(verdict.outcome, 0.5)
+            won = won if asked.weight > 0 else 1 - won
             for gate, (ours, theirs) in zip(self.gates, shut, strict=True):
                 if asked.name in gate.behind:
                     won = min(won, 0.5) if ours else won
                     won = max(won, 0.5) if theirs else won
-            won = won if asked.weight > 0 else 1 - won
             points, weights = points + abs(asked.weight) * won, weights + abs(asked.weight)
             figures |= {asked.name: won} if asked.name else {}
             figures |= _by_criterion(verdict)
         figures |= {TIED: _share(said, Outcome.TIE), ORDER_DECIDED: _share(said, Outcome.INCONSISTENT)}
         return Value(points / weights, figures)
+
+
+def _key(prompt: Prompt) -> tuple[str, str]:
+    return prompt.id, prompt.text
 
 
 def _parts(reward: Any) -> Iterator[Way]:

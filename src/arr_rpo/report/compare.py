@@ -29,6 +29,7 @@ from arr_rpo.report.estimates import (
 from arr_rpo.report.sentences import amount, verdict
 from arr_rpo.report.study import Run, Study
 
+SAME = 1e-9  # differences of shares that are rounding
 METHODS = (
     "Arms are compared by a held-out measure, by differences that are paired by seed and, within a seed, by prompt: all arms "
     "draw the held-out pictures from the same noise.",
@@ -119,7 +120,7 @@ def _paired(bare: Comparison, ours: Mapping[int, Held], theirs: Mapping[int, Hel
         limits += (f"paired on {prompts} of {most} prompts: the others were not measured in all runs",)
     difference, several = estimate(differences_SP, how), len(bare.seeds) > 1
     p: float | None = None
-    if several and not prompts and np.ptp(differences_SP) == 0:
+    if several and not prompts and np.ptp(differences_SP) < SAME:
         difference = dataclasses.replace(difference, note=NO_SPREAD)
     elif several:
         means = st.bootstrap_means(differences_SP, how.draws, how.seed)
@@ -157,7 +158,7 @@ def different_starts(ours: Mapping[int, Run], theirs: Mapping[int, Run], measure
     """A sentence if the arms do not start from the same base."""
     for seed in seeds:
         a, b = (of_heldout(some[seed], measure, "before") for some in (ours, theirs))
-        if a and b and abs(a.mean - b.mean) > 1e-9:
+        if a and b and abs(a.mean - b.mean) > SAME:
             return [f"the arms start from different values ({a.mean:.3f} and {b.mean:.3f} with seed {seed})"]
     return []
 

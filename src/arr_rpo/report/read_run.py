@@ -39,6 +39,7 @@ def read_run(folder: Path, study: Path) -> Run:
     if state.get("state") == State.FAILED:
         missing.append(f"it failed: {(str(state.get('error', '')).splitlines() or ['nobody knows why'])[-1]}")
     _look_at(folder / Rows.VERDICTS, missing)
+    alarms = tuple(_alarms(folder, missing))
     return Run(
         folder=folder,
         name=folder.relative_to(study).as_posix() if folder != study else folder.resolve().name,
@@ -54,7 +55,7 @@ def read_run(folder: Path, study: Path) -> Run:
         versions=versions,
         verdict_pictures=tuple(sorted((folder / layout.VERDICT_PICTURES).glob("*.json"))),
         missing=tuple(_explained(what) for what in missing),
-        alarms=tuple(_alarms(folder, missing)),
+        alarms=alarms,
     )
 
 

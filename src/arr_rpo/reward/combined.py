@@ -81,9 +81,7 @@ class Combined:
     def total(self, values_NB: Tensor, valid_NB: Tensor, group_size: int) -> tuple[Tensor, Tensor]:
         """(B,) sum of N parts' values, and which of them count."""
         weights_N = torch.tensor([part.weight for part in self.parts.values()])
-        for name, gate in ((name, part.gate) for name, part in self.parts.items()):
-            if gate is not None:
-                values_NB = _behind(list(self.parts).index(name), gate, values_NB, valid_NB, weights_N, group_size)
+        values_NB = _behind([part.gate for part in self.parts.values()], values_NB, valid_NB, weights_N, group_size)
         if self.normalise:
             groups = (len(self.parts) * values_NB.shape[1] // group_size, group_size)
             values_NB = group_normalised(values_NB.reshape(groups), valid_NB.reshape(groups)).view_as(values_NB)
@@ -112,12 +110,13 @@ def _part(name: str, given: Mapping[str, Any]) -> Part:
     return Part(given["reward"], float(given["weight"]), given["gate"])
 
 
-def _behind(gate: int, least: float, values_NB: Tensor, valid_NB: Tensor, weights_N: Tensor, group_size: int) -> Tensor:
-    """The values of the parts, those of candidates that do not pass the gate as bad as the worst of their group: the lowest, or
-    the highest of a part whose weight is negative."""
-    shut_B = valid_NB[gate] & (values_NB[gate] < least)
+def _behind(gates: Sequence[float | None], values_NB: Tensor, valid_NB: Tensor, weights_N: Tensor, group_size: int) -> Tensor:
+    """The values of the parts, those of candidates that do not pass another part's gate as bad as the worst of their group: the
+    lowest, or the highest of a part whose weight is negative. What passes a gate is said by values as they were given."""
+    least_N1 = torch.tensor([-torch.inf if gate is None else gate for gate in gates])[:, None]
+    shut_NB = valid_NB & (values_NB < least_N1)
+    shut_by_others_NB = shut_NB.sum(0) - shut_NB.long() > 0
     signs_N1 = torch.where(weights_N < 0, -1.0, 1.0)[:, None]
     groups = (signs_N1 * values_NB).where(valid_NB, torch.inf).view(len(values_NB), -1, group_size)
     worst = groups.min(2, keepdim=True).values.expand_as(groups).reshape_as(values_NB)
-    others = torch.arange(len(values_NB))[:, None] != gate
-    return torch.where(others & shut_B & valid_NB, signs_N1 * worst, values_NB)
+    return torch.where(shut_by_others_NB & valid_NB, signs_N1 * worst, values_NB)

@@ -73,6 +73,7 @@ class PerPromptRefined(Source):
         self._open.clear()
         rest = [i for i, rubric in enumerate(found) if rubric is None]
         if self.fallback and rest:
+            self.fallback.update = self.update
             for i, rubric in zip(rest, self.fallback.rubrics([prompts[i] for i in rest], judge), strict=True):
                 found[i] = rubric
         return found

@@ -93,6 +93,7 @@ class GlobalWeighted(Source):
             self._rubric = self._made(judge)
         if self.own is None or all(criterion.question != OWN.question for criterion in self._rubric.criteria):
             return [self._rubric] * len(prompts)
+        self.own.update = self.update
         before, found = self.own.failures, self.own.rubrics(prompts, judge)
         self.failures += self.own.failures - before
         return [own and _with_own(own, self._rubric) for own in found]
