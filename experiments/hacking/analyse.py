@@ -79,8 +79,11 @@ def course(run: Run) -> Course:
 
 
 def courses(study: Study) -> dict[str, list[Course]]:
-    """By arm, without the number of pairs in its name; runs that did not end are left out."""
-    return {arm.split(",")[0]: [course(run) for run in study.of(arm) if run.finished] for arm in study.arms}
+    """By arm, of all annotators, whom a study's names of arms have in them; runs that did not end are left out."""
+    found: dict[str, list[Course]] = {}
+    for arm in study.arms:
+        found.setdefault(arm.split(",")[0], []).extend(course(run) for run in study.of(arm) if run.finished)
+    return found
 
 
 def drawn(values: Sequence[Floats]) -> Floats:
@@ -187,6 +190,7 @@ def arms_table(arms: Mapping[str, Sequence[Course]]) -> str:
 def claims_table(arms: Mapping[str, Sequence[Course]]) -> str:
     """The six claims of the plan, of whose arms there are runs; Holm's correction is over those."""
     found: list[tuple[str, Floats, int, float]] = []  # with the sign that is claimed, and what the difference is tested against
+    proxy_fell = False
     for one, other, sign in EXPLOITED_LESS:
         if arms.get(one) and arms.get(other):
             what = "higher" if sign > 0 else "lower"
@@ -194,11 +198,16 @@ def claims_table(arms: Mapping[str, Sequence[Course]]) -> str:
             found.append((claim, compared(arms[one], arms[other]), sign, 0.0))
     if arms.get("prompt_alone"):
         claim = "prompt_alone (per_prompt) is gamed: gold, last minus best, below -0.01"
-        found.append((claim, fall(arms["prompt_alone"])[0], -1, -LEAST_FALL))
+        falls, best = fall(arms["prompt_alone"])
+        proxy = mean_curve(arms["prompt_alone"], _proxy)
+        found.append((claim, falls, -1, -LEAST_FALL))
+        proxy_fell = bool(proxy[-1] < proxy[best])  # then it is worse at both, which is no gaming
     adjusted = holm([bootstrap_p_value(draws[1:] - against) for _, draws, _, against in found])
     lines = ["| claim | difference | p, Holm | |", "|---|---|---|---|"]
     for (claim, draws, sign, against), p in zip(found, adjusted, strict=True):
         said = "not shown" if p >= 0.05 else "shown" if sign * (draws[0] - against) > 0 else "reversed"
+        if said == "shown" and against and proxy_fell:
+            said = "not shown: the proxy fell too"
         lines.append(f"| {claim} | {interval(draws)} | {p:.3f} | {said} |")
     return "\n".join(lines)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from PIL.Image import Image
 
 from arr_rpo.commands.cli.errors import plain_errors
 from arr_rpo.commands.runs.finished import finished_run
-from arr_rpo.evaluation.images import pictures
+from arr_rpo.evaluation.images import pictures, spread
 from arr_rpo.judge.asked_once import AskedOnce
 from arr_rpo.judge.base import Judge
 from arr_rpo.report.statistics import t_interval
@@ -36,7 +37,7 @@ from experiments.hacking.told import criteria
 FRESH_SEED, SAME = 1001, 1e-6  # of the pairs of a fresh rubric; utilities that are one
 ROWS = {
     "reward": "the reward as it is, held-out prompts",
-    "training prompts": "the same, as many training prompts",
+    "training prompts": "the same, training prompts of the same kinds",
     "exact answers": "its criteria, answered by the exact oracle (the verifier's errors are gone)",
     "true criteria": "the annotator's true criteria and weights, answered by the judge (nothing is missing)",
     "fresh rubric": "a rubric from other pairs by the same writer (what was learned of that one rubric is gone)",
@@ -105,6 +106,13 @@ def gaps(
     }
 
 
+def of_the_same_kinds(some: Sequence[Prompt], others: Sequence[Prompt]) -> list[Prompt]:
+    """As many of each tag as the others have, at even distances, where there are as many."""
+    wanted = Counter(prompt.metadata["tag"] for prompt in others)
+    by_tag = {tag: [prompt for prompt in some if prompt.metadata["tag"] == tag] for tag in wanted}
+    return [prompt for tag, count in wanted.items() for prompt in spread(by_tag[tag], count)]
+
+
 def decomposed(run: Path, batch_size: int) -> dict[str, float]:
     """Of a finished run of the arm own_weighted.
 
@@ -124,7 +132,7 @@ def decomposed(run: Path, batch_size: int) -> dict[str, float]:
         return Shown(prompts, pictures(policy, prompts, seed, batch_size), base)
 
     heldout = shown(list(data.heldout))
-    training = shown(list(data.train)[: len(heldout.prompts)])
+    training = shown(of_the_same_kinds(list(data.train), heldout.prompts))
     judge = AskedOnce(instantiate(trained.judge))
     who = annotator(trained.study.annotator)
     return gaps(judge, instantiate(trained.reward.protocol), who, heldout, training, trained)

@@ -25,6 +25,17 @@ KINDS = {
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is some twenty times faster, where PyYAML has it
 
 
+def inside(folder: Path, path: Path) -> Path:
+    """The path, if it leads to a place below `folder`: what another's file names, or links to, may be anything on this disk.
+
+    Raises:
+        ValueError: it leads out of the folder.
+    """
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):  # `resolve` raises where links go round
+        raise ValueError("it lies outside of the run's folder")
+    return path
+
+
 def open_plain(path: Path) -> BinaryIO:
     """A file, opened to be read.
 

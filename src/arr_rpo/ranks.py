@@ -51,7 +51,20 @@ def device(asked: str) -> str:
 
     if asked != "auto":
         return asked
-    return f"cuda:{local_rank()}" if torch.cuda.is_available() else "cpu"
+    return f"cuda:{gpu()}" if torch.cuda.is_available() else "cpu"
+
+
+_gpus: list[int] = []
+
+
+def use_gpus(devices: object) -> None:
+    """Told of `trainer.devices`: a list names the GPUs of a machine's processes; else they are numbered as these."""
+    _gpus[:] = [int(one) for one in devices] if isinstance(devices, Sequence) and not isinstance(devices, str) else []
+
+
+def gpu() -> int:
+    """Number of this process's GPU."""
+    return _gpus[local_rank()] if local_rank() < len(_gpus) else local_rank()
 
 
 def started_by() -> str | None:

@@ -12,7 +12,7 @@ from PIL.Image import Image
 from arr_rpo.benchmark.items import Item
 from arr_rpo.benchmark.prompt_files import texts_of_folder
 from arr_rpo.benchmark.questions import FixedQuestions, Graph, PointsOfPrompt, Question, YesNoLists
-from arr_rpo.benchmark.scoring import ScoredPicture, after_parents, figures, score
+from arr_rpo.benchmark.scoring import ScoredPicture, _append, _read, after_parents, figures, score
 from arr_rpo.evaluation.bootstrap import Resampling
 from arr_rpo.types import Answer, Cost, Prompt, UserError
 from tests.benchmark.test_folders import benchmark, drawn
@@ -131,6 +131,12 @@ def test_a_judge_is_asked_once_and_again_only_where_it_failed(tmp_path: Path) ->
     third = Judge([])
     assert ask(third) == found
     assert third.asked == 0
+
+
+def test_answers_are_read_again_whatever_the_judge_wrote(tmp_path: Path) -> None:
+    one = ScoredPicture("a", 0, {"1": None}, {"1": None}, {"1": ""}, "no answer: 'Yes.\u2028The\x85cat'", Cost(1, 2))
+    _append(tmp_path / "answers.jsonl", [one])
+    assert _read(tmp_path / "answers.jsonl") == {("a", 0): one}
 
 
 def test_tiifs_right_answer_may_be_no(tmp_path: Path) -> None:

@@ -127,3 +127,11 @@ def test_a_bench_goes_on_however_its_server_is_reached(tmp_path: Path) -> None:
     assert setting_of(configure(*server, "judge.model.timeout=5", "judge.model.base_url=http://other/v1")) == setting
     assert setting_of(configure(*server, "judge.model.parameters.temperature=0.5")) != setting
     assert "/v1" not in json.dumps(setting)
+
+
+def test_a_run_that_goes_on_is_not_measured_by_the_weights_of_before(tmp_path: Path) -> None:
+    (tmp_path / "policy").mkdir()
+    (tmp_path / "config.yaml").write_text(json.dumps({"policy": {"checkpoint": "x"}, "data": {"train": "x"}}), encoding="utf-8")
+    (tmp_path / "state.json").write_text(json.dumps({"state": "running", "update": 120}), encoding="utf-8")
+    with pytest.raises(UserError, match=r"the run did not end.*resume="):
+        evaluate(configure(f"run={tmp_path}"))

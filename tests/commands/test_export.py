@@ -113,3 +113,17 @@ def test_all_weights_are_no_lora(tmp_path: Path) -> None:
         exported(run, "format=peft")
     assert json.loads((run.path / "state.json").read_text())["state"] == "running"
     assert not (run.path / "exports").exists()
+
+
+def test_pictures_of_others_lead_nowhere_else(tmp_path: Path) -> None:
+    """A run that somebody sent names files of ours, or one that is gone: the card does without."""
+    run, secret = run_of(tmp_path / "run"), tmp_path / "secret.png"
+    secret.write_bytes(b"ours")
+    rows = run.rows(Rows.HELDOUT)
+    rows[0]["pictures"]["base"] = str(secret)
+    rows[1]["pictures"]["trained"] = "../secret.png"
+    (run.path / rows[2]["pictures"]["base"]).unlink()
+    run.replace(Rows.HELDOUT, rows)
+    folder = exported(run)
+    assert sorted(path.name for path in (folder / "pictures").iterdir()) == ["1_base.png", "3_base.png", "3_trained.png"]
+    assert card_of(folder)[1].count("pictures/") == 2

@@ -123,8 +123,9 @@ def test_what_is_gamed_is_learned_from_the_same_pairs() -> None:
     assert sources["strong"] == sources["own_weighted, 64 pairs"]
     assert found["strong"]["judge"]["_target_"].endswith("TasteOracle")
     assert sources["conjunctive"] == sources["verdict"] == sources["prompt_alone"]
-    parts = found["ensemble"]["reward"]["parts"].values()
-    assert {part["reward"]["protocol"]["checkpoint"] for part in parts} == {
+    models = found["ensemble"]["reward"]["protocol"]["models"].values()
+    assert {model["judge"]["model"]["checkpoint"] for model in models} == {"shapes_tastes"}
+    assert {model["checkpoint"] for model in models} == {
         f"runs/hacking/halves/mia/seed={seed}/reward_model" for seed in (1, 2, 3, 4)
     }
     assert [list(run["measure"]) for run in found.values()] == [["annotator", "win_rate"]] * 14

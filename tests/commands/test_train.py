@@ -7,9 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from arr_rpo.commands.cli.errors import told
-from arr_rpo.commands.train import _log_folder
+from arr_rpo.commands.train import _log_folder, run
+from arr_rpo.run.folder import RunFolder
+from arr_rpo.run.layout import State
+from arr_rpo.types import UserError
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "diffusers", "transformers", "pytorch_lightning", "scipy", "matplotlib")
@@ -44,3 +48,12 @@ def test_a_name_that_no_folder_can_have_says_what_is_shorter(tmp_path: Path) -> 
         (tmp_path / ("x" * 300)).exists() or (tmp_path / ("x" * 300)).mkdir()
     said = told(error.value)
     assert said is not None and said.startswith("File name too long") and "hydra.sweep.subdir='seed=${seed}'" in said
+
+
+def test_a_new_run_does_not_take_the_place_of_a_finished_one(tmp_path: Path) -> None:
+    held = RunFolder(tmp_path)
+    held.say(State.FINISHED, 4)
+    config = OmegaConf.create({"resume": None, "run_dir": str(tmp_path)})
+    with pytest.raises(UserError, match=r"holds a run already, finished, .*resume="):
+        run(config, lambda config: pytest.fail("it began"))
+    assert held.finished()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from arr_rpo.report.read_study import read_study
 from experiments.hacking.analyse import (
     Course,
     arms_table,
     claims_table,
     compared,
+    courses,
     exploited,
     fall,
     is_gamed,
@@ -95,3 +99,42 @@ def test_tables() -> None:
     assert claims[2].startswith("| conjunctive has a lower share")
     assert claims[2].endswith("| shown |")
     assert claims[3].endswith("| shown |")
+
+
+def write_run(place: Path, arm: str, annotator: str, gold: Sequence[float]) -> None:
+    folder = place / f"arm={arm},annotator={annotator},seed=1"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(
+        f"name: t2i_rpo\nstudy: {{arm: '{arm}', annotator: {annotator}}}\nseed: 1", encoding="utf-8"
+    )
+    (folder / "summary.json").write_text(json.dumps({"kl": 4.0, "measures": {"annotator": {"before": 0.5, "after": 0.5}}}))
+    (folder / "state.json").write_text(json.dumps({"state": "finished"}))
+    rows = [
+        {"update": 10 * t, "images": 0, "judge_calls": 0, "seconds": 0.0, "kl": float(t * t), "measures": {
+            "annotator": {"value": g, "by_prompt": {"p/1": g, "p/2": g}},
+            "win_rate": {"value": 0.5, "by_prompt": {"p/1": 1.0, "p/2": 0.5}},
+        }}
+        for t, g in enumerate(gold)
+    ]  # fmt: skip
+    (folder / "progress.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
+
+
+def test_an_arm_has_the_runs_of_all_annotators(tmp_path: Path) -> None:
+    """Their folders, and so the names that a report gives them, have the annotator in them."""
+    for who, last in (("mia", 0.4), ("nils", 0.6)):
+        write_run(tmp_path, "own_weighted, 64 pairs", who, (0.5, last))
+        write_run(tmp_path, "annotator", who, (0.5, 0.9))
+    found = courses(read_study(tmp_path))
+    assert {name: [one.annotator for one in arm] for name, arm in found.items()} == {
+        "own_weighted": ["mia", "nils"],
+        "annotator": ["mia", "nils"],
+    }
+    mia = found["own_weighted"][0]
+    assert mia.root_kl_T.tolist() == [0.0, 1.0]
+    assert mia.gold_TP.tolist() == [[0.5, 0.5], [0.4, 0.4]]
+    assert exploited(found["own_weighted"])[0] == pytest.approx(0.5)  # of two that win one is worth less
+
+
+def test_what_got_worse_at_both_is_not_gamed() -> None:
+    row = claims_table({"prompt_alone": arm(TURNS, [0.5, 0.6, 0.8, 0.7, 0.6])}).splitlines()[2]
+    assert row.endswith("| not shown: the proxy fell too |")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from arr_rpo.types import Outcome, UserError
-from experiments.hacking.decompose import ROWS, gap, table
+from arr_rpo.types import Outcome, Prompt, UserError
+from experiments.hacking.decompose import ROWS, gap, of_the_same_kinds, table
 
 A, B, TIE, FAILED = Outcome.A, Outcome.B, Outcome.TIE, Outcome.FAILED
 
@@ -22,3 +22,11 @@ def test_the_table_is_of_differences_within_runs() -> None:
     first, exact = (line for line in table(runs).splitlines() if line.startswith(("| the reward", "| its criteria")))
     assert first.endswith("| 0.300 | - | - |")
     assert exact.endswith("| 0.400 | +0.100 | +0.100 to +0.100 |")
+
+
+def test_training_prompts_are_of_the_kinds_of_the_others() -> None:
+    def prompts(*tags: str) -> list[Prompt]:
+        return [Prompt(f"{n}", tag, {"tag": tag}) for n, tag in enumerate(tags)]
+
+    some = prompts(*["a"] * 10, *["b"] * 2, *["c"] * 5)
+    assert [p.text for p in of_the_same_kinds(some, prompts("a", "b", "b", "b", "a"))] == ["a", "a", "b", "b"]

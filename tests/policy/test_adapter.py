@@ -18,7 +18,7 @@ from arr_rpo.policy.adapter import Full
 from arr_rpo.policy.parity import LIMIT, replay_floor
 from arr_rpo.policy.pipeline import PipelinePolicy
 from arr_rpo.types import Prompt, Rollout, UserError
-from tests.conftest import make_policy
+from tests.conftest import make_policy, small_lora
 
 PROMPTS = (Prompt("a", "a photo of a red circle"), Prompt("b", "a photo of two blue stars"))
 
@@ -199,3 +199,9 @@ def test_full_training_goes_with_every_models_file(name: str) -> None:
 def test_a_setting_of_no_adapter_is_named() -> None:
     with pytest.raises(UserError, match="rnak"):
         Full(rnak=4)
+
+
+@pytest.mark.parametrize("way", ["pissa", "olora", False, "gausian"])
+def test_a_lora_that_does_not_start_at_the_base_is_refused(way: object) -> None:
+    with pytest.raises(UserError, match=rf"init_lora_weights={way}: true and gaussian, orthogonal start at the base"):
+        small_lora(init_lora_weights=way)

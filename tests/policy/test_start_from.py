@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
+from peft import LoraConfig
 from safetensors.torch import load_file, save_file
 
 from arr_rpo.commands.cli.errors import told
@@ -86,6 +87,16 @@ def test_the_reference_is_where_training_started(somebodys: PipelinePolicy, tmp_
 def test_what_does_not_fit_is_named(changes: dict[str, object], said: str, somebodys: PipelinePolicy, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=said):
         make_policy(adapter=small_lora(**{"start_from": str(tmp_path / "sft"), **changes}))
+
+
+def test_magnitudes_of_dora_are_not_dropped_in_silence(tmp_path: Path) -> None:
+    policy = make_policy(adapter=small_lora())
+    policy.pipe.transformer.delete_adapters("default")
+    config = LoraConfig(r=4, lora_alpha=8, target_modules=LAYERS, use_dora=True)
+    policy.pipe.transformer.add_adapter(config, adapter_name="default")
+    policy.adapter.save(tmp_path / "dora")
+    with pytest.raises(UserError, match=r"start_from=.*dora has DoRA's magnitudes or biases"):
+        make_policy(adapter=small_lora(start_from=str(tmp_path / "dora"), target_modules=LAYERS))
 
 
 def single_file(file: Path, overrides: Sequence[str] = ()) -> PipelinePolicy:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from arr_rpo.run.folder import RunFolder
-from arr_rpo.run.layout import Rows, State
+from arr_rpo.run.layout import Rows, State, by_update, update_of
 from arr_rpo.types import UserError
 
 
@@ -113,3 +113,24 @@ def test_a_full_disk_ends_in_one_message_and_loses_nothing(tiny_disk: Path) -> N
         assert json.loads((tiny_disk / "run/state.json").read_text())["state"] == "running"
     finally:
         subprocess.run(["umount", tiny_disk], check=False)
+
+
+def test_who_goes_back_twice_still_begins(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    for _ in range(3):
+        folder.begin("", {}, 1)
+        saved(folder, 1, keep_every=1)
+        saved(folder, 4, keep_every=1)
+    assert set(folder.checkpoints()) == {1, 4}
+    assert (tmp_path / "checkpoints" / "abandoned_update_00004").is_dir()
+
+
+def test_what_is_missing_is_no_full_disk(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), RunFolder(tmp_path).whole("exports"):
+        (tmp_path / "gone.png").read_bytes()
+
+
+@pytest.mark.parametrize("update", [0, 40, 99_999, 100_000, 1_234_567])
+def test_names_have_all_digits(update: int) -> None:
+    assert update_of(by_update(update)) == update_of(f"{by_update(update)}_0_base.png") == update
+    assert update_of("abandoned_" + by_update(update)) is None

@@ -35,3 +35,7 @@ def test_names_of_now_stay(old: str) -> None:
     """No name of today is one of before: a config of today is not touched."""
     name = f"{OURS}{MODULES[old]}.Anything" if old in MODULES else OURS + NAMES[old]
     assert renamed(name) == name
+
+
+def test_a_file_of_that_name_is_no_name() -> None:
+    assert renamed("arr_rpo.jsonl") == "arr_rpo.jsonl"

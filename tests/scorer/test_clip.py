@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
-from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
+from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer, SiglipConfig, SiglipModel
 
 from arr_rpo.scorer.clip import ClipScorer
 from arr_rpo.types import Prompt, UserError
@@ -70,6 +71,21 @@ def test_the_models_own_scale_and_sign(folder: Path) -> None:
     assert min(cosines) < 0  # so that something is clamped above
     got = [grade.value for grade in scorer(folder, scale=None, prefix="", clamp=False).score(PROMPTS, IMAGES)]
     assert got == pytest.approx([scale * cosine for cosine in cosines], abs=1e-5)
+
+
+def test_siglip_does_not_depend_on_who_stands_beside(folder: Path, tmp_path: Path) -> None:
+    """It reads a text off its last position, so that texts are filled up to one length."""
+    torch.manual_seed(0)
+    small = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    text = {**small, "vocab_size": 54, "max_position_embeddings": 20, "projection_size": 16, "pad_token_id": 1}
+    seen = {**small, "image_size": 16, "patch_size": 8}
+    SiglipModel(SiglipConfig(text_config=text, vision_config=seen)).save_pretrained(tmp_path)
+    for name in ("tokenizer.json", "tokenizer_config.json", "preprocessor_config.json"):
+        shutil.copy(folder / name, tmp_path / name)
+    alone, together = (scorer(tmp_path, batch_size=n, clamp=False).score(PROMPTS, IMAGES) for n in (1, 3))
+    values = [one.value for one in together]
+    assert [one.value for one in alone] == pytest.approx(values, abs=1e-5)
+    assert len({round(value or 0.0, 4) for value in values}) == 3
 
 
 def test_no_model(tmp_path: Path) -> None:

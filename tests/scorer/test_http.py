@@ -103,7 +103,7 @@ def test_what_stays_bad_is_missing_data(moody: str) -> None:
     ("mood", "told"),
     [
         ("400", "answered with status 400"),
-        ("few", "1 scores for 2 pictures"),
+        ("few", "for 2 pictures: as many scores are wanted"),
         ("prose", r"\{\"scores\": \[\.\.\.\]\} is wanted"),
         ("long", "more than max_reply=1000 bytes"),
         ("deep", "more than max_reply"),

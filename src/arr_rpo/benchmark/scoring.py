@@ -189,7 +189,7 @@ def _ask(judge: Judge, layout: Layout, files: Sequence[PictureFile], questions: 
 
 
 def _read(path: Path) -> dict[tuple[str, int], ScoredPicture]:
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line] if path.is_file() else []
     found = [ScoredPicture(**{**row, "cost": Cost(**row["cost"])}) for row in rows]
     return {(one.item, one.sample): one for one in found}
 

@@ -47,8 +47,8 @@ class Heldout(pl.Callback):
             nothing, and measures no KL.
         every_n_updates: None measures before and after training only.
         prompts: of the held-out ones, at even distances in their file, that are measured on the way.
-        kl_prompts, final_kl_prompts: the same for the path KL, on the way and at the end; kl_sampler: of the paths, the same
-            one for runs to be compared.
+        kl_prompts, final_kl_prompts: the same for the path KL, on the way and at the end, 0 for none; kl_sampler: of the paths,
+            the same one for runs to be compared.
         drawing: {"num_inference_steps", "call"} of held-out pictures, where they are not drawn as in training.
         pictures: prompts of each split whose pictures are kept, before and after; picture_side: pixels of the longer side at
             most.
@@ -103,6 +103,10 @@ class Heldout(pl.Callback):
             if self.measures:
                 pl_module.print(f"measuring the policy on held-out prompts: {', '.join(self.measures)}")
             self._take_all(trainer, pl_module, BEFORE)
+        elif self.measures and self.drawing.get("call") and isinstance(pl_module, RPOModule):
+            # Prompts are encoded in the ways in which they were asked for so far, and then encoders may be released.
+            with self._as_deployed(pl_module):
+                pictures(pl_module.policy, data.heldout[:1], self.seed, 1)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._start = time.monotonic()
@@ -127,7 +131,7 @@ class Heldout(pl.Callback):
             return
         with averaged(trainer, pl_module):
             self._take_all(trainer, pl_module, AFTER)
-            self.kl = path_kl(pl_module.policy, self._some(trainer, self.final_kl_prompts), self.seed, self.kl_sampler)
+            self.kl = self._kl(trainer, pl_module, self.final_kl_prompts)
         if self.every_n_updates:
             self._on_the_way(trainer, pl_module, self._done)
 
@@ -157,11 +161,11 @@ class Heldout(pl.Callback):
         seconds, reward = self._seconds(), RubricReward.of(trainer)
         with isolate_rng(), averaged(trainer, module), module.clock.stage("evaluation"):
             taken = self._part(trainer, module, update)
-            kl = path_kl(module.policy, self._some(trainer, self.kl_prompts), self.seed, self.kl_sampler)
+            kl = self._kl(trainer, module, self.kl_prompts)
         spent = {"images": reward.images if reward else 0, "judge_calls": reward.cost.calls if reward else 0}
         row = {**spent, "seconds": round(seconds, 1), "kl": kl, "measures": {name: _row(one) for name, one in taken.items()}}
         RunRecords.of(trainer).folder.add(Rows.PROGRESS, update, [row])
-        shown = {"heldout/kl": kl, **_points(taken)}
+        shown = {**({} if kl is None else {"heldout/kl": kl}), **_points(taken)}
         for logger in trainer.loggers:
             logger.log_metrics(shown, step=update)
         first = next(iter(taken))
@@ -216,6 +220,10 @@ class Heldout(pl.Callback):
                 raise UserError(f"{path}: the base's picture, to be compared with, cannot be read ({error})") from error
 
         return opened
+
+    def _kl(self, trainer: pl.Trainer, module: RPOModule, prompts: int) -> float | None:
+        """None of no prompts."""
+        return path_kl(module.policy, self._some(trainer, prompts), self.seed, self.kl_sampler) if prompts else None
 
     def _some(self, trainer: pl.Trainer, count: int) -> tuple[Prompt, ...]:
         return spread(_data(trainer).heldout, count)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from PIL.Image import Image
 from rich.console import Console
 from rich.table import Table
 
+from arr_rpo import ranks
 from arr_rpo.benchmark import manifest
 from arr_rpo.benchmark.scoring import score_folder
 from arr_rpo.callbacks.heldout import Heldout
@@ -57,7 +59,7 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
         UserError: the folder is no run, or one that did not end; or nothing can be measured.
     """
     run = Path(config.run)
-    trained = finished_run(run, allowed(config))
+    trained = finished_run(run, allowed(config), keep_start=True)
     callback = OmegaConf.select(trained, "callbacks.heldout")
     if callback is not None and config.measure:
         callback.measures = config.measure
@@ -65,10 +67,12 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     if not isinstance(data, PromptDataModule) or not isinstance(how, Heldout):
         raise UserError(f"run={run}: its config has no prompts, or no callbacks.heldout that says how they are measured")
     measures = _measures(how, data, run)
+    _start(trained, run, measures)
     for measure in measures.values():
         measure.begin(_own(trained, measure))
     policy = instantiate(trained.policy)
     policy.load_trained(run / POLICY)
+    policy = policy.to(ranks.device("auto"))
     result: dict[str, Any] = {}
     with policy.drawing(how.drawing.get("num_inference_steps"), how.drawing.get("call") or {}):
         for split, prompts in (("heldout", data.heldout), ("unseen", data.unseen)):
@@ -107,6 +111,23 @@ def _measures(how: Heldout, data: PromptDataModule, run: Path) -> dict[str, Meas
             f"{run}/heldout_pictures has pictures before and after training"
         )
     return found
+
+
+def _start(trained: DictConfig, run: Path, measures: Mapping[str, Measure]) -> None:
+    """Measures against the base need what the run started from, whose reference it is; others do not.
+
+    Raises:
+        UserError: they do, and it is not there any more.
+    """
+    start = OmegaConf.select(trained, "policy.adapter.start_from")
+    if not start or Path(start).exists():
+        return
+    if asked := [name for name, measure in measures.items() if measure.against_base]:
+        raise UserError(
+            f"run={run} started from {start}, which is not there any more, and measure={', '.join(asked)} compares with it: "
+            "bring it back, or measure by something else"
+        )
+    trained.policy.adapter.start_from = None
 
 
 def _own(trained: DictConfig, measure: Measure) -> Own | None:

@@ -57,7 +57,7 @@ def export(config: DictConfig) -> Path:
         raise UserError(f"format={how.name} writes a LoRA, and this run trained all weights: take format=diffusers, a pipeline")
     with RunFolder(output.parent).whole(output.name) as folder:
         if lora:
-            how.write(checkpoint / POLICY, said["policy"], folder)
+            how.write(checkpoint / POLICY, {**said["policy"], "load": _loaded(trained) if how.name == "merged" else {}}, folder)
         else:
             save_trained(trained, checkpoint, folder)
         write_card(
@@ -71,6 +71,12 @@ def export(config: DictConfig) -> Path:
             resampling=instantiate(config.resampling),
         )
     return output
+
+
+def _loaded(trained: DictConfig) -> dict[str, Any]:
+    """What the run's pipeline was loaded with, such as a transformer of a file of its own, in whole numbers."""
+    load = OmegaConf.select(trained, "policy.load") or {}
+    return dict(instantiate({key: value for key, value in load.items() if key != "quantization_config"}))
 
 
 def save_trained(trained: DictConfig, checkpoint: Path, folder: Path) -> None:

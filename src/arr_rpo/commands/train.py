@@ -19,6 +19,7 @@ from arr_rpo.commands.cli.entry import entry
 from arr_rpo.commands.runs.resume import resumed
 from arr_rpo.commands.runs.stage import Stage, objective, stage
 from arr_rpo.commands.runs.sweep import in_sweep, run_in_sweep
+from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import CONFIG
 from arr_rpo.run.lock import occupied
 from arr_rpo.run.slurm import restarted, step
@@ -90,6 +91,11 @@ def run(config: DictConfig, train: Callable[[DictConfig], None] | None = None) -
     if not config.resume and in_sweep():
         return run_in_sweep(config, train)
     run_dir = Path(config.resume or config.run_dir)
+    if not config.resume and (held := RunFolder(run_dir)).state() and (held.finished() or held.checkpoints()):
+        raise UserError(
+            f"{run_dir} holds a run already, {'finished' if held.finished() else 'with checkpoints'}, which another would "
+            f"replace: give another run_dir, remove that folder, or go on with it (resume={run_dir}, or resume=auto)"
+        )
     with occupied(run_dir):
         train(config)
         from arr_rpo.commands.report import report_run

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from arr_rpo.export.kohya_flux import kohya_tensors
-from arr_rpo.export.lora_file import PREFIX, read_lora
+from arr_rpo.export.lora_file import PREFIX, of_a_pipeline, read_lora
 from arr_rpo.policy.adapter import as_readable_as_others
 from arr_rpo.policy.dtypes import policy_dtype
 from arr_rpo.policy.loading import EMBEDDED, load_pipeline
@@ -38,6 +38,15 @@ class Diffusers:
     """As it was saved: for the stock pipeline's `load_lora_weights`."""
 
     name = "diffusers"
+    usage_of_transformer = """\
+```python
+import torch
+from diffusers import DiffusionPipeline
+
+pipe = DiffusionPipeline.from_pretrained("{base}", torch_dtype=torch.bfloat16)
+pipe.transformer.load_lora_adapter(".", prefix=None, use_safetensors=True)
+```
+"""  # of a pipeline that loads none itself
     usage = """\
 ```python
 import torch
@@ -50,6 +59,8 @@ pipe.load_lora_weights(".")
 
     def write(self, lora: Path, policy: Mapping[str, Any], folder: Path) -> None:
         shutil.copytree(lora, folder, dirs_exist_ok=True)
+        if not of_a_pipeline(lora):
+            self.usage = self.usage_of_transformer
 
 
 class ComfyUI:
@@ -141,7 +152,7 @@ pipe = DiffusionPipeline.from_pretrained(".", torch_dtype=torch.bfloat16)
     def write(self, lora: Path, policy: Mapping[str, Any], folder: Path) -> None:
         from arr_rpo.policy.pictures_only import pictures_only
 
-        pipe = load_pipeline(policy["checkpoint"], policy_dtype(policy["dtype"]), {})
+        pipe = load_pipeline(policy["checkpoint"], policy_dtype(policy["dtype"]), policy.get("load") or {})
         if hasattr(pipe, "load_lora_weights"):
             pipe.load_lora_weights(lora, adapter_name="trained")
         else:

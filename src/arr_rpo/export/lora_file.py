@@ -65,3 +65,9 @@ def read_lora(folder: Path) -> LoraFile:
     names = [name.removesuffix(".lora_A.weight") for name in tensors if name.endswith(".lora_A.weight")]
     layers = {name: Factors(tensors[f"{name}.lora_A.weight"], tensors[f"{name}.lora_B.weight"], scale) for name in names}
     return LoraFile(layers, peft)
+
+
+def of_a_pipeline(lora: Path) -> bool:
+    """Whether a pipeline saved it, which names the part that a layer is of, and not the transformer alone."""
+    with safe_open(lora / FILE, "pt") as file:
+        return all(key.startswith(PREFIX) for key in file.keys())  # noqa: SIM118 (a file, no mapping)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ import jinja2
 import yaml
 
 from arr_rpo.evaluation.bootstrap import Figure, Resampling, share
+from arr_rpo.plain_files import inside, read_bytes, read_json
 from arr_rpo.run import recorded
 from arr_rpo.run.described import class_of, reward_of
 from arr_rpo.run.folder import RunFolder
@@ -135,16 +134,20 @@ def _samples(run: RunFolder, folder: Path) -> list[dict[str, Any]]:
         if {"base", "trained"} <= set(row["pictures"]) and len(found) < SAMPLES:
             (folder / PICTURES).mkdir(exist_ok=True)
             copied = {}
-            for kind, name in row["pictures"].items():
-                shutil.copyfile(run.path / name, folder / PICTURES / Path(name).name)
-                copied[kind] = f"{PICTURES}/{Path(name).name}"
+            try:
+                for kind, name in row["pictures"].items():
+                    picture = read_bytes(inside(run.path, run.path / name))
+                    (folder / PICTURES / Path(name).name).write_bytes(picture)
+                    copied[kind] = f"{PICTURES}/{Path(name).name}"
+            except (OSError, ValueError):  # it is not there any more, or leads out of the run's folder
+                continue
             found.append({"prompt": row["prompt"].replace("|", "\\|"), **copied})
     return found
 
 
 def _versions(run: RunFolder) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads((run.path / VERSIONS).read_text(encoding="utf-8"))
+        found: dict[str, Any] = read_json(run.path / VERSIONS)
     except (OSError, ValueError):
         return {}
     return found

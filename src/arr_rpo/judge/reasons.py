@@ -31,7 +31,7 @@ FIXES: Mapping[Reason, str] = {
     Reason.EMPTY: "the server's template or parser leaves nothing: try judge.model.answers=generated, or another template",
     Reason.CUT_OFF: "raise judge.model.max_form_tokens (judge.max_rubric_tokens for rubrics)",
     Reason.ONLY_THOUGHT: "raise judge.model.thinking_tokens, or switch thinking off: "
-    "+judge.model.parameters.chat_template_kwargs.enable_thinking=false",
+    "+judge.model.parameters.chat_template_kwargs.enable_thinking=false (a local model: raise judge.model.max_form_tokens)",
     Reason.NOT_JSON: "hold the judge to the form: judge.model.answers=schema (a local model: tokens)",
     Reason.AMBIGUOUS: "hold the judge to the form: judge.model.answers=schema (a local model: tokens)",
     Reason.OTHER_FORM: "hold the judge to the form: judge.model.answers=schema (a local model: tokens), or judge.keys=numbers",

@@ -24,6 +24,8 @@ from arr_rpo.policy.sharding import all_whole, assign, kept, like, shard
 from arr_rpo.policy.starting_lora import take_over
 from arr_rpo.types import UserError
 
+STARTS_AT_THE_BASE = ("gaussian", "orthogonal")  # of peft's ways to begin, beside its default
+
 
 class Adapter(Protocol):
     """Trains some weights of a pipeline's transformer. light: whether what `save` writes is small beside the model.
@@ -74,6 +76,11 @@ class Lora:
         init_lora_weights: bool | str,
         start_from: str | None = None,  # a run of before does not know it
     ) -> None:
+        if init_lora_weights is not True and init_lora_weights not in STARTS_AT_THE_BASE:
+            raise UserError(
+                f"policy.adapter.init_lora_weights={init_lora_weights}: true and {', '.join(STARTS_AT_THE_BASE)} start at the "
+                "base, which the reference is and other programs load; other ways change it, or do not start there"
+            )
         excluded = exclude_modules if exclude_modules is None or isinstance(exclude_modules, str) else list(exclude_modules)
         self._config = LoraConfig(
             r=rank,

@@ -93,10 +93,12 @@ class Plan:
 
     def peaks(self) -> dict[str, int]:
         """Of the start, with all components; of a training step without and with gradient checkpointing; of a rollout."""
+        of_shards = self.shards if self.all_trained else 1
+        adapter, update = self.adapter // of_shards, self.working_update // of_shards
         return {
-            "start": sum(map(self._share, self.parts)) + self.adapter + self.encodings + self.gathered + self.judge,
-            "training": self.resident + max(self.working_training, self.working_update),
-            "training_checkpointed": self.resident + max(self.working_checkpointed, self.working_update),
+            "start": sum(map(self._share, self.parts)) + adapter + self.encodings + self.gathered + self.judge,
+            "training": self.resident + max(self.working_training, update),
+            "training_checkpointed": self.resident + max(self.working_checkpointed, update),
             "rollout": self.resident + self.working_rollout,
         }
 

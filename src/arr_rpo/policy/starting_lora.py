@@ -42,6 +42,10 @@ def take_over(pipe: Any, source: str) -> None:
             f"{told} changes {strange[0]} and {len(strange) - 1} more layers that this adapter does "
             "not train: add how they end to policy.adapter.target_modules"
         )
+    if any(_more_than_two_factors(layer) for layer in layers.values()):
+        raise UserError(
+            f"{told} has DoRA's magnitudes or biases, and what is trained here are two factors a layer: merge it first"
+        )
     rank, ours = max(len(layer.lora_A[START].weight) for layer in layers.values()), _rank(layers)
     if rank > ours:
         raise UserError(f"{told} is of rank {rank}: give policy.adapter.rank={rank}, or more")
@@ -51,6 +55,11 @@ def take_over(pipe: Any, source: str) -> None:
     pipe.transformer.delete_adapters(START)
     for name, p in pipe.transformer.named_parameters():
         p.requires_grad_("lora_" in name)
+
+
+def _more_than_two_factors(layer: Any) -> bool:
+    dora = getattr(layer, "use_dora", {}).get(START) or START in getattr(layer, "lora_variant", {})
+    return bool(dora) or getattr(layer.lora_B[START], "bias", None) is not None
 
 
 def _rank(layers: dict[str, Any]) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from arr_rpo.plain_files import decode_yaml, lines, open_plain, read_bytes
+from arr_rpo.plain_files import decode_yaml, inside, lines, open_plain, read_bytes
 from arr_rpo.strict_json import decode
 
 Made = TypeVar("Made")
@@ -25,17 +25,6 @@ def read_json(path: Path, missing: list[str]) -> dict[str, Any]:
     found = _mapping(path, lambda text: decode(text, odd), missing)
     _say_odd(path, odd, missing)
     return found
-
-
-def inside(folder: Path, path: Path) -> Path:
-    """The path, if it leads to a place below `folder`: what another's file names, or links to, may be anything on this disk.
-
-    Raises:
-        ValueError: it leads out of the folder.
-    """
-    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):  # `resolve` raises where links go round
-        raise ValueError("it lies outside of the run's folder")
-    return path
 
 
 def _say_odd(path: Path, odd: list[str], missing: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PART = ".part"
+# Nothing can be written there.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG)
 
 
 class RunFolder:
@@ -79,7 +82,9 @@ class RunFolder:
             self._remove(path)
         for number, path in self.checkpoints().items():
             if number > update:  # of a way that is not gone on with; kept, out of the way
-                path.rename(path.with_name(f"abandoned_{path.name}"))
+                aside = path.with_name(f"abandoned_{path.name}")
+                self._remove(aside)  # of a way before that one
+                path.rename(aside)
         if (best := self.best()) is not None and best > update:
             self._remove(self.path / layout.CHECKPOINTS / layout.BEST)
 
@@ -236,6 +241,8 @@ class RunFolder:
         try:
             yield
         except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
             raise UserError(
                 f"{path} could not be written ({error.strerror or error}). Nothing that was there is lost: make space, and "
                 f"resume={self.path} goes on from the last checkpoint."

@@ -19,6 +19,7 @@ grids/, verdict_pictures/, heldout_pictures/, alarms/, skipped/
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 
 CONFIG, VERSIONS, STATE, SUMMARY = "config.yaml", "versions.json", "state.json", "summary.json"
@@ -56,5 +57,5 @@ def by_update(update: int) -> str:
 
 def update_of(name: str) -> int | None:
     """The number in a name that `by_update` began; None of any other."""
-    digits = name.removeprefix("update_")[:5]
-    return int(digits) if name.startswith("update_") and len(digits) == 5 and digits.isdigit() else None
+    found = re.match(r"update_(\d{5,})(?!\d)", name)
+    return int(found[1]) if found else None

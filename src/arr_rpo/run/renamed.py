@@ -44,4 +44,6 @@ def renamed(found: Any) -> Any:
         return found
     name = found.removeprefix(OURS)
     module, _, attribute = name.rpartition(".")
+    if not module:
+        return found  # a file of that name, say
     return OURS + NAMES.get(name, f"{MODULES.get(module, module)}.{attribute}")

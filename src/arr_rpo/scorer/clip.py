@@ -43,6 +43,13 @@ class ClipScorer(Scorer):
             raise UserError(f"score checkpoint={checkpoint!r}: {type(model).__name__} does not embed pictures and texts")
         self._model, self._device, self._batch_size = model, device, batch_size
         self._scale, self._prefix, self._clamp = scale, prefix, clamp
+        # SigLIP reads what it says of a text off the last position, and was trained on texts filled up to one length.
+        whole = model.config.model_type.startswith("siglip")
+        self._padding: dict[str, Any] = (
+            {"padding": "max_length", "max_length": model.config.text_config.max_position_embeddings}
+            if whole
+            else {"padding": True}
+        )
 
     @torch.no_grad()
     def score(self, prompts: Sequence[Prompt], images: Sequence[Image]) -> list[Grade]:
@@ -55,7 +62,7 @@ class ClipScorer(Scorer):
 
     def _together(self, texts: list[str], images: list[Image]) -> torch.Tensor:
         """(n,) Texts longer than the model reads are cut, as its authors cut them."""
-        tokens = self._tokenizer(texts, padding=True, truncation=True, return_tensors="pt").to(self._device)
+        tokens = self._tokenizer(texts, truncation=True, return_tensors="pt", **self._padding).to(self._device)
         pixels = self._images(images=images, return_tensors="pt")["pixel_values"].to(self._device, self._model.dtype)
         of_texts = _embedding(self._model.get_text_features(**tokens))
         of_images = _embedding(self._model.get_image_features(pixel_values=pixels))

@@ -104,9 +104,11 @@ def _read(reply: bytes, count: int, url: str) -> list[Grade]:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f'the scorer at {url} answered {reply[:200]!r}: {{"scores": [...]}} is wanted') from error
     if not isinstance(scores, list) or not isinstance(reasons, list) or not len(scores) == len(reasons) == count:
-        raise UserError(f"the scorer at {url} answered {len(scores)} scores for {count} pictures")
+        raise UserError(
+            f"the scorer at {url} answered {reply[:200]!r} for {count} pictures: as many scores are wanted, and reasons if any"
+        )
     grades = [grade(score) for score in scores]
-    return [Grade(g.value, reason=str(reason) or g.reason) for g, reason in zip(grades, reasons, strict=True)]
+    return [Grade(g.value, reason=str(reason or "") or g.reason) for g, reason in zip(grades, reasons, strict=True)]
 
 
 def _png(image: Image) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -82,6 +83,23 @@ class TestNumbers:
         headers = {"Content-Type": f"application/json; charset={encoding}"}
         with serving(lambda *_: Response(200, "\ufeff".encode() + completion("Ä").body, headers)) as (url, _):
             assert make_model(url).generate(conversations(1), 9)[0] == ["Ä"]
+
+
+def test_votes_without_seeds_are_not_one_vote_kept(tmp_path: Path) -> None:
+    """A server that takes no seed is sent the same request again: each has its own reply, also from what is kept."""
+    votes = iter(["A", "B", "A", "A"])
+    given: dict[str, Any] = {
+        "votes": 4,
+        "parameters": {"temperature": 0.7},
+        "fields": {"seed": None},
+        "cache_dir": str(tmp_path),
+    }
+    with serving(lambda *_: completion(next(votes))) as (url, seen):
+        first, _ = make_model(url, **given).fill(conversations(1), [A_B])
+        again, _ = make_model(url, **given).fill(conversations(1), [A_B])
+        assert not any("seed" in asked for asked in seen.chats)
+        assert len(seen.chats) == 4
+    assert first == again
 
 
 def test_votes_are_averaged() -> None:

@@ -10,25 +10,28 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from arr_rpo.commands.runs.foreign import allowed, config_of, only_files
-from arr_rpo.run.layout import POLICY
+from arr_rpo.run.folder import RunFolder
+from arr_rpo.run.layout import POLICY, State
 from arr_rpo.types import Painter, UserError
 
 
-def finished_run(run: Path, allow: Sequence[str] = ()) -> DictConfig:
+def finished_run(run: Path, allow: Sequence[str] = (), *, keep_start: bool = False) -> DictConfig:
     """The config of a run of train.py, whose weights are in its folder `policy`.
 
-    allow: what it may name to be called, beside this package's own.
+    allow: what it may name to be called, beside this package's own. keep_start: whether the policy still starts from what the
+    run started from, which need not be there any more: the trained weights have it in them, the reference has not.
 
     Raises:
         UserError: the folder is no run, or one that did not end, or its config names something else to be called.
     """
     config = config_of(run, "run", allow, needs=("policy", "data"))
-    if not (run / POLICY).is_dir():
-        raise UserError(f"run={run}: no folder `policy` there, so the run did not end. Go on with train.py and resume={run}.")
+    state = RunFolder(run).state().get("state", State.FINISHED)  # a folder of weights alone says nothing
+    if not (run / POLICY).is_dir() or state != State.FINISHED:
+        raise UserError(f"run={run}: the run did not end, or has no folder `policy`. Go on with train.py and resume={run}.")
     only_files(run / POLICY)
     OmegaConf.resolve(config)  # its parts may become parts of another config
-    if OmegaConf.select(config, "policy.adapter.start_from"):
-        config.policy.adapter.start_from = None  # what the run started from is in its weights, and need not be there any more
+    if OmegaConf.select(config, "policy.adapter.start_from") and not keep_start:
+        config.policy.adapter.start_from = None
     return config
 
 

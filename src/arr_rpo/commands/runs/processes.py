@@ -138,7 +138,7 @@ def met(timeout_minutes: float) -> Iterator[None]:
         os.environ |= {"MASTER_ADDR": slurm.main_address, "MASTER_PORT": str(slurm.main_port)}
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda":
-        torch.cuda.set_device(ranks.local_rank())
+        torch.cuda.set_device(ranks.gpu())
     dist.init_process_group(
         backend(device), rank=ranks.rank(), world_size=ranks.announced(), timeout=timedelta(minutes=timeout_minutes)
     )

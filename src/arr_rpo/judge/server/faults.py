@@ -125,6 +125,7 @@ def _mended(field: str) -> str:
     """`judge.model.fields` renames a field, or leaves it out."""
     known = {
         "max_completion_tokens": "+judge.model.fields.max_completion_tokens=max_tokens sends it by its older name",
+        "max_tokens": "take judge.model.fields.max_completion_tokens out, which gave it this name",
         "response_format": "use judge.model.answers=generated, or logprobs where the server gives them",
         "top_logprobs": "lower judge.model.top_logprobs",
         "logprobs": "use judge.model.answers=schema, or generated",

@@ -179,20 +179,23 @@ class ServerModel:
     async def _voted(self, conversation: Conversation, form: Form) -> Answered[Slots]:
         if self.votes == 1:
             return await self._filled(conversation, form, {})
-        ballots = [await self._filled(conversation, form, {"seed": vote}) for vote in range(self.votes)]
+        ballots = [await self._filled(conversation, form, {"seed": vote}, vote) for vote in range(self.votes)]
         return mean([slots for slots, _ in ballots]), sum((cost for _, cost in ballots), Cost())
 
-    async def _filled(self, conversation: Conversation, form: Form, more: Mapping[str, Any]) -> Answered[Slots]:
+    async def _filled(self, conversation: Conversation, form: Form, more: Mapping[str, Any], vote: int = 0) -> Answered[Slots]:
+        """vote: its number, so that what is kept of one is never the answer of another, also of a server without seeds."""
+        name = example(form) + (f" (vote {vote})" if vote else "")
         # A bare menu asks for one word, and a schema wants an object at its root: held to what it was not asked for, a model
         # answers by chance.
         held = self._held(schema(form)) if not isinstance(form, tuple) else {}
         if self.answers != "logprobs":
             look = partial(whole, form)
-            return await self._ask(conversation, self._max_form, look, example(form), {**held, **more})
+            return await self._ask(conversation, self._max_form, look, name, {**held, **more})
         wanted = {"logprobs": True, "top_logprobs": self._top}
         most = 1 if isinstance(form, tuple) else self._max_form
-        name = f"{example(form)} by logprobs"
-        return await self._ask(conversation, most, partial(self._weighed, form), name, {**held, **wanted, **more})
+        return await self._ask(
+            conversation, most, partial(self._weighed, form), f"{name} by logprobs", {**held, **wanted, **more}
+        )
 
     def _held(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
         if self.answers == "generated":
