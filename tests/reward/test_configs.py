@@ -28,6 +28,7 @@ OF_SCORERS = {
     "rubric_and_score",
     "annotator",
     "reward_model",
+    "reward_model_ensemble",
     "rubric_and_reward_model",
 }
 NAMES = sorted(ALL - OF_SCORERS)

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PART = ".part"
-# Nothing can be written there.
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG)
+# Not a disk's word, but that of something that is gone, or in the way. What torch says of a full one has no number.
+NO_DISK = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY)
 
 
 class RunFolder:
@@ -241,7 +241,7 @@ class RunFolder:
         try:
             yield
         except OSError as error:
-            if error.errno not in NO_ROOM:
+            if error.errno in NO_DISK:
                 raise
             raise UserError(
                 f"{path} could not be written ({error.strerror or error}). Nothing that was there is lost: make space, and "
