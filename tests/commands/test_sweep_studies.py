@@ -202,3 +202,11 @@ def test_a_run_outside_a_study_knows_of_none() -> None:
     config = composed()
     assert "study" not in config
     assert config.hydra.mode is None
+
+
+def test_the_recipe_that_learns_most_is_what_was_measured() -> None:
+    """experiment=t2i_graded, the arm graded of study=algorithm (experiments/algorithms)."""
+    chosen = (["experiment=t2i_graded"], ["study=algorithm", "arm=graded"])
+    recipe, arm = (OmegaConf.to_container(composed(*some), resolve=False) for some in chosen)
+    assert isinstance(recipe, dict) and isinstance(arm, dict)
+    assert {key: recipe[key] for key in recipe if key != "hydra"} == {k: arm[k] for k in arm if k not in ("hydra", "study")}
