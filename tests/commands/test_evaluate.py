@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_module
@@ -13,7 +15,8 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from arr_rpo.commands.evaluate import bench, evaluate, setting_of
+from arr_rpo import ranks
+from arr_rpo.commands.evaluate import _start, bench, evaluate, setting_of
 from arr_rpo.types import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -135,3 +138,36 @@ def test_a_run_that_goes_on_is_not_measured_by_the_weights_of_before(tmp_path: P
     (tmp_path / "state.json").write_text(json.dumps({"state": "running", "update": 120}), encoding="utf-8")
     with pytest.raises(UserError, match=r"the run did not end.*resume="):
         evaluate(configure(f"run={tmp_path}"))
+
+
+def test_a_start_that_is_gone_is_missed_by_what_compares_with_it(tmp_path: Path) -> None:
+    """And by nothing else: the trained weights have it in them."""
+    for asked, there in ((True, False), (False, False), (True, True)):
+        start = tmp_path / ("sft" if there else "gone")
+        (tmp_path / "sft").mkdir(exist_ok=True)
+        trained = OmegaConf.create({"policy": {"adapter": {"start_from": str(start)}}})
+        measures: dict[str, Any] = {"win_rate": SimpleNamespace(against_base=asked)}
+        if asked and not there:
+            with pytest.raises(UserError, match=r"started from .*gone, which is not there any more, and measure=win_rate"):
+                _start(trained, tmp_path, measures)
+        else:
+            _start(trained, tmp_path, measures)
+            assert trained.policy.adapter.start_from == (str(start) if there else None)
+
+
+def test_a_list_of_devices_names_the_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    try:
+        for devices, expected in (
+            ([2, 3], "cuda:3"),
+            (["2", "5"], "cuda:5"),
+            (2, "cuda:1"),
+            ("auto", "cuda:1"),
+            (None, "cuda:1"),
+        ):
+            ranks.use_gpus(OmegaConf.create(devices) if isinstance(devices, list) else devices)
+            assert ranks.device("auto") == expected
+            assert ranks.device("cpu") == "cpu"
+    finally:
+        ranks.use_gpus(None)
