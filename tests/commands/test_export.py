@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
+from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from arr_rpo.commands.export import export
+from arr_rpo.policy.loading import SHAPES_POLICY
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import Rows, State
 from arr_rpo.types import UserError
@@ -127,3 +131,19 @@ def test_pictures_of_others_lead_nowhere_else(tmp_path: Path) -> None:
     folder = exported(run)
     assert sorted(path.name for path in (folder / "pictures").iterdir()) == ["1_base.png", "3_base.png", "3_trained.png"]
     assert card_of(folder)[1].count("pictures/") == 2
+
+
+def test_merged_takes_the_transformer_that_was_trained_on(tmp_path: Path) -> None:
+    """One of a file of its own, and not the pipeline's."""
+    weights = load_file(SHAPES_POLICY / "transformer" / "diffusion_pytorch_model.safetensors")
+    save_file({name: weight * 1.5 for name, weight in weights.items()}, tmp_path / "tuned.safetensors")
+    own = ["policy/load=single_file", f"policy.load.transformer.file={tmp_path}/tuned.safetensors"]
+    run, small = tmp_path / "run", ["policy.adapter.rank=4", "policy.adapter.target_modules=[to_q]"]
+    config = configure(["experiment=t2i_rpo", f"run_dir={run}", *small, *own])
+    folder = RunFolder(run)
+    folder.begin(OmegaConf.to_yaml(config), {}, 0)
+    folder.save_checkpoint(4, lambda path: instantiate(config.policy).adapter.save(path / "policy"), keep_every=None)
+    merged = exported(folder, "format=merged") / "transformer"
+    found = load_file(next(merged.glob("*.safetensors")))
+    name = next(name for name in weights if "norm" not in name and weights[name].ndim == 2)
+    assert torch.allclose(found[name].float(), weights[name].float() * 1.5, atol=1e-2)

@@ -159,3 +159,10 @@ def test_an_alarm_outlives_a_signal_in_the_update_that_it_came_before(tmp_path: 
 def test_a_gold_that_is_not_measured_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"gold=shape: there is no such measure in this run; there are shapes"):
         start(tmp_path / "run", "callbacks.hacking_monitor.gold=shape")
+
+
+def test_no_prompts_measure_no_kl(tmp_path: Path) -> None:
+    run = start(tmp_path / "run", "callbacks.heldout.kl_prompts=0", "callbacks.heldout.final_kl_prompts=0")
+    summary = run.summary()
+    assert summary is not None and summary["kl"] is None and summary["measures"]["shapes"]["after"] is not None
+    assert {row["kl"] for row in rows(run.path / "progress.jsonl")} == {None}

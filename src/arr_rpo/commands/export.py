@@ -75,8 +75,9 @@ def export(config: DictConfig) -> Path:
 
 def _loaded(trained: DictConfig) -> dict[str, Any]:
     """What the run's pipeline was loaded with, such as a transformer of a file of its own, in whole numbers."""
-    load = OmegaConf.select(trained, "policy.load") or {}
-    return dict(instantiate({key: value for key, value in load.items() if key != "quantization_config"}))
+    said: Any = OmegaConf.to_container(trained, resolve=True)
+    load = {key: value for key, value in (said["policy"].get("load") or {}).items() if key != "quantization_config"}
+    return dict(instantiate(load))
 
 
 def save_trained(trained: DictConfig, checkpoint: Path, folder: Path) -> None:
