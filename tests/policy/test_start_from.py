@@ -74,6 +74,11 @@ def test_the_reference_is_where_training_started(somebodys: PipelinePolicy, tmp_
     fresh = make_policy()
     fresh.load_trained(tmp_path / "trained")  # what was saved is the whole change, and needs no start
     assert np.abs(drawn(policy) - drawn(fresh)).max() <= 1
+    again = make_policy(adapter=small_lora(start_from=str(tmp_path / "sft")))
+    again.load_trained(tmp_path / "trained")  # as `evaluate` does, whose base is the start
+    assert np.abs(drawn(policy) - drawn(again)).max() <= 1
+    with again.adapter.reference():
+        assert np.array_equal(drawn(again), first)
 
 
 @pytest.mark.parametrize(
