@@ -1,25 +1,32 @@
-"""`python experiments/unsaid/agreed.py [FOLDER...]`: the tables of `agreement.py`, with intervals over annotators."""
+"""`python experiments/unsaid/agreed.py FOLDER_OR_CSV... [--keep FILE.csv]`: the tables of `agreement.py`, with intervals over
+annotators. `--keep` writes a row a cell, which this command reads in place of the folders."""
 
 from __future__ import annotations
 
+import argparse
+import csv
+import io
 import itertools
 import json
-import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from arr_rpo.commands.cli.errors import plain_errors
 from arr_rpo.evaluation.bench_rows import file_of
 from arr_rpo.report.statistics import holm, t_interval, t_p_value
+from arr_rpo.whole_files import write_text
 
 Row = dict[str, Any]
 SUBSETS = {"agreement": None, "prompt alone": "prompt", "taste alone": "taste", "both": "both"}
 
 COLUMNS = (*SUBSETS, "coverage", "precision", "exact")
+NAMED = ("annotator", "source", "pairs", "noise", "seed")  # what tells cells apart
 ORDERS = [  # what is claimed, the better source and the other
     ("rubric over none", "own_weighted_listed", "pairwise"),
     ("rubric over scalar reward model", "own_weighted_listed", "reward_model"),
+    ("refined over unrefined", "refined", "unrefined"),
     ("verified over unverified", "global", "unverified"),
     ("per prompt over global", "own_weighted_listed", "weighted_listed"),
     ("rubric over exemplars", "own_weighted_listed", "exemplars"),
@@ -39,11 +46,35 @@ def agreement(verdicts: Path, nothing: bool) -> dict[str, float | None]:
 
 
 def read(place: Path) -> Iterator[Row]:
+    """Of a folder of `agreement.py`, or a file that was kept: `NAMED`, `COLUMNS`, and whether it came to nothing."""
+    if not place.is_dir():
+        with place.open(encoding="utf-8", newline="") as file:
+            yield from map(_of_text, csv.DictReader(file))
+        return
     for path in sorted(place.glob("*/*/agreement.json")):
         row = json.loads(path.read_text(encoding="utf-8"))
         nothing = "nothing" in row
         said = {name: row.get(f"says_{name}", 0.0 if nothing else None) for name in ("coverage", "precision", "exact")}
-        yield {**row, **agreement(file_of(path.parent), nothing), **said}
+        yield {name: row[name] for name in NAMED} | {"nothing": nothing, **agreement(file_of(path.parent), nothing), **said}
+
+
+def _of_text(row: Mapping[str, str]) -> Row:
+    numbers = {name: float(row[name]) if row[name] else None for name in COLUMNS}
+    named = {"annotator": row["annotator"], "source": row["source"], "noise": float(row["noise"])}
+    return {**named, "pairs": int(row["pairs"]), "seed": int(row["seed"]), "nothing": row["nothing"] == "True", **numbers}
+
+
+def keep(rows: Iterable[Row], path: Path) -> None:
+    text = io.StringIO()
+    lines = csv.DictWriter(text, [*NAMED, "nothing", *COLUMNS], lineterminator="\n")
+    lines.writeheader()
+    lines.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+    write_text(path, text.getvalue())
+
+
+def once(rows: Iterable[Row]) -> list[Row]:
+    """Each cell once, as it was last read."""
+    return [*{tuple(row[name] for name in NAMED): row for row in rows}.values()]
 
 
 def by_annotator(rows: Iterable[Row], column: str) -> dict[str, float]:
@@ -77,7 +108,7 @@ def table(rows: Sequence[Row]) -> str:
     lines = [f"| source | pairs | wrong labels | {' | '.join(COLUMNS)} | came to nothing |", "|---" * (len(COLUMNS) + 4) + "|"]
     for (source, noise, pairs), some in sorted(groups.items(), key=lambda item: (item[0][0], item[0][1], item[0][2])):
         values = [cell([*by_annotator(some, column).values()]) for column in COLUMNS]
-        nothing = sum("nothing" in row for row in some)
+        nothing = sum(row["nothing"] for row in some)
         lines.append(f"| {source} | {pairs or '-'} | {noise:.0%} | {' | '.join(values)} | {nothing} of {len(some)} |")
     return "\n".join(lines)
 
@@ -145,10 +176,20 @@ def sizes(rows: Sequence[Row], source: str) -> list[int]:
     return sorted({row["pairs"] for row in rows if row["source"] == source and row["noise"] == 0})
 
 
-if __name__ == "__main__":
-    places = sys.argv[1:] or ["runs/unsaid/agreement"]
-    rows = [row for place in places for row in read(Path(place))]
+@plain_errors
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("places", nargs="+", type=Path)
+    parser.add_argument("--keep", type=Path)
+    given = parser.parse_args()
+    rows = once(row for place in given.places for row in read(place))
+    if given.keep:
+        keep(rows, given.keep)
     mine = "own_weighted_listed" if any(row["source"] == "own_weighted_listed" for row in rows) else "own_weighted"
     print(table(rows), differences(rows, mine), orders(rows), sep="\n\n")
     if any(row["source"] == "prompt_rubric" for row in rows):
         print("", needed(rows, "agreement"), needed(rows, "taste alone"), sep="\n\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -51,12 +51,19 @@ FROM_PAIRS = {
     "global_verdict": ["reward=rubric", "rubric=global", "rubric.role=write_taste"],
     "unverified": ["reward=checklist", "rubric=global", "rubric.role=write_taste", "rubric/settings=unverified"],
     "exemplars": ["reward=pairwise", "rubric=none", "+judge/exemplars=labelled"],
+    "another_listed": ["reward=checklist", "rubric=per_prompt_weighted", "rubric.candidates=tastes_shapes"],  # a control
 }
+REFINED = ["reward=checklist", "rubric=per_prompt_refined", "rubric.role=write_taste"]
+FROM_OWN_PAIRS = {  # sources that learn from pairs of the very prompts that they are asked about, of each so many
+    "refined": REFINED,
+    "unrefined": [*REFINED, "rubric.settings.max_refinements=0"],
+}
+OF_EACH = 12  # written from, held out and mended by, together
 
 
 @dataclass(frozen=True)
 class Cell:
-    """noise: share of wrong labels. pairs is 0 where a source learns from none."""
+    """noise: share of wrong labels. pairs is 0 where a source learns from none, and of each prompt in FROM_OWN_PAIRS."""
 
     annotator: str
     seed: int
@@ -82,12 +89,20 @@ class Remembering:
         return [self.made[seed, key] for key in keys]
 
 
+def after(name: str) -> str:
+    """Another annotator of the same group."""
+    group = [who.name for who in annotators().values() if who.group == annotators()[name].group]
+    return group[(group.index(name) + 1) % len(group)]
+
+
 def cells(given: argparse.Namespace) -> Iterator[Cell]:
     """Those of one annotator and seed of pairs after the other, so that their pictures are drawn once."""
     for who, seed in itertools.product(given.annotators, given.seeds):
         for source in given.sources:
             if source in WITHOUT_PAIRS:
                 yield Cell(who, 0, 0, 0.0, source)
+            elif source in FROM_OWN_PAIRS:
+                yield Cell(who, seed, OF_EACH, 0.0, source)
             else:
                 for pairs, noise in itertools.product(given.pairs, given.noises):
                     yield Cell(who, seed, pairs, noise, source)
@@ -114,8 +129,16 @@ class Table:
         return AnnotatorPreferences(**{**given, **told}, policy=self._policy)
 
     def labelled(self, cell: Cell) -> AnnotatorPreferences:
-        """The same for every source."""
-        return self.preferences(cell, pairs=cell.pairs, label_noise=cell.noise, seed=cell.seed)
+        """The same for every source, but for the control that learns from the next annotator of the group."""
+        whose = after(cell.annotator) if cell.source.startswith("another") else cell.annotator
+        return self.preferences(cell, annotator=whose, pairs=cell.pairs, label_noise=cell.noise, seed=cell.seed)
+
+    def of_the_same_prompts(self, cell: Cell) -> AnnotatorPreferences:
+        """Pairs of the prompts that are asked about, other ones than those."""
+        split, who = "shapes/open_heldout", annotators()[cell.annotator]
+        prompts = sum(bool(who.open_in(prompt.metadata)) for prompt in read_prompts(split)[:])
+        many = {"pairs": cell.pairs * prompts, "pairs_per_prompt": cell.pairs}
+        return self.preferences(cell, split=split, **many, seed=1000 + cell.seed)
 
     def fill(self, cell: Cell) -> None:
         folder = self.place / cell.name
@@ -130,7 +153,7 @@ class Table:
         write_json(folder / "agreement.json", {**asdict(cell), **found})
 
     def _measured(self, cell: Cell, folder: Path) -> dict[str, Any]:
-        overrides = [*({**WITHOUT_PAIRS, **FROM_PAIRS}[cell.source]), *self.more]
+        overrides = [*({**WITHOUT_PAIRS, **FROM_PAIRS, **FROM_OWN_PAIRS}[cell.source]), *self.more]
         if "judge=none" not in overrides:
             overrides.append(f"judge={self.judge}")
         if cell.source == "annotator":
@@ -168,7 +191,10 @@ class Table:
     def _rubric(self, cell: Cell, config: DictConfig, judge: Any) -> tuple[Any, dict[str, Any]]:
         """The source of rubrics, and how far what it says is what the annotator likes."""
         node = dict(config.rubric)
-        if cell.pairs:
+        if cell.source in FROM_OWN_PAIRS:
+            del node["preferences"]
+            source = instantiate({**node, "_partial_": True})(preferences=self.of_the_same_prompts(cell))
+        elif cell.pairs:
             del node["preferences"]
             if "writing_pairs" in node:  # two in three are written from, unless nothing is verified
                 whole = not node["settings"]["verify"]
@@ -181,7 +207,8 @@ class Table:
             source = instantiate(node)
         prompts, who = read_prompts("shapes/open_heldout")[:], annotators()[cell.annotator]
         rubrics = source.rubrics(prompts, judge)
-        questions = [[c.question, c.weight] for c in rubrics[0].criteria] if cell.pairs and rubrics[0] else []
+        one_for_all = cell.source in FROM_PAIRS and rubrics[0]
+        questions = [[c.question, c.weight] for c in rubrics[0].criteria] if one_for_all else []
         return source, {
             "rubric": questions,
             **{f"says_{key}": value for key, value in asdict(agreement(rubrics, prompts, who)).items()},
@@ -215,7 +242,7 @@ def main() -> None:
     parser.add_argument("--pairs", nargs="*", type=int, default=[4, 16, 64, 256])
     parser.add_argument("--noises", nargs="*", type=float, default=[0.0])
     parser.add_argument("--seeds", nargs="*", type=int, default=[1])
-    parser.add_argument("--sources", nargs="*", default=[*WITHOUT_PAIRS, *FROM_PAIRS])
+    parser.add_argument("--sources", nargs="*", default=[*WITHOUT_PAIRS, *FROM_PAIRS, *FROM_OWN_PAIRS])
     parser.add_argument("--judge", default="shapes")
     parser.add_argument("--place", type=Path, default=Path("runs/unsaid/agreement"))
     parser.add_argument("--part", default="0/1", help="0/2 and 1/2: each of two processes does every other annotator")

@@ -1,47 +1,146 @@
-"""`python experiments/unsaid/learned.py [folder] [reference]`: what policies of `study=unsaid` learned, an arm a row.
+"""`python experiments/unsaid/learned.py FOLDER_OR_CSV... [--reference ARM] [--keep FILE.csv]`: what policies of `study=unsaid`
+learned, an arm a row.
 
-Intervals are over annotators: a figure is the mean of an annotator's seeds. Differences are paired by annotator, their p-values
-corrected for being many (Holm).
+Intervals are over annotators: a figure is the mean of an annotator's seeds. Differences are paired by annotator and seed, their
+p-values corrected for being many (Holm). At the end all arms have drawn as many images. Judge calls and KL are matched for each
+pair of runs, where the lesser of both ended, on the line between two measurements of the prompts that are measured on the way.
+`--keep` writes all that the tables are made of, which this command reads in place of the runs.
 """
 
 from __future__ import annotations
 
-import json
-import sys
+import argparse
+import csv
+import io
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
-from omegaconf import OmegaConf
-
+from arr_rpo.commands.cli.errors import plain_errors
+from arr_rpo.report.read_study import read_study
 from arr_rpo.report.statistics import holm, t_interval, t_p_value
+from arr_rpo.report.study import Measured, Run
+from arr_rpo.types import UserError
+from arr_rpo.whole_files import write_text
 
 FIGURES = ("taste", "followed", "strict", "worth", "kl")
-Arm = Mapping[str, Mapping[str, float]]  # annotator -> figure -> mean of the seeds
+BEFORE, AFTER = "before", "after"  # of training, on all held-out prompts; the others were measured on the way, on some
+CONDITIONS = ("images", "judge_calls", "kl")
 
 
-def figures(run: Path) -> tuple[str, str, dict[str, float]]:
-    """Arm, annotator and what was measured after training; `taste_before` and so on before."""
-    study = OmegaConf.load(run / "config.yaml").study
-    summary: dict[str, Any] = json.loads((run / "summary.json").read_text(encoding="utf-8"))
-    measured = summary["measures"]["annotator"]
-    found = {"kl": summary["kl"], "worth": measured["after"], "worth_before": measured["before"]}
-    for name, some in measured["figures"].items():
-        found |= {name: some["after"], f"{name}_before": some["before"]}
-    return study.arm, study.annotator, found
+@dataclass(frozen=True)
+class Point:
+    """A policy, measured. when: BEFORE, AFTER or "" on the way. taste, followed, strict, worth: `shapes.annotators.measure`."""
+
+    algorithm: str
+    arm: str
+    annotator: str
+    seed: int
+    when: str
+    images: float
+    judge_calls: float
+    kl: float
+    taste: float
+    followed: float
+    strict: float
+    worth: float
+
+    @property
+    def run(self) -> tuple[str, int]:
+        """What is paired: the same of all arms."""
+        return self.annotator, self.seed
 
 
-def arms(place: Path) -> dict[str, Arm]:
-    found: dict[str, dict[str, list[dict[str, float]]]] = defaultdict(lambda: defaultdict(list))
-    for summary in sorted(place.glob("*/summary.json")):
-        arm, who, measured = figures(summary.parent)
-        found[arm][who].append(measured)
+@dataclass(frozen=True)
+class Learned:
+    """One run: measured before and after training, and on the way."""
+
+    before: Point
+    after: Point
+    course: Sequence[Point]
+
+    def at(self, condition: str, place: float) -> dict[str, float]:
+        """Figures where it first has so many judge calls or nats of KL."""
+        places = [getattr(point, condition) for point in self.course]
+        for (less, more), (before, after) in zip(pairwise(places), pairwise(self.course), strict=True):
+            if less <= place <= more:
+                share = (place - less) / (more - less) if more > less else 0.0
+                return {name: (1 - share) * getattr(before, name) + share * getattr(after, name) for name in FIGURES}
+        raise ValueError(f"a run never has {place} of {condition}, only {max(places)}")
+
+    def most(self, condition: str) -> float:
+        return float(max(getattr(point, condition) for point in self.course))
+
+
+def points(run: Run) -> Iterator[Point]:
+    """Of a finished run."""
+    named = {"arm": run.config["study"]["arm"], "annotator": run.config["study"]["annotator"], "seed": run.seed or 0}
+    named["algorithm"] = run.config["algorithm"]["objective"]["_target_"].rsplit(".", 1)[-1]
+
+    def point(when: str, images: float, calls: float | None, kl: float | None, worth: Measured) -> Point:
+        some = {name: worth.figures[name] for name in ("taste", "followed", "strict")}
+        return Point(
+            **named, when=when, images=images, judge_calls=calls or 0.0, kl=kl or 0.0, worth=worth.value or 0.0, **some
+        )
+
+    def whole(when: str) -> Measured:
+        figures = {name: run.mean("annotator", when, name) or 0.0 for name in ("taste", "followed", "strict")}
+        return Measured(run.mean("annotator", when), figures)
+
+    yield point(BEFORE, 0, 0, 0, whole(BEFORE))
+    for one in run.progress:
+        yield point("", one.images, one.judge_calls, one.kl, one.measures["annotator"])
+    yield point(AFTER, run.images or 0, run.judge_calls, run.kl, whole(AFTER))
+
+
+def read(place: Path) -> Iterator[Point]:
+    """Those of a folder's finished runs, or of a file that was kept."""
+    if place.is_dir():
+        for run in read_study(place).runs:
+            if run.finished:
+                yield from points(run)
+        return
+    kinds = {field.name: {"str": str, "int": int, "float": float}[str(field.type)] for field in fields(Point)}
+    with place.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            yield Point(**{name: kinds[name](value) for name, value in row.items()})
+
+
+def keep(some: Iterable[Point], path: Path) -> None:
+    text = io.StringIO()
+    lines = csv.DictWriter(text, [field.name for field in fields(Point)], lineterminator="\n")
+    lines.writeheader()
+    for point in some:
+        row = asdict(point)
+        lines.writerow({name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()})
+    write_text(path, text.getvalue())
+
+
+def arms(some: Iterable[Point]) -> dict[str, dict[tuple[str, int], Learned]]:
+    """By arm, of all rules but DiffusionNFT with the rule's name, then by annotator and seed; a later run takes the place of an
+    earlier one."""
+    found: dict[str, dict[tuple[str, int], list[Point]]] = defaultdict(lambda: defaultdict(list))
+    for point in some:
+        rule = "" if point.algorithm == "DiffusionNFT" else f" ({point.algorithm})"
+        course = found[f"{point.arm}{rule}"][point.run]
+        if point.when == BEFORE:
+            course.clear()
+        course.append(point)
     return {
-        arm: {who: {name: fmean(one[name] for one in runs) for name in runs[0]} for who, runs in of.items()}
+        arm: {key: Learned(course[0], course[-1], course[1:-1]) for key, course in of.items() if course[-1].when == AFTER}
         for arm, of in found.items()
     }
+
+
+def by_annotator(values: Mapping[tuple[str, int], float]) -> list[float]:
+    """One figure an annotator, the mean of its seeds: those are what an interval is over."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for (who, _), value in values.items():
+        found[who].append(value)
+    return [fmean(some) for some in found.values()]
 
 
 def said(values: Sequence[float], signed: bool = False) -> str:
@@ -52,33 +151,64 @@ def said(values: Sequence[float], signed: bool = False) -> str:
     return f"{fmean(values):{sign}.3f} ({low:{sign}.3f} to {high:{sign}.3f})"
 
 
-def table(found: Mapping[str, Arm]) -> str:
+def table(found: Mapping[str, Mapping[tuple[str, int], Learned]]) -> str:
     some = next(iter(found.values()))
-    before = [f"{fmean(of[f'{name}_before'] for of in some.values()):.3f}" for name in FIGURES[:-1]]
-    lines = ["| arm | annotators | " + " | ".join(FIGURES) + " |", "|---" * (len(FIGURES) + 2) + "|"]
-    lines.append(f"| before training | {len(some)} | {' | '.join(before)} | 0 |")
+    before = [f"{fmean(by_annotator({k: getattr(one.before, n) for k, one in some.items()})):.3f}" for n in FIGURES[:-1]]
+    lines = ["| arm | runs | " + " | ".join(FIGURES) + " | judge calls |", "|---" * (len(FIGURES) + 3) + "|"]
+    lines.append(f"| before training | {len(some)} | {' | '.join(before)} | 0 | 0 |")
     for arm, of in found.items():
-        cells = [said([one[name] for one in of.values()]) for name in FIGURES]
-        lines.append(f"| {arm} | {len(of)} | {' | '.join(cells)} |")
+        cells = [said(by_annotator({key: getattr(one.after, name) for key, one in of.items()})) for name in FIGURES]
+        calls = fmean(one.after.judge_calls for one in of.values())
+        lines.append(f"| {arm} | {len(of)} | {' | '.join(cells)} | {calls:,.0f} |")
     return "\n".join(lines)
 
 
-def differences(found: Mapping[str, Arm], reference: str) -> str:
-    base, rows = found[reference], []
+def gaps(ours: Learned, theirs: Learned, condition: str) -> dict[str, float] | None:
+    """One run minus another; None where one of them has nothing of what is to be equal."""
+    if condition == "images":
+        return {name: getattr(ours.after, name) - getattr(theirs.after, name) for name in FIGURES}
+    place = min(ours.most(condition), theirs.most(condition))
+    if place <= 0:
+        return None
+    a, b = ours.at(condition, place), theirs.at(condition, place)
+    return {name: a[name] - b[name] for name in FIGURES}
+
+
+def differences(found: Mapping[str, Mapping[tuple[str, int], Learned]], reference: str, condition: str) -> str:
+    """Of each arm to one of them, on an equal footing."""
+    rows = []
     for arm, of in found.items():
-        both = [who for who in of if who in base]
-        if arm != reference and len(both) > 1:
-            gaps = {name: [of[who][name] - base[who][name] for who in both] for name in ("taste", "followed", "worth")}
-            rows.append((arm, gaps, t_p_value(gaps["taste"])))
-    corrected = holm([p for *_, p in rows])
-    lines = [f"| arm minus {reference} | taste | p (Holm) | followed | worth |", "|---|---|---|---|---|"]
-    for (arm, gaps, _), p in zip(rows, corrected, strict=True):
-        taste, followed, worth = (said(values, signed=True) for values in gaps.values())
-        lines.append(f"| {arm} | {taste} | {p:.3f} | {followed} | {worth} |")
+        both = [key for key in of if key in found[reference]]
+        of_runs = {key: gaps(of[key], found[reference][key], condition) for key in both}
+        known = {key: gap for key, gap in of_runs.items() if gap is not None}
+        if arm != reference and len({who for who, _ in known}) > 1:
+            named = {n: by_annotator({k: gap[n] for k, gap in known.items()}) for n in ("taste", "followed", "worth")}
+            rows.append((arm, len(known), named))
+    corrected = {name: holm([t_p_value(named[name]) for *_, named in rows]) for name in ("taste", "worth")}
+    lines = [f"| minus {reference}, equal {condition.replace('_', ' ')} | runs | taste | p | followed | worth | p |"]
+    lines.append("|---" * 7 + "|")
+    for row, (arm, runs, named) in enumerate(rows):
+        taste, followed, worth = (said(named[name], signed=True) for name in ("taste", "followed", "worth"))
+        p_taste, p_worth = (f"{corrected[name][row]:.3f}" for name in ("taste", "worth"))
+        lines.append(f"| {arm} | {runs} | {taste} | {p_taste} | {followed} | {worth} | {p_worth} |")
     return "\n".join(lines)
+
+
+@plain_errors
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("places", nargs="+", type=Path)
+    parser.add_argument("--reference", default="prompt_alone")
+    parser.add_argument("--keep", type=Path)
+    given = parser.parse_args()
+    some = [point for place in given.places for point in read(place)]
+    found = arms(some)
+    if given.reference not in found:
+        raise UserError(f"--reference {given.reference!r}: no such arm; there are {', '.join(map(repr, found))}")
+    if given.keep:
+        keep((p for arm in found.values() for one in arm.values() for p in (one.before, *one.course, one.after)), given.keep)
+    print(table(found), *(differences(found, given.reference, condition) for condition in CONDITIONS), sep="\n\n")
 
 
 if __name__ == "__main__":
-    place = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/study/unsaid/t2i_rpo")
-    found = arms(place)
-    print(table(found), "", differences(found, sys.argv[2] if len(sys.argv) > 2 else "prompt_alone"), sep="\n")
+    main()
