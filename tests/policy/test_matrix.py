@@ -19,7 +19,7 @@ from PIL import Image
 
 from arr_rpo.algorithm.base import Microbatch
 from arr_rpo.algorithm.policy_gradient import PolicyGradient
-from arr_rpo.export.formats import ComfyUI, Merged, Peft
+from arr_rpo.export.formats import ComfyUI, Diffusers, Merged, Peft
 from arr_rpo.formulas.losses import log_ratio, plain_weight
 from arr_rpo.noise import Noise, Purpose, generator
 from arr_rpo.policy.parity import replay_floor
@@ -252,12 +252,15 @@ def change_of(transformer: torch.nn.Module) -> dict[str, torch.Tensor]:
     return found
 
 
-def test_every_export_makes_the_same_change(model: str, folder: Path, patched: None, tmp_path: Path) -> None:
+def test_every_export_makes_the_same_change(
+    model: str, folder: Path, patched: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     policy = make(model, folder)
     disturbed(policy)
     policy.adapter.save(tmp_path / "lora")
     expected = change_of(policy.transformer)
-    for kind in (ComfyUI(), Peft(), Merged()):
+    kinds = (ComfyUI(), Peft(), Merged(), diffusers := Diffusers())
+    for kind in kinds:
         (tmp_path / kind.name).mkdir()
         kind.write(tmp_path / "lora", {"checkpoint": str(folder), "dtype": "float32"}, tmp_path / kind.name)
     stock = stock_pipeline(model, folder)
@@ -268,6 +271,10 @@ def test_every_export_makes_the_same_change(model: str, folder: Path, patched: N
         stock.load_lora_weights(tmp_path / "comfyui", weight_name=ComfyUI.file)
         same(change_of(stock.transformer), expected)
         stock.unload_lora_weights()
+    monkeypatch.chdir(tmp_path / "diffusers")
+    exec(diffusers.usage.splitlines()[-2], {"pipe": stock})  # as the card says
+    same(change_of(stock.transformer), expected)
+    stock.transformer.unload_lora()
     same(change_of(PeftModel.from_pretrained(stock.transformer, tmp_path / "peft")), expected)
 
 
