@@ -101,6 +101,17 @@ def test_heldout_pictures_may_be_drawn_otherwise_than_training(tmp_path: Path) -
         assert rows(plain.path / name) == rows(other.path / name)
 
 
+def test_a_run_whose_encoders_are_gone_goes_on_to_draw_heldout_pictures_otherwise(tmp_path: Path) -> None:
+    """Prompts of held-out pictures are encoded otherwise, too, and before the encoders are freed."""
+    chosen = ["policy.release_text_encoders=true", "+callbacks.heldout.drawing.call.max_sequence_length=10"]
+    whole = start(tmp_path / "whole", *chosen)
+    with pytest.raises(SystemExit):
+        start(tmp_path / "part", *chosen, stop_before(3))
+    start(tmp_path / "unused", *chosen, f"resume={tmp_path / 'part'}")
+    both = [[without_time(row) for row in rows(run / "progress.jsonl")] for run in (whole.path, tmp_path / "part")]
+    assert both[0] == both[1]
+
+
 def test_a_finished_run_is_measured_by_other_measures(tmp_path: Path) -> None:
     run = start(tmp_path / "run")
     config = configure([f"run={run.path}", "measure=[score,win_rate]", *BRIGHTNESS], command="evaluate")
