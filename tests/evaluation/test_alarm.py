@@ -106,3 +106,10 @@ def test_false_alarms_of_noise() -> None:
             points.append(Point(update, right, {"win_rate": Estimate(0.5 + 0.01 * update, 0.02)}, {}))
         wrong += any(alarm(points[:n], RULE) is not None for n in range(2, 10))
     assert wrong <= 20  # at most a tenth, though each measurement is compared with the best of those before it
+
+
+def test_a_picture_or_two_have_no_variety_to_measure_by() -> None:
+    first, last = point(0, 0.0), point(10, 1.0, brightness=0.1)
+    few = [dataclasses.replace(p, signs={n: dict([*v.items()][:2]) for n, v in p.signs.items()}) for p in (first, last)]
+    few = [dataclasses.replace(p, gold=dict([*p.gold.items()][:1])) for p in few]
+    assert raised(*few) is None

@@ -44,3 +44,17 @@ def test_the_name_of_an_arm_stands_for_it() -> None:
 def test_an_arm_of_two_experiments_is_two() -> None:
     labels = {1: Label("t2i_rpo", (), "rubric"), 2: Label("edit_rpo", (), "rubric"), 3: Label("edit_rpo", (), "scalar")}
     assert arm_names(labels) == {1: "t2i_rpo, rubric", 2: "edit_rpo, rubric", 3: "edit_rpo, scalar"}
+
+
+def test_commas_inside_a_value_part_nothing() -> None:
+    names = [
+        "policy.adapter={rank:8,alpha:8},seed=1",
+        "policy.adapter={rank:8,alpha:16},seed=2",
+        "arm='a,b',layers=[q,k],seed=3",
+    ]
+    assert [overrides_of(Path(name)) for name in names] == [
+        ["policy.adapter={rank:8,alpha:8}"],
+        ["policy.adapter={rank:8,alpha:16}"],
+        ["arm='a,b'", "layers=[q,k]"],
+    ]
+    assert [seed_of(Path(name)) for name in names] == [1, 2, 3]

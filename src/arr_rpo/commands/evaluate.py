@@ -102,7 +102,7 @@ def _measures(how: Heldout, data: PromptDataModule, run: Path) -> dict[str, Meas
     """
     found = dict(how.measures)
     for name, measure in how.measures.items():
-        if why := measure.why_not(data.heldout):
+        if why := measure.why_not(data.heldout) or measure.why_not(data.unseen):
             print(f"measure={name} is left out: {why}")
             del found[name]
     if not found:
@@ -132,7 +132,7 @@ def _start(trained: DictConfig, run: Path, measures: Mapping[str, Measure]) -> N
 
 def _own(trained: DictConfig, measure: Measure) -> Own | None:
     """The run's own judge and reward, built only for a measure that asks them."""
-    wanted = isinstance(measure, WinRate) and (measure.judge is None or not measure.asked)
+    wanted = isinstance(measure, WinRate) and measure.takes_the_runs
     seat = trained.callbacks.get("rubric_reward") if wanted else None
     return Own(instantiate(seat.judge), instantiate(seat.reward), instantiate(seat.rubric)) if seat else None
 

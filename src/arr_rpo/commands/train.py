@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from arr_rpo import ranks
 from arr_rpo.commands.cli.entry import entry
-from arr_rpo.commands.runs.resume import resumed
+from arr_rpo.commands.runs.resume import past_hydra, resumed
 from arr_rpo.commands.runs.stage import Stage, objective, stage
 from arr_rpo.commands.runs.sweep import in_sweep, run_in_sweep
 from arr_rpo.run.folder import RunFolder
@@ -49,6 +49,7 @@ OmegaConf.register_new_resolver("folder_of", _log_folder, replace=True)
         "seed=1,2,3 (with -m)": "a run for each seed",
         "resume=runs/...": "go on with a run that was stopped",
     },
+    arguments_of=past_hydra,
 )
 def main(config: DictConfig) -> float | None:
     """Runs one experiment in its own folder, or goes on with one that was stopped (`resume=<run folder>`).

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 Values = Mapping[str, float]  # by prompt
 
 ONE_WAY = {"stripes": 1, "sharpness": -1}  # the direction that is odd; of others both
+FEWEST = 3  # pictures whose variety says anything
 VARIED = ("brightness", "saturation", "contrast")  # by which pictures of different prompts differ
 WORDS = {
     ("stripes", 1): "pictures have stripes or grids",
@@ -127,7 +128,7 @@ def moved(base: Point, now: Point, limit: float) -> list[str]:
     """Signs whose mean has moved by more than `limit` deviations between the base's pictures, the farthest first."""
     found = []
     for name, values in now.signs.items():
-        start = Estimate.of(list(base.signs[name].values())) if base.signs.get(name) else None
+        start = Estimate.of(list(base.signs[name].values())) if len(base.signs.get(name, ())) >= FEWEST else None
         if start is None or not values:
             continue
         deviation = _deviation(base.signs[name])
@@ -148,7 +149,7 @@ def _alike(points: Sequence[Point], limit: float) -> list[str]:
 
 def _same(base: Point, now: Point, limit: float) -> list[str]:
     """Where pictures of different prompts have come to differ by little."""
-    names = [name for name in VARIED if base.signs.get(name) and now.signs.get(name)]
+    names = [name for name in VARIED if len(base.signs.get(name, ())) >= FEWEST and now.signs.get(name)]
     ratios = [_deviation(now.signs[name]) / max(_deviation(base.signs[name]), 1e-9) for name in names]
     share = sum(ratios) / len(ratios) if ratios else 1.0
     return [f"pictures are alike whatever the prompt: they vary by {share:.0%} of the base's"] if share < limit else []

@@ -11,6 +11,7 @@ from typing import Any
 from arr_rpo.evaluation.bench_rows import Judged, file_of, read
 from arr_rpo.evaluation.bootstrap import Figure, Resampling, share
 from arr_rpo.plain_files import read_json
+from arr_rpo.run.layout import overrides_in
 from arr_rpo.types import Outcome, UserError
 
 COLUMNS = ("accuracy", "accuracy_decided", "accuracy_averaged", "order_gap", "flip_rate", "tie_rate", "failure_rate", "ece")
@@ -26,7 +27,7 @@ def arms(folders: Sequence[Path]) -> dict[str, Path]:
         UserError: two have one name.
     """
     paths = sorted({path.parent for folder in folders for path in folder.rglob("bench.json")})
-    parts = {path: path.name.split(",") for path in paths}
+    parts = {path: overrides_in(path.name) for path in paths}
     shared = set.intersection(*map(set, parts.values())) if len(paths) > 1 else set()
     benches: dict[str, Path] = {}
     for path, some in parts.items():

@@ -65,6 +65,11 @@ class WinRate(Measure):
         self.gates: list[Gate] = []
         self._rubrics: dict[tuple[str, str], Rubric | None] = {}  # ids are unique within a file of prompts alone
 
+    @property
+    def takes_the_runs(self) -> bool:
+        """Whether it asks the run's own judge, as the run's reward does, or by its rubrics."""
+        return self.judge is None or not self.asked or (self.rubric is None and self._reads_rubrics)
+
     def begin(self, own: Own | None) -> None:
         """See `Measure.begin`.
 
@@ -81,7 +86,7 @@ class WinRate(Measure):
             self.rubric = own.rubric if own else None
         if self._reads_rubrics and self.rubric is None:
             raise UserError(
-                "measure=win_rate: its protocol reads a rubric and there is none: rubric@measure.win_rate.rubric=per_prompt"
+                "a win rate's protocol reads a rubric and there is none: +rubric@measure.NAME.rubric=per_prompt"
             )
 
     @property

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from arr_rpo.run.layout import overrides_in
+
 ARM = "arm="
 Key = TypeVar("Key")
 
@@ -31,12 +33,12 @@ def label(config: Mapping[str, Any], folder: Path) -> Label:
 
 def overrides_of(folder: Path) -> list[str]:
     """Folder "judge=random,seed=2" -> ["judge=random"]."""
-    return [part for part in folder.name.split(",") if "=" in part and not part.startswith("seed=")]
+    return [part for part in overrides_in(folder.name) if "=" in part and not part.startswith("seed=")]
 
 
 def seed_of(folder: Path) -> int | None:
     """Folder "judge=random,seed=2" -> 2."""
-    seeds = [part.removeprefix("seed=") for part in folder.name.split(",") if part.startswith("seed=")]
+    seeds = [part.removeprefix("seed=") for part in overrides_in(folder.name) if part.startswith("seed=")]
     return int(seeds[0]) if seeds and seeds[0].isdigit() else None
 
 

@@ -24,7 +24,7 @@ LOGGED = {
     "criterion/mean": "criteria met, by the judge",
 }
 FAILED = "judge/failed/"  # by reason
-KL = "KL from the base (nats an image)"
+KL = "KL from the reference (nats an image)"
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,11 @@ class State(StrEnum):
     FINISHED = "finished"
 
 
+def overrides_in(name: str) -> list[str]:
+    """The parts of a name that Hydra made of overrides: "reward=scalar,adapter={rank:8,alpha:4}" has two."""
+    return re.findall(r"(?:\{[^{}]*\}|\[[^\[\]]*\]|\([^()]*\)|'[^']*'|\"[^\"]*\"|[^,])+", name)
+
+
 def by_update(update: int) -> str:
     """ "update_00040": names of what belongs to an update sort as the updates do."""
     return f"update_{update:05d}"

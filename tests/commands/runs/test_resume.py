@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from arr_rpo.commands.runs.resume import resumed
+from arr_rpo.commands.runs.resume import past_hydra, resumed
 from arr_rpo.commands.runs.training import recorded
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.types import UserError
@@ -63,3 +63,27 @@ def test_a_change_reaches_all_that_refers_to_it(tmp_path: Path) -> None:
     config = resumed(str(tmp_path), ["judge.model.base_url=http://elsewhere:1/v1", "policy.batch_size=4"])
     assert config.callbacks.rubric_reward.judge.model.base_url == "http://elsewhere:1/v1"
     assert config.module.policy.batch_size == 4
+
+
+def test_values_of_keys_that_the_default_lacks_reach_a_run(tmp_path: Path) -> None:
+    """Hydra, which composes the default config beside it, is told to let them through."""
+    begun(tmp_path, "experiment=t2i_rpo", "judge=server", "judge.model.model=m")
+    line = [
+        f"resume={tmp_path}",
+        "judge.model.base_url=http://b:1/v1",
+        "+judge.model.fields.seed=null",
+        "seed=3",
+        "judge=server",
+    ]
+    handed = past_hydra(line)
+    assert handed == [line[0], f"++{line[1]}", *line[2:]]
+    assert past_hydra(["judge.model.x=1"]) == ["judge.model.x=1"]
+    assert past_hydra(["resume=auto", "judge.model.x=1"]) == ["resume=auto", "judge.model.x=1"]
+    config = resumed(str(tmp_path), handed[:3])
+    assert config.judge.model.base_url == "http://b:1/v1"
+    assert config.judge.model.fields == {"seed": None}
+    configure(["experiment=t2i_rpo", handed[1]])  # by the default config, whose judge has no address
+    with pytest.raises(UserError, match=r"the run has no judge\.model\.bas_url; did you mean judge\.model\.base_url"):
+        resumed(str(tmp_path), ["++judge.model.bas_url=http://b:1/v1"])
+    with pytest.raises(UserError, match=r"the run has no judge.model.fields.min_p.*"):
+        resumed(str(tmp_path), ["judge.model.fields.min_p=0.1"])

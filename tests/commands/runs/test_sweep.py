@@ -26,3 +26,13 @@ def test_what_happens_in_another_terminal_is_not_told(tmp_path: Path, capsys: py
     with pytest.raises(SystemExit) as end:
         SweepReport("other").on_multirun_end(config)
     assert end.value.code == 1
+
+
+def test_a_sweep_of_several_experiments_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    one = OmegaConf.create({"hydra": {"overrides": {"task": ["experiment=t2i_rpo", "seed=1,2"]}}})
+    SweepReport("own").on_multirun_start(one)
+    several = OmegaConf.create({"hydra": {"overrides": {"task": ["experiment=t2i_rpo,edit_rpo", "seed=1"]}}})
+    with pytest.raises(SystemExit) as end:
+        SweepReport("own").on_multirun_start(several)
+    assert end.value.code == 1
+    assert "a sweep is of one experiment" in capsys.readouterr().err

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import hydra
@@ -19,11 +19,15 @@ CONFIGS = "arr_rpo.configs"
 
 
 def entry(
-    config_name: str, first: Mapping[str, str], package: str = CONFIGS
+    config_name: str,
+    first: Mapping[str, str],
+    package: str = CONFIGS,
+    arguments_of: Callable[[Sequence[str]], list[str]] = list,
 ) -> Callable[[Callable[..., Any]], Callable[[], Any]]:
     """As `hydra.main`, for a function of a config.
 
-    first: the overrides that people need first, and what each is for; `--help` has them.
+    first: the overrides that people need first, and what each is for; `--help` has them. arguments_of: what Hydra is to read in
+    place of the command line.
     """
 
     def decorate(task: Callable[..., Any]) -> Callable[[], Any]:
@@ -38,6 +42,7 @@ def entry(
                 return None
             # What this variable asks for is that Hydra raises its errors in place of printing them.
             os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+            sys.argv[1:] = arguments_of(arguments)
             try:
                 return main()
             except HydraException as error:

@@ -10,7 +10,7 @@ from typing import Any
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 CLOSE, CLOSE_ALONE = 0.6, 0.8  # of difflib's ratio: of whole keys, and of their last part where that is all that is known
 
@@ -35,6 +35,12 @@ def sentence(error: HydraException, config_name: str, package: str, arguments: S
     return said.splitlines()[0] if isinstance(error, ConfigCompositionException) else None
 
 
+def key_names(config: DictConfig) -> list[str]:
+    """All keys of a config, dotted."""
+    plain = OmegaConf.to_container(config, resolve=False)
+    return [*_keys(plain)]
+
+
 def meant(name: str, known: Sequence[str]) -> str:
     """ ", did you mean ...?" if there is a name near by."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=CLOSE)
@@ -44,6 +50,8 @@ def meant(name: str, known: Sequence[str]) -> str:
 def _no_key(key: str, config_name: str, package: str, arguments: Sequence[str]) -> str:
     known = _names(config_name, package, [argument for argument in arguments if key not in argument and "=" in argument])
     last = key.rpartition(".")[2]
+    if key in known:  # Hydra says so of a new key inside it
+        return f"{key} has no such key: +{key}=... adds to what it holds"
     near = meant(key, known)
     if not near and (same := [name for name in known if _alike(last, name.rpartition(".")[2])]):
         near = f"; did you mean {same[0]}?"
@@ -67,9 +75,7 @@ def _names(config_name: str, package: str, overrides: Sequence[str]) -> list[str
                 continue
             choices = map(str, composed.hydra.runtime.choices)
             groups = [name.partition("@")[0] for name in choices if not name.startswith("hydra/")]
-            with_hydra = OmegaConf.to_container(composed, resolve=False)
-            assert isinstance(with_hydra, dict)
-            return [*_keys({str(key): value for key, value in with_hydra.items() if key != "hydra"}), *groups]
+            return [*(name for name in key_names(composed) if name.partition(".")[0] != "hydra"), *groups]
     return []
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from arr_rpo import ranks
 from arr_rpo.commands.runs.foreign import allowed, config_of, only_files
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import POLICY, State
@@ -57,5 +57,5 @@ def painter(config: DictConfig) -> Painter:
     policy = instantiate(config.policy)
     if config.run is not None:
         policy.load_trained(Path(config.run) / "policy")
-    moved: Painter = policy.to(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    moved: Painter = policy.to(ranks.device(config.device or "auto"))
     return moved

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
+from arr_rpo.commands.cli.misspelt import key_names, meant
 from arr_rpo.commands.runs.foreign import allowed, config_of
 from arr_rpo.types import UserError
 
@@ -18,6 +20,20 @@ FIXED = (
 )
 OF_THE_COMMAND = {"experiment", "resume", "checkpoint", "allow", "trainer"}  # not of the run that goes on
 COMPARISONS = {"arm", "study", "hparams_search"}
+
+
+def past_hydra(arguments: Sequence[str]) -> list[str]:
+    """The arguments, where `resume=` names a run: values of its own keys, which the default config may not have, are handed to
+    Hydra as ones to add (`++`). `resumed` looks whether the run has them."""
+    named = [argument.partition("=")[2] for argument in arguments if argument.startswith("resume=")]
+    if not named or named[-1] in ("", "auto", "null"):
+        return list(arguments)
+    return [f"++{argument}" if _is_value(argument) else argument for argument in arguments]
+
+
+def _is_value(argument: str) -> bool:
+    key, equals, _ = argument.partition("=")
+    return bool(equals) and "." in key and key[0] not in "+~-" and not key.startswith("hydra.") and not {"/", "@"} & set(key)
 
 
 def resumed(folder: str, overrides: Sequence[str], composed: DictConfig | None = None) -> DictConfig:
@@ -45,8 +61,23 @@ def resumed(folder: str, overrides: Sequence[str], composed: DictConfig | None =
                 f"resume={folder}: the run's checkpoint and its first measure are of its own {override.split('=')[0]}: leave "
                 f"{override} out, or start a new run"
             )
-    OmegaConf.set_struct(config, True)
     which = [override.split("=", 1)[1] for override in overrides if override.startswith("checkpoint=")]
-    merged = OmegaConf.merge(config, OmegaConf.from_dotlist(values))
-    OmegaConf.set_struct(merged, False)  # a run of before may not know these
-    return OmegaConf.merge(merged, {"resume": folder, "checkpoint": which[0] if which else "last"})  # type: ignore[return-value]
+    for override in values:
+        config = _changed(config, override, folder)
+    # A run of before may not know these.
+    return OmegaConf.merge(config, {"resume": folder, "checkpoint": which[0] if which else "last"})  # type: ignore[return-value]
+
+
+def _changed(config: DictConfig, override: str, folder: str) -> DictConfig:
+    """With one value of the command line. `+` adds a key; others have to be there."""
+    new, text = override.startswith("+") and not override.startswith("++"), override.lstrip("+")
+    OmegaConf.set_struct(config, not new)
+    try:
+        merged = OmegaConf.merge(config, OmegaConf.from_dotlist([text]))
+    except (ConfigAttributeError, ConfigKeyError) as error:
+        key = text.partition("=")[0]
+        near = meant(key, key_names(config)) or f": +{text} adds it"
+        raise UserError(f"resume={folder}: the run has no {key}{near}") from error
+    OmegaConf.set_struct(merged, False)
+    assert isinstance(merged, DictConfig)
+    return merged

@@ -119,6 +119,13 @@ class SweepReport(Callback):
     def __init__(self, session: str) -> None:
         self.session = session
 
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Refuses several experiments: the sweep's folder and its arms are named by one."""
+        for override in config.hydra.overrides.task:
+            if override.startswith("experiment=") and "," in override:
+                print(f"error: {override}: a sweep is of one experiment; give the command once for each", file=sys.stderr)
+                raise SystemExit(1)
+
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         events = [event for event in _read(config) if event.get("session") == self.session]
         if not events:
