@@ -83,8 +83,9 @@ class RPOModule(pl.LightningModule):
     def on_train_start(self) -> None:
         """Encodes prompts, and gives a restored optimizer the hyper-parameters of this run's config, not of its checkpoint."""
         optimizer: Any = self.optimizers()
+        named = getattr(self._make_optimizer, "keywords", {})  # others may be the optimizer's state, as Prodigy's
         for group in optimizer.param_groups:
-            group.update({key: value for key, value in optimizer.defaults.items() if key in group})
+            group.update({key: value for key, value in optimizer.defaults.items() if key in group and key in named})
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         self.policy.cache_prompts(itertools.chain(data.train, data.heldout, data.unseen))
 
@@ -123,7 +124,8 @@ class RPOModule(pl.LightningModule):
         self.check("the rollout's log-probabilities", rollout.log_probs_BT)
         limits = (self.algorithm.objective.clip_range, self.algorithm.objective.kl_threshold)
         if self.replay_floor is None and (limits != (None, None) or rollout.step_indices):
-            self.replay_floor = check_parity(self.policy, rollout, *limits)
+            own = {"log_ratio": ratio} if (ratio := getattr(self.algorithm.objective, "log_ratio", None)) else {}
+            self.replay_floor = check_parity(self.policy, rollout, *limits, **own)
             self.print(f"replay parity: log-probabilities agree within {self.replay_floor:.1e} nats a dimension")
         if self.policy.short_way is None:
             self.policy.find_short_way(rollout)

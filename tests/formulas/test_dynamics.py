@@ -163,3 +163,13 @@ def test_only_cps_keeps_the_scheduled_noise_level(dynamics: Dynamics, eta: float
         assert ratios == pytest.approx([1.0] * 7)
     else:
         assert max(ratios) > 1.1
+
+
+def test_flow_sde_is_as_bounded_just_below_one_as_at_one() -> None:
+    """Ideogram 4's schedule begins at 0.9999."""
+    sample, velocity = torch.ones(1, 2), torch.zeros(1, 2)
+    at = flow_sde(sample, velocity, torch.tensor(1.0), torch.tensor(0.98), 0.7)[1]
+    below = flow_sde(sample, velocity, torch.tensor(0.9999), torch.tensor(0.98), 0.7)[1]
+    assert below == pytest.approx(at, rel=0.01)
+    usual = flow_sde(sample, velocity, torch.tensor(0.9), torch.tensor(0.8), 0.7)[1]
+    assert usual == pytest.approx(0.7 * (0.9 / 0.1) ** 0.5 * 0.1**0.5)

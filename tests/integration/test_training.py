@@ -236,6 +236,7 @@ def test_the_reference_of_full_training_is_the_first_model() -> None:
         ("trainer.max_steps=2", "data.updates is the length"),
         ("trainer.max_epochs=2", "data.updates is the length"),
         ("+trainer.gradient_clip_val=1", "algorithm.max_grad_norm"),
+        ("+trainer.precision=bf16-true", "policy.dtype"),
         ("policy.dtype=float16", "bfloat16"),
     ],
 )

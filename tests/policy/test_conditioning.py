@@ -185,3 +185,16 @@ def test_what_is_kept_is_bounded_and_changes_no_picture() -> None:
         assert 0 < tight.device_bytes <= limit
         assert 0 < tight.host_bytes <= limit
     assert tight.disk_bytes == 0
+
+
+def test_a_list_of_texts_that_is_no_prompt_is_of_all() -> None:
+    """Sana's instruction has eight lines, as many as candidates in a call."""
+    seen = []
+
+    def encode(prompt: list[str], complex_human_instruction: list[str] | None = None) -> torch.Tensor:
+        seen.append(complex_human_instruction)
+        return torch.ones(len(prompt), 2, 2)
+
+    lines = ["one", "two"]
+    PromptMemo(encode, kept())(["ab", "cd"], complex_human_instruction=lines)
+    assert seen == [lines, lines]

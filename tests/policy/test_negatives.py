@@ -11,6 +11,7 @@ import torch
 
 from arr_rpo.noise import Noise
 from arr_rpo.policy import negatives
+from arr_rpo.policy.calls import calls_of
 from arr_rpo.policy.negatives import negative_prompts
 from arr_rpo.policy.parity import replay_floor
 from arr_rpo.policy.pipeline import PipelinePolicy
@@ -78,3 +79,22 @@ def test_encoders_that_are_released_cannot_read_them() -> None:
     policy = make_policy(release_text_encoders=True)
     with pytest.raises(UserError, match="release_text_encoders: encoders that read a negative prompt"):
         policy.cache_prompts([AVOIDING])
+
+
+def test_guidance_that_is_counted_from_zero_is_on_at_one(caplog: pytest.LogCaptureFixture) -> None:
+    class ZImagePipeline:
+        def __call__(self, prompt: str, negative_prompt: str, guidance_scale: float = 5.0) -> None: ...
+
+    negatives._say_idle.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        negative_prompts(ZImagePipeline(), [AVOIDING], {"guidance_scale": 1.0})
+        assert not caplog.text
+        negative_prompts(ZImagePipeline(), [AVOIDING], {"guidance_scale": 0.0})
+    assert "guidance begins above 0" in caplog.text
+
+
+def test_sharded_weights_want_a_negative_prompt_of_all_or_of_none() -> None:
+    with pytest.raises(UserError, match=r"trainer=fsdp2: some prompts have a negative one .* policy\.call\.negative_prompt"):
+        calls_of([PLAIN, AVOIDING], 2, sharded=True)
+    assert calls_of([PLAIN, AVOIDING], 2, sharded=True, all_guided=True).idle == []
+    assert len(calls_of([PLAIN, PLAIN], 2, sharded=True).own) == 1

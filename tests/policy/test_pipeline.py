@@ -18,6 +18,7 @@ from PIL import Image
 from arr_rpo.data.prompts import read_prompts
 from arr_rpo.evaluation.images import pictures
 from arr_rpo.formulas import dynamics
+from arr_rpo.formulas.losses import Step, log_ratio
 from arr_rpo.noise import Noise, Purpose, generator
 from arr_rpo.policy.adapter import Full
 from arr_rpo.policy.loading import SHAPES_POLICY, compile_blocks, flow_scheduler
@@ -311,3 +312,21 @@ def test_blocks_are_compiled_where_that_is_asked(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(shutil, "which", lambda _: None)
     with pytest.raises(UserError, match="no C\\+\\+ compiler"):
         make_policy(compile=True)
+
+
+def test_another_number_of_steps_than_the_config_says_is_told() -> None:
+    policy = make_policy()
+    policy.called.arguments["sigmas"] = [1.0, 0.5]
+    with pytest.raises(UserError, match=r"the pipeline took 2 steps.* set policy\.num_inference_steps=2"):
+        policy.rollout(PROMPTS, 1, Noise(1, 0))
+
+
+def test_a_clip_range_is_held_against_a_floor_in_its_own_units(policy: PipelinePolicy) -> None:
+    fresh = policy.rollout(PROMPTS, 2, Noise(9, 0))
+
+    def thousand(step: Step) -> torch.Tensor:
+        return 1000 + log_ratio(step)
+
+    with pytest.raises(UserError, match=r"clip_range=1 lies below the replay floor 1\.0e\+03"):
+        check_parity(policy, fresh, 1.0, log_ratio=thousand)
+    check_parity(policy, fresh, 1001.0, log_ratio=thousand)

@@ -48,11 +48,16 @@ class Snapshot:
         self._optimizer = optimizer
         self._parameters = list(parameters.values())
         self._weights = [_Kept(p.detach()) for p in self._parameters]
+        self._groups = [
+            {key: _Kept(value) for key, value in group.items() if key != "params"} for group in optimizer.param_groups
+        ]
         self._state = [{key: _Kept(value) for key, value in optimizer.state.get(p, {}).items()} for p in self._parameters]
 
     @torch.no_grad()
     def restore(self) -> None:
         """To the bit; gradients are dropped."""
+        for group, kept in zip(self._optimizer.param_groups, self._groups, strict=True):
+            group.update({key: value.back() for key, value in kept.items()})
         for p, weight, state in zip(self._parameters, self._weights, self._state, strict=True):
             p.copy_(weight.value)
             p.grad = None

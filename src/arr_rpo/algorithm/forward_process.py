@@ -43,11 +43,12 @@ class FlowDPO:
         noise = batch.noise.normal(Purpose.FORWARD, prompts, x_0.shape[1:], batch.epoch, batch.step).to(x_0)
         noise = torch.cat([noise, noise])
         x_t = noised(x_0, noise, policy.sigma(batch.step))
-        error = squared_error(policy.velocity(batch.rollout, rows, x_t, batch.step), noise - x_0)
+        velocity = policy.velocity(batch.rollout, rows, x_t, batch.step)
         with torch.no_grad(), policy.adapter.reference():
-            reference = squared_error(policy.velocity(batch.rollout, rows, x_t, batch.step), noise - x_0)
+            before = policy.velocity(batch.rollout, rows, x_t, batch.step)
+        error, reference = (squared_error(some, noise - x_0) for some in (velocity, before))
         result = flow_dpo(error[:half], reference[:half], error[half:], reference[half:], self.beta)
-        return result.loss, result.log
+        return result.loss, {**result.log, "policy/velocity_distance": squared_error(velocity.detach(), before).mean()}
 
 
 class DiffusionNFT:

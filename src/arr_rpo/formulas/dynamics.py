@@ -25,9 +25,10 @@ class Dynamics(Protocol):
 def flow_sde(sample: Tensor, velocity: Tensor, sigma: Tensor, sigma_next: Tensor, eta: float) -> tuple[Tensor, float]:
     """Flow-GRPO (arXiv 2505.05470, eq. 9): a reverse SDE with diffusion s = eta * sqrt(sigma / (1 - sigma)).
 
-    At sigma = 1, where s diverges, 1 - sigma is replaced by 1 - sigma_next.
+    Where s diverges, at a sigma of 1 or as near to it as a tenth of the step, 1 - sigma is replaced by 1 - sigma_next.
     """
-    s = eta * math.sqrt(float(sigma) / (1.0 - float(sigma if sigma < 1 else sigma_next)))
+    diverges = 1 - float(sigma) < 0.1 * float(sigma - sigma_next)
+    s = eta * math.sqrt(float(sigma) / (1.0 - float(sigma_next if diverges else sigma)))
     return _reverse_sde(sample, velocity, sigma, sigma_next, s)
 
 

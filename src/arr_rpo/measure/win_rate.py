@@ -85,9 +85,7 @@ class WinRate(Measure):
         if self.rubric is None:
             self.rubric = own.rubric if own else None
         if self._reads_rubrics and self.rubric is None:
-            raise UserError(
-                "a win rate's protocol reads a rubric and there is none: +rubric@measure.NAME.rubric=per_prompt"
-            )
+            raise UserError("a win rate's protocol reads a rubric and there is none: +rubric@measure.NAME.rubric=per_prompt")
 
     @property
     def _reads_rubrics(self) -> bool:

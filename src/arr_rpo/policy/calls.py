@@ -19,8 +19,22 @@ class Calls(NamedTuple):
     idle: list[slice]
 
 
-def calls_of(candidates: Sequence[Prompt], batch_size: int, sharded: bool) -> Calls:
-    """Neighbours whose sources have one size go together; a prompt with references is alone."""
+def calls_of(candidates: Sequence[Prompt], batch_size: int, sharded: bool, all_guided: bool = False) -> Calls:
+    """Neighbours whose sources have one size go together; a prompt with references is alone.
+
+    all_guided: whether prompts without a negative one of their own are given another.
+
+    Raises:
+        UserError: sharded weights would be put together more often for some candidates than for others.
+    """
+    if sharded and not all_guided:
+        kinds = {kind for some in ranks.gathered({prompt.negative is None for prompt in candidates}) for kind in some}
+        if len(kinds) > 1:
+            raise UserError(
+                "trainer=fsdp2: some prompts have a negative one and some have none, and a guided call takes twice as many "
+                "passes, for which the other processes would wait: give policy.call.negative_prompt, which those without "
+                "take, or trainer=ddp"
+            )
     own, first = [], 0
     for row in range(1, len(candidates) + 1):
         if row - first < batch_size and row < len(candidates) and _joins(candidates[first], candidates[row]):

@@ -98,7 +98,7 @@ class PromptMemo:
     def _rows(self, texts: Sequence[str], arguments: dict[str, Any]) -> list[Any]:
         """The rows of a batch, each as of a batch of one."""
         arguments = {
-            name: value * len(texts) if isinstance(value, list) and len(value) == 1 else value
+            name: value * len(texts) if _of_rows(name, value) and len(value) == 1 else value
             for name, value in arguments.items()
         }
         made = self._encode(prompt=list(texts), **arguments)
@@ -152,13 +152,15 @@ def _row_of(leaf: Any, number: int, rows: int) -> Any:
 
 
 def _row(arguments: dict[str, Any], number: int, rows: int) -> dict[str, Any]:
-    """What belongs to one prompt: lists of texts, such as negative prompts, have an entry for each."""
+    """What belongs to one prompt: lists of prompts, such as negative ones, have an entry for each. Other lists of texts are
+    of all: Sana's `complex_human_instruction` has eight lines."""
     return {
-        name: [value[number]]
-        if isinstance(value, list) and len(value) == rows and all(isinstance(item, str) for item in value)
-        else value
-        for name, value in arguments.items()
+        name: [value[number]] if _of_rows(name, value) and len(value) == rows else value for name, value in arguments.items()
     }
+
+
+def _of_rows(name: str, value: Any) -> bool:
+    return "prompt" in name and isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _join(rows: list[tuple[Any, ...]]) -> tuple[Any, ...]:

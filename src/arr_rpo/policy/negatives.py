@@ -11,6 +11,7 @@ from typing import Any
 from arr_rpo.types import Prompt, UserError
 
 log = logging.getLogger(__name__)
+COUNTED_FROM_0 = ("ZImagePipeline", "Krea2Pipeline")  # guidance is on above 0 there
 
 
 def negative_prompts(pipe: Any, prompts: Sequence[Prompt], call: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -32,14 +33,15 @@ def negative_prompts(pipe: Any, prompts: Sequence[Prompt], call: Mapping[str, An
             "data.columns={negative: null} reads it as metadata"
         )
     scale = next((name for name in ("true_cfg_scale", "guidance_scale") if name in known), None)
-    if scale is not None and isinstance(given := call.get(scale, known[scale].default), int | float) and given <= 1:
-        _say_idle(type(pipe).__name__, scale, given)
+    off = 0 if type(pipe).__name__ in COUNTED_FROM_0 else 1
+    if scale is not None and isinstance(given := call.get(scale, known[scale].default), int | float) and given <= off:
+        _say_idle(type(pipe).__name__, scale, given, off)
     return {"negative_prompt": [(common or "") if text is None else text for text in own]}
 
 
 @functools.cache
-def _say_idle(pipeline: str, scale: str, given: float) -> None:
+def _say_idle(pipeline: str, scale: str, given: float, off: int) -> None:
     """Once a process."""
     log.warning(
-        "negative prompts change nothing: policy.call.%s of %s is %s, and guidance begins above 1", scale, pipeline, given
+        "negative prompts change nothing: policy.call.%s of %s is %s, and guidance begins above %s", scale, pipeline, given, off
     )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from arr_rpo import ranks
 from arr_rpo.formulas.gaussian import gaussian_kl
+from arr_rpo.formulas.losses import Step, log_ratio
 from arr_rpo.policy.pipeline import PipelinePolicy
 from arr_rpo.types import Rollout, UserError
 
@@ -30,6 +33,18 @@ def replay_floor(policy: PipelinePolicy, rollout: Rollout, rows: int = 4) -> flo
 
 
 @torch.no_grad()
+def ratio_floor(policy: PipelinePolicy, rollout: Rollout, log_ratio: Callable[[Step], torch.Tensor], rows: int = 4) -> float:
+    """Largest |log ratio| of a replayed step to the recorded one, of the same candidates, in the units of `log_ratio`."""
+    chosen = torch.arange(min(rows, len(rollout.images)))
+    largest = 0.0
+    for t in range(len(rollout.step_indices)):
+        now = policy.replay(rollout, chosen, t)
+        old = rollout.log_probs_BT[chosen, t], rollout.means_BTD[chosen, t]
+        largest = max(largest, float(log_ratio(Step(now.log_probs_B, now.mean, now.std, *old, now.dt)).abs().max()))
+    return largest
+
+
+@torch.no_grad()
 def kl_floor(policy: PipelinePolicy, rollout: Rollout, rows: int = 4) -> float:
     """Largest KL of a replayed step to the recorded one, of the same candidates, in nats a dimension."""
     chosen = torch.arange(min(rows, len(rollout.images)))
@@ -38,9 +53,13 @@ def kl_floor(policy: PipelinePolicy, rollout: Rollout, rows: int = 4) -> float:
 
 
 def check_parity(
-    policy: PipelinePolicy, rollout: Rollout, clip_range: float | None, kl_threshold: float | None = None
+    policy: PipelinePolicy,
+    rollout: Rollout,
+    clip_range: float | None,
+    kl_threshold: float | None = None,
+    log_ratio: Callable[[Step], torch.Tensor] = log_ratio,
 ) -> float:
-    """The measured floor of log-probabilities.
+    """The measured floor of log-probabilities. clip_range: in the units of `log_ratio`.
 
     Raises:
         UserError: no step was recorded, the floor is that of a wrong replay, or the clip range or threshold lies below its own.
@@ -51,17 +70,18 @@ def check_parity(
             "Take sampler=flow_sde, or an algorithm of the forward process (diffusion_nft, flow_dpo)."
         )
     floor = float(torch.tensor(ranks.gathered(replay_floor(policy, rollout))).max())  # NaN, if any is
-    limit = LIMIT[rollout.latents_BTD.dtype]
+    computes: torch.dtype = policy.pipe.transformer.dtype  # which may be coarser than the latents
+    limit = max(LIMIT[rollout.latents_BTD.dtype], LIMIT.get(computes, 0.0))
     if not floor <= limit:
         raise UserError(
             f"replay parity: the replayed log-probability differs from the recorded one by {floor:.1e} nats a dimension "
-            f"(limit {limit:.0e} for {rollout.latents_BTD.dtype}). The pipeline's step depends on something that is not "
-            "replayed: dropout, a random conditioning, or a scheduler that is not flow matching; or the model computes "
-            "something else with gradients: try policy.gradient_checkpointing=false."
+            f"(limit {limit:.0e} for latents of {rollout.latents_BTD.dtype} and a model of {computes}). The pipeline's step "
+            "depends on something that is not replayed: dropout, a random conditioning, or a scheduler that is not flow "
+            "matching; or the model computes something else with gradients: try policy.gradient_checkpointing=false."
         )
-    if clip_range is not None and clip_range <= floor:
+    if clip_range is not None and clip_range <= (ratio := max(ranks.gathered(ratio_floor(policy, rollout, log_ratio)))):
         raise UserError(
-            f"algorithm.objective.clip_range={clip_range:g} lies below the replay floor {floor:.1e}: numerical noise alone "
+            f"algorithm.objective.clip_range={clip_range:g} lies below the replay floor {ratio:.1e}: numerical noise alone "
             "would clip. Raise clip_range, or use policy.dtype=float32."
         )
     if kl_threshold is not None and kl_threshold <= (lowest := max(ranks.gathered(kl_floor(policy, rollout)))):

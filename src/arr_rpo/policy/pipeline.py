@@ -20,7 +20,7 @@ from arr_rpo.formulas.gaussian import log_prob
 from arr_rpo.noise import Name, Noise, Purpose, generator
 from arr_rpo.policy.adapter import Adapter, Full
 from arr_rpo.policy.called_pipeline import CalledPipeline
-from arr_rpo.policy.calls import calls_of
+from arr_rpo.policy.calls import Calls, calls_of
 from arr_rpo.policy.conditioning import ImageMemo, PromptMemo
 from arr_rpo.policy.dtypes import policy_dtype
 from arr_rpo.policy.encodings import Encodings
@@ -156,7 +156,7 @@ class PipelinePolicy(nn.Module):
         window = sampler.window(noise.update, self.num_inference_steps - 1, draw)
         images: list[Image.Image] = []
         calls: list[Recording] = []
-        cut = calls_of(candidates, self.batch_size, self.sharded)
+        cut = self._cut(candidates)
         for rows in cut.own:
             calls.append(Recording(sampler.dynamics, sampler.eta, window, steps[rows]))
             images += (now := self.called(candidates[rows], "pil", mode=calls[-1], generator=start[rows]))
@@ -164,10 +164,32 @@ class PipelinePolicy(nn.Module):
         for rows in cut.idle:
             idle = Recording(sampler.dynamics, sampler.eta, window, steps[rows])
             self.called(candidates[rows], "latent", mode=idle, generator=start[rows])
-        clean = torch.cat([call.clean for call in calls if call.clean is not None])
+        self._check_steps()
+        finished = [call.clean for call in calls if call.clean is not None]
+        if len({part.shape[1:] for part in finished}) > 1:
+            firsts = [candidates[rows][0].id for rows in cut.own]
+            named = ", ".join(f"{one} {tuple(part.shape[1:])}" for one, part in zip(firsts, finished, strict=True))
+            raise UserError(
+                "the candidates of an update must be of one size, and this pipeline draws them by the size of their source "
+                f"(latents: {named}): give sources of one shape, or height and width in policy.call, if it takes them"
+            )
+        clean = torch.cat(finished)
         latents, means, log_probs = recorded(calls)
         steps_of = tuple(calls[0].step_indices)
         return Rollout(tuple(prompts), group_size, tuple(images), clean, latents, means, log_probs, steps_of, first)
+
+    def _cut(self, candidates: Sequence[Prompt]) -> Calls:
+        return calls_of(
+            candidates, self.batch_size, self.sharded, isinstance(self.called.arguments.get("negative_prompt"), str)
+        )
+
+    def _check_steps(self) -> None:
+        """Raises UserError where the pipeline's last call had another number of steps than the config says."""
+        if (steps := len(self.scheduler.sigmas) - 1) != self.num_inference_steps:
+            raise UserError(
+                f"policy.num_inference_steps={self.num_inference_steps}, and the pipeline took {steps} steps, by "
+                f"policy.call.sigmas or its own configuration: set policy.num_inference_steps={steps}"
+            )
 
     def replay(self, rollout: Rollout, rows: Tensor, step: int, sampler: Sampler | None = None) -> ReplayedStep:
         """Goes through recorded step number `step` of candidates `rows` again, with gradients."""
@@ -183,7 +205,7 @@ class PipelinePolicy(nn.Module):
         (b, ...) at step `index` of the schedule, with gradients."""
         candidates = [rollout.prompt_of(int(row)) for row in rows]
         latents = latents.to(rollout.clean_BD.dtype)
-        cut = calls_of(candidates, self.batch_size, self.sharded)
+        cut = self._cut(candidates)
         parts = [self._velocity(candidates[rows], latents[rows], index).float() for rows in (*cut.own, *cut.idle)]
         own = torch.cat(parts[: len(cut.own)])
         return sum((0 * part.sum() for part in parts[len(cut.own) :]), start=own)
@@ -215,7 +237,7 @@ class PipelinePolicy(nn.Module):
     def find_short_way(self, rollout: Rollout) -> None:
         """Sets `short_way`, or to the reason why there is none, by two candidates of a rollout."""
         rows = list(range(len(rollout.images)))[:2]
-        some = calls_of([rollout.prompt_of(row) for row in rows], self.batch_size, self.sharded).own[0]
+        some = self._cut([rollout.prompt_of(row) for row in rows]).own[0]
         candidates, clean = [rollout.prompt_of(row) for row in rows[some]], rollout.clean_BD[: len(rows[some])]
         steps = [
             self.called.one_step(candidates, (clean * (1 + index / 8)).contiguous(), index)
@@ -241,7 +263,7 @@ class PipelinePolicy(nn.Module):
         keys = keys or [(prompt.id,) for prompt in prompts]
         start = [generator(Purpose.HELDOUT, seed, *key) for key in keys]
         images: list[Image.Image] = []
-        cut = calls_of(prompts, self.batch_size, self.sharded)
+        cut = self._cut(prompts)
         for rows in cut.own:
             images += self.called(prompts[rows], "pil", generator=start[rows])
         for rows in cut.idle:

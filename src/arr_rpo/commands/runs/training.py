@@ -146,13 +146,14 @@ def check_keys(config: DictConfig) -> None:
 def check_trainer(trainer: DictConfig) -> None:
     """Refuses options of Lightning's that would repeat an update's noise, or that manual optimization cannot have."""
     instead = {
-        "max_epochs": (1, "data.updates is the length of a run"),
-        "max_steps": (-1, "data.updates is the length of a run"),
-        "gradient_clip_val": (None, "algorithm.max_grad_norm clips"),
-        "accumulate_grad_batches": (1, "algorithm.microbatch_size adds gradients up"),
+        "max_epochs": ((1,), "data.updates is the length of a run"),
+        "max_steps": ((-1,), "data.updates is the length of a run"),
+        "gradient_clip_val": ((), "algorithm.max_grad_norm clips"),
+        "accumulate_grad_batches": ((1,), "algorithm.microbatch_size adds gradients up"),
+        "precision": ((32, "32", "32-true"), "policy.dtype is what computes; a LoRA and the optimizer stay in float32"),
     }
-    for key, (value, advice) in instead.items():
-        if (given := trainer.get(key)) not in (None, value):
+    for key, (values, advice) in instead.items():
+        if (given := trainer.get(key)) is not None and given not in values:
             raise UserError(f"trainer.{key}={given} does not fit this training: leave it out; {advice}")
 
 
