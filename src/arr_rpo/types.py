@@ -176,6 +176,14 @@ class Cost:
             self.dressed + other.dressed,
         )
 
+    def __sub__(self, other: Cost) -> Cost:
+        return Cost(
+            self.calls - other.calls,
+            self.tokens - other.tokens,
+            self.thought - other.thought,
+            self.dressed - other.dressed,
+        )
+
 
 @dataclass(frozen=True)
 class CriterionCheck:

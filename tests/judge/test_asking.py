@@ -45,6 +45,9 @@ class Listener:
     ) -> tuple[list[str | NoAnswer], Cost]:
         return self.generate(conversations, max_new_tokens)
 
+    def settings(self) -> dict[str, Any]:
+        return {}
+
     def account(self) -> dict[str, Any]:
         return {}
 

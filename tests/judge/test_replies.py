@@ -24,6 +24,8 @@ from arr_rpo.judge.forms import (
     read,
     verdict,
 )
+from arr_rpo.judge.replies import one_object
+from arr_rpo.types import Reason
 
 QUESTIONS = ("is there a red circle?", 'does the sign say "STOP"?', "steht links ein Stuhl, rechts ein Tisch? — 左に椅子?")
 FORMS: dict[str, Form] = {
@@ -343,3 +345,11 @@ def test_anything_in_the_place_of_a_choice_is_no_answer(form: Form, value: Any, 
 @given(form=st.sampled_from([*FORMS.values()]), value=ANYTHING)
 def test_any_other_json_is_no_answer(form: Form, value: Any) -> None:
     is_no_answer(form, json.dumps(value))
+
+
+def test_an_apology_before_an_object_is_prose() -> None:
+    said = one_object('I can\'t see a dog. {"yes": 1}')
+    assert said.text == '{"yes": 1}'
+    with pytest.raises(NoAnswer) as refused:
+        one_object("I can't help with that.")
+    assert refused.value.reason is Reason.REFUSAL

@@ -144,7 +144,7 @@ def test_prompts_of_two_files_with_one_name_have_rubrics_of_their_own() -> None:
         return [Rubric((Criterion(prompt.text, "?"),)) for prompt in prompts]
 
     judge, other = Says(), [Prompt(prompt.id, f"unseen {prompt.text}") for prompt in PROMPTS]
-    measure = WinRate(judge=judge, protocol=Compare(uses_rubric=True), rubric=SimpleNamespace(rubrics=rubrics))  # type: ignore[arg-type]
+    measure = WinRate(judge=judge, protocol=Compare(uses_rubric=True), rubric=SimpleNamespace(rubrics=rubrics, cost=Cost()))  # type: ignore[arg-type]
     measure.begin(None)
     for some in (PROMPTS, other):
         measure.prepare(some)
@@ -173,7 +173,7 @@ def test_rubrics_are_written_once_a_prompt() -> None:
         return [Rubric((Criterion(prompt.id, "?"),)) for prompt in prompts]
 
     judge = Says()
-    measure = WinRate(judge=judge, protocol=Compare(uses_rubric=True), rubric=SimpleNamespace(rubrics=rubrics))  # type: ignore[arg-type]
+    measure = WinRate(judge=judge, protocol=Compare(uses_rubric=True), rubric=SimpleNamespace(rubrics=rubrics, cost=Cost()))  # type: ignore[arg-type]
     measure.begin(None)
     for _ in range(2):
         measure.prepare(PROMPTS)
@@ -206,3 +206,25 @@ def test_of_figures_that_judges_name_freely_the_most_common_are_kept() -> None:
     each = {f"p/{n}": Value(1.0, {f"own {n}": 1.0, "shared": 0.5}) for n in range(40)}
     found = Taken(each, dict.fromkeys(each, "")).figures
     assert found["shared"] == 0.5 and len(found) == MAX_FIGURES
+
+
+def test_the_runs_rubrics_are_written_by_the_runs_judge_and_counted() -> None:
+    """Also where another judge compares: what it wrote would be what training is paid by."""
+    written: list[Any] = []
+
+    class Paid:
+        cost = Cost()
+
+        def rubrics(self, prompts: Sequence[Prompt], judge: Any) -> list[Rubric]:
+            written.append(judge)
+            self.cost = self.cost + Cost(len(prompts), 7)
+            return [Rubric((Criterion("c", "?"),))] * len(prompts)
+
+    own, other = Says(), Says()
+    measure = WinRate(judge=other, protocol=Compare(uses_rubric=True), rubric=None)  # type: ignore[arg-type]
+    measure.begin(Own(own, object(), Paid()))  # type: ignore[arg-type]
+    measure.prepare(PROMPTS)
+    assert written == [own]
+    assert measure.cost == Cost(5, 7)
+    values(measure)
+    assert len(other.rubrics) == 5 and not own.rubrics

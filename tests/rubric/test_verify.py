@@ -61,6 +61,8 @@ RIGHT, WRONG, UNHEARD = said(A, 0.9, 0.9), said(B, 0.1, 0.1), said(FAILED)
         ([RIGHT, UNHEARD, UNHEARD], 0.5, False),
         ([UNHEARD, RIGHT, RIGHT], 0.5, False),
         ([UNHEARD, UNHEARD], 0.0, False),
+        ([RIGHT, RIGHT, UNHEARD, UNHEARD, UNHEARD], 0.75, False),  # one of four says nothing
+        ([RIGHT, RIGHT, RIGHT, UNHEARD, UNHEARD], 0.75, True),
     ],
 )
 def test_the_rule(verdicts: Sequence[Verdict], min_heldout: float, passed: bool) -> None:

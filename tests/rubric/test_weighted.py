@@ -15,7 +15,7 @@ from PIL.Image import Image
 
 from arr_rpo.reward.pair_protocols import Compare
 from arr_rpo.rubric.sources import PerPrompt, Source
-from arr_rpo.rubric.weighted import GlobalWeighted, _criteria_of
+from arr_rpo.rubric.weighted import OWN, GlobalWeighted, _criteria_of, _with_own
 from arr_rpo.shapes.annotators.preferences import AnnotatorPreferences
 from arr_rpo.shapes.oracles.judge import OracleJudge
 from arr_rpo.shapes.world import asked
@@ -242,3 +242,10 @@ def test_a_verdict_without_checks_stays_as_it_is() -> None:
     pair = (picture("red circle"), picture("blue square"))
     [verdict] = Compare(uses_rubric=True).verdicts(Mute(), [prompt], [pair], [rubric])
     assert (verdict.outcome, verdict.p_a) == (Outcome.A, 1.0)
+
+
+def test_a_criterion_that_is_in_both_is_asked_once() -> None:
+    own = Rubric((Criterion("a", "Is there a circle?"), Criterion("b", "is it red?")))
+    for_any = Rubric((replace(OWN, weight=2.0), Criterion("taste", "is there a  circle?", weight=0.5)))
+    both = _with_own(own, for_any).criteria
+    assert [(c.question, c.weight) for c in both] == [("Is there a circle?", 1.5), ("is it red?", 1.0)]

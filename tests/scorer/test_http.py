@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -86,6 +87,12 @@ def test_what_is_sent(moody: str) -> None:
     scorer(f"{moody}/fine", concurrency=1).score(PROMPTS, IMAGES)
     assert [body["prompts"] for body in Moody.asked] == [["prompt 0", "prompt 1"], ["prompt 2"]]
     assert Moody.asked[1]["metadata"] == [{"n": 2}]
+
+
+def test_metadata_that_json_cannot_hold_is_left_out_and_dates_are_text(moody: str) -> None:
+    metadata = {"n": 1, "when": datetime(2026, 1, 2), "picture": b"png", "nested": {"x": b"y"}}
+    scorer(f"{moody}/fine").score([Prompt("a", "a", metadata)], IMAGES[:1])
+    assert Moody.asked[-1]["metadata"] == [{"n": 1, "when": "2026-01-02T00:00:00"}]
 
 
 def test_what_may_go_better_is_asked_again(moody: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -39,6 +40,9 @@ class Model(Protocol):
         self, conversations: Sequence[Conversation], forms: Sequence[Written], max_new_tokens: int
     ) -> tuple[list[str | NoAnswer], Cost]:
         """The JSON object that the model writes in reply to each conversation; it has passed the form's check."""
+
+    def settings(self) -> Mapping[str, Any]:
+        """What of its configuration bears on what it answers."""
 
     def account(self) -> Mapping[str, Any]:
         """What happened on the way to the answers so far; empty where there is no way."""
@@ -143,6 +147,11 @@ def user(*parts: str | Image) -> dict[str, Any]:
 
 def assistant(text: str) -> dict[str, Any]:
     return {"role": "assistant", "content": [{"type": "text", "text": text}]}
+
+
+def hashed(settings: Mapping[str, Any]) -> str:
+    """Of what some answers depend on, to tell them from others."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def digest(image: Image) -> str:

@@ -90,9 +90,9 @@ def one_object(reply: str) -> Said:
     said = words(reply)
     if _is_json(said.text):
         return said
-    if REFUSED.match(said.text):
-        raise NoAnswer(Reason.REFUSAL, f"the model will not answer: {short(said.text)}")
     start = said.text.find("{")
+    if start < 0 and REFUSED.match(said.text):
+        raise NoAnswer(Reason.REFUSAL, f"the model will not answer: {short(said.text)}")
     if start < 0:
         raise NoAnswer(Reason.NOT_JSON, f"not JSON: {short(said.text)}")
     try:

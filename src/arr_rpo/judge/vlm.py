@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL.Image import Image
 
-from arr_rpo.judge.asking import Asker, Conversation, Model, assistant, user
+from arr_rpo.judge.asking import Asker, Conversation, Model, assistant, hashed, user
 from arr_rpo.judge.base import Pair, settle
 from arr_rpo.judge.exemplars import Exemplars
 from arr_rpo.judge.forms import A_B, GRADES, YES_NO, Form, Menu, NoAnswer, Slots, example, grades, verdict
@@ -52,7 +52,10 @@ class VLMJudge:
         self._max_critique, self._max_rubric = max_critique_tokens, max_rubric_tokens
         self.name, self.revision = model.name, model.revision()
         self.elsewhere: bool = getattr(model, "elsewhere", False)
-        self.writer = VLMWriter(self.asker, self.revision, max_rubric_tokens)
+        shown = {"describe": describe, "texts": self.asker.wording.digest_of("describe", "label"), "model": model.settings()}
+        asked = {"keys": keys, "tie_margin": tie_margin, "texts": self.asker.wording.digest_of("check", "compare_rubric")}
+        self.asked_as = hashed({**shown, **asked})
+        self.writer = VLMWriter(self.asker, self.revision, max_rubric_tokens, hashed(shown))
 
     def compare(self, prompts: Sequence[Prompt], pairs: Sequence[Pair], rubrics: Sequence[Rubric | None]) -> list[Verdict]:
         """See `Judge.compare`. One call an order; the reply names for each criterion who meets it, then the better image."""

@@ -84,6 +84,10 @@ class Wording:
         texts = [self._template(role, False), *(self._edit.get(name, "") for name in (role, *EDITED, REFERENCE))]
         return hashlib.sha256("".join(texts).encode()).hexdigest()[:16]
 
+    def digest_of(self, *roles: str) -> str:
+        """Of those of the roles that there are texts for."""
+        return "-".join(self.digest(role) for role in roles if role in self._texts)
+
     def _template(self, role: str, edit: bool) -> str:
         if edit and not self._edit:
             raise UserError(

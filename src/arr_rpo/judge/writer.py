@@ -18,8 +18,9 @@ from arr_rpo.types import Cost, Criterion, Preference, Prompt, Rubric, Verdict
 class VLMWriter:
     """See `judge.base.Writer`."""
 
-    def __init__(self, asker: Asker, revision: str, max_rubric_tokens: int) -> None:
+    def __init__(self, asker: Asker, revision: str, max_rubric_tokens: int, asked_as: str) -> None:
         self.asker, self.name, self.revision, self._max_tokens = asker, asker.model.name, revision, max_rubric_tokens
+        self.asked_as = asked_as
 
     def write(self, prompts: Sequence[Prompt]) -> tuple[list[str | NoAnswer], Cost]:
         """See `Writer.write`. The source of an edit is shown."""

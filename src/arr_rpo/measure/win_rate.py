@@ -63,6 +63,7 @@ class WinRate(Measure):
         self.judge, self.rubric = judge, rubric
         self.asked = [Way("", protocol, 1.0)] if protocol else []
         self.gates: list[Gate] = []
+        self._writer = judge  # who writes and verifies the rubrics
         self._rubrics: dict[tuple[str, str], Rubric | None] = {}  # ids are unique within a file of prompts alone
 
     @property
@@ -79,11 +80,11 @@ class WinRate(Measure):
         if own is None and (self.judge is None or not self.asked):
             raise UserError("measure=win_rate asks the run's own judge, and this run has none: give measure.win_rate.judge")
         if self.judge is None:
-            self.judge = own.judge if own else None
+            self.judge = self._writer = own.judge if own else None
         if not self.asked and own:
             self.asked, self.gates = list(_parts(own.reward)), list(_gates(own.reward))
         if self.rubric is None:
-            self.rubric = own.rubric if own else None
+            self.rubric, self._writer = (own.rubric, own.judge) if own else (None, None)  # as training has them
         if self._reads_rubrics and self.rubric is None:
             raise UserError("a win rate's protocol reads a rubric and there is none: +rubric@measure.NAME.rubric=per_prompt")
 
@@ -98,7 +99,9 @@ class WinRate(Measure):
         for start in range(0, len(prompts), AT_ONCE):
             new = [prompt for prompt in prompts[start : start + AT_ONCE] if _key(prompt) not in self._rubrics]
             if new:
-                written = ranks.by_the_first(functools.partial(source.rubrics, new, self.judge))
+                before = source.cost
+                written = ranks.by_the_first(functools.partial(source.rubrics, new, self._writer))
+                self.cost += source.cost - before
                 self._rubrics |= {_key(prompt): rubric for prompt, rubric in zip(new, written, strict=True)}
 
     def values(self, prompts: Sequence[Prompt], images: Sequence[Image], base: Sequence[Image] | None) -> list[Value]:

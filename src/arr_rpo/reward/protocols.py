@@ -82,7 +82,8 @@ def as_verdicts(
 
 
 def _difference(a: float, b: float) -> float:
-    return (1 + a - b) / 2
+    """Of grades of 0 to 1; of others as far as it goes."""
+    return min(1.0, max(0.0, (1 + a - b) / 2))
 
 
 def _preference(a: Grade, b: Grade, p_better: Callable[[float, float], float], tie_margin: float, cost: Cost) -> Verdict:

@@ -228,9 +228,14 @@ def _put_together(
     return rubrics, unheard, Counts(unstructured=unstructured, malformed=malformed, cost=cost)
 
 
+def same_words(question: str) -> str:
+    """A question, case and spacing aside."""
+    return " ".join(question.casefold().split())
+
+
 def distinct(criteria: Sequence[Criterion]) -> dict[Criterion, int]:
     """Each criterion once, as it was first worded, with how often it stands there; case and spacing aside."""
-    keys = [" ".join(criterion.question.casefold().split()) for criterion in criteria]
+    keys = [same_words(criterion.question) for criterion in criteria]
     counts = Counter(keys)
     return {criteria[keys.index(key)]: count for key, count in counts.items()}
 

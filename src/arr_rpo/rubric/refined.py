@@ -15,7 +15,7 @@ from arr_rpo.noise import Purpose, draws
 from arr_rpo.rubric.auto_rubric import Settings, Task, auto_rubric, describe
 from arr_rpo.rubric.counts import Counts
 from arr_rpo.rubric.drafts import Made
-from arr_rpo.rubric.sources import RubricSource, Source, content, written_by
+from arr_rpo.rubric.sources import RubricSource, Source, asked_as, content, written_by
 from arr_rpo.rubric.store import RubricStore
 from arr_rpo.types import Cost, Outcome, Preference, Prompt, Rubric, UserError
 
@@ -231,6 +231,7 @@ def identity(
         **written_by(judge.writer, role, *ROLES),
         "judge": judge.name,
         "judge_revision": judge.revision,
+        **asked_as("judge", judge),
         "settings": describe(settings),
         "pairs": told(pairs),
         **more,

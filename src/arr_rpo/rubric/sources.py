@@ -164,7 +164,12 @@ def content(prompt: Prompt) -> dict[str, str]:
 
 
 def written_by(writer: Writer, *roles: str) -> dict[str, str]:
-    """Who writes, and with which words: a writer or text that has changed writes anew."""
+    """Who writes, asked how and with which words: a writer or text that has changed writes anew."""
     templates = [writer.template(role) for role in roles]
     template = templates[0] if len(roles) == 1 else " ".join(f"{r}:{t}" for r, t in zip(roles, templates, strict=True))
-    return {"writer": writer.name, "writer_revision": writer.revision, "template_hash": template}
+    return {"writer": writer.name, "writer_revision": writer.revision, "template_hash": template, **asked_as("writer", writer)}
+
+
+def asked_as(who: str, asked: Judge | Writer) -> dict[str, str]:
+    """A hash of how a judge or writer is asked (`VLMJudge.asked_as`); nothing of those that no setting changes."""
+    return {f"{who}_asked_as": found} if (found := getattr(asked, "asked_as", "")) else {}

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from arr_rpo.judge.base import Judge
 from arr_rpo.types import Cost, Outcome, Preference, Rubric, Verdict
 
+LEAST_ANSWERED = 0.5  # share of the held-out pairs, below which a share of the answered ones says nothing
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -19,7 +21,8 @@ class Rule:
     both_orders: whether the preference must be recovered whichever image is shown first. If not, the first order counts alone,
         as in the code that came with ARR (arXiv 2605.08354): "the first image is better" then explains every pair whose A is
         preferred.
-    min_heldout: share of the answered held-out pairs that must be recovered; beyond 0, a rubric without any does not pass.
+    min_heldout: share of the answered held-out pairs that must be recovered; beyond 0, a rubric does not pass of which
+        fewer than half of them have an answer.
     """
 
     both_orders: bool
@@ -84,7 +87,9 @@ def judged(verdicts: Sequence[Verdict], better: Sequence[Outcome], rule: Rule, t
 
 
 def _passes(found: Verification, rule: Rule) -> bool:
-    return 0 in found.answered and 0 not in found.missed and (found.heldout_accuracy or 0.0) >= rule.min_heldout
+    tests = len(found.verdicts) - found.told
+    enough = rule.min_heldout <= 0 or len(found.heldout) >= LEAST_ANSWERED * tests
+    return enough and 0 in found.answered and 0 not in found.missed and (found.heldout_accuracy or 0.0) >= rule.min_heldout
 
 
 def _at_best(found: Verification) -> Verification:

@@ -17,11 +17,11 @@ from arr_rpo.judge.forms import NoAnswer
 from arr_rpo.judge.reasons import OF_THE_REPLY
 from arr_rpo.judge.rubric_reply import MAX_CRITERIA, MAX_WEIGHT, RubricError, parse_rubric
 from arr_rpo.noise import Purpose, draws
-from arr_rpo.rubric.auto_rubric import distinct, most_agreed
+from arr_rpo.rubric.auto_rubric import distinct, most_agreed, same_words
 from arr_rpo.rubric.counts import Counts
 from arr_rpo.rubric.files import criteria_digest, read_rubrics
 from arr_rpo.rubric.refined import DECIDED, explaining, told
-from arr_rpo.rubric.sources import RubricSource, Source, rubric_files, written_by
+from arr_rpo.rubric.sources import RubricSource, Source, asked_as, rubric_files, written_by
 from arr_rpo.rubric.store import RubricStore
 from arr_rpo.rubric.weights import Fit, cross_validated
 from arr_rpo.types import Cost, Criterion, Outcome, Preference, Prompt, Rubric, UserError
@@ -115,6 +115,7 @@ class GlobalWeighted(Source):
             **(given or written_by(judge.writer, self._role)),
             "judge": judge.name,
             "judge_revision": judge.revision,
+            **asked_as("judge", judge),
             "settings": "candidates={} criteria={} penalties={} folds={}".format(*settings),
             "pairs": told([pairs]),
             **({"own": f"{_hash(own)} penalty={self._own_penalty:g}"} if own else {}),
@@ -221,7 +222,12 @@ def _with_own(own: Rubric, for_any: Rubric) -> Rubric:
     total = sum(criterion.weight for criterion in own.criteria)
     mine = [replace(criterion, weight=theirs * criterion.weight / total) for criterion in own.criteria]
     others = [criterion for criterion in for_any.criteria if criterion.question != OWN.question]
-    return Rubric((*mine, *others), {**own.provenance, **for_any.provenance})
+    asked: dict[str, Criterion] = {}
+    for criterion in (*mine, *others):  # one that is in both is asked once, with the weights of both
+        before = asked.setdefault(same_words(criterion.question), criterion)
+        if before is not criterion:
+            asked[same_words(criterion.question)] = replace(before, weight=before.weight + criterion.weight)
+    return Rubric(tuple(asked.values()), {**own.provenance, **for_any.provenance})
 
 
 def _criteria_of(named: str) -> list[Criterion]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,6 +44,8 @@ class ClipScorer(Scorer):
             raise UserError(f"score checkpoint={checkpoint!r}: {type(model).__name__} does not embed pictures and texts")
         self._model, self._device, self._batch_size = model, device, batch_size
         self._scale, self._prefix, self._clamp = scale, prefix, clamp
+        if scale is None:  # PickScore's probability that the first of two is preferred
+            self.p_better = lambda a, b: 1 / (1 + math.exp(b - a))
         # SigLIP reads what it says of a text off the last position, and was trained on texts filled up to one length.
         whole = model.config.model_type.startswith("siglip")
         self._padding: dict[str, Any] = (

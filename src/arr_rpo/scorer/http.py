@@ -8,10 +8,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date, time
 from typing import Any
 
 import httpx2
@@ -64,7 +66,7 @@ class HttpScorer(Scorer):
         body = {
             "prompts": [prompt.text for prompt in prompts],
             "images": [_png(image) for image in images],
-            "metadata": [dict(prompt.metadata) for prompt in prompts],
+            "metadata": [_plain(prompt.metadata) for prompt in prompts],
         }
         try:
             reply = self._attempts(self._post, body)
@@ -109,6 +111,17 @@ def _read(reply: bytes, count: int, url: str) -> list[Grade]:
         )
     grades = [grade(score) for score in scores]
     return [Grade(g.value, reason=str(reason or "") or g.reason) for g, reason in zip(grades, reasons, strict=True)]
+
+
+def _plain(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What JSON can hold of a prompt's metadata: dates as text, no pictures or bytes."""
+    found = {}
+    for key, value in metadata.items():
+        told = value.isoformat() if isinstance(value, date | time) else value
+        with contextlib.suppress(TypeError, ValueError):
+            json.dumps(told)
+            found[key] = told
+    return found
 
 
 def _png(image: Image) -> str:

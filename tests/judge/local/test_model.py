@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -270,3 +271,18 @@ def test_nan_is_no_answer(folders: dict[str, Path]) -> None:
 def test_a_choice_of_several_tokens_is_named(folders: dict[str, Path]) -> None:
     with pytest.raises(UserError, match="'perhaps'"):
         make("qwen3_vl", folders["qwen3_vl"]).fill([[user("well?")]], [("yes", "perhaps")])
+
+
+def test_a_word_is_also_said_with_a_capital_where_that_is_one_token() -> None:
+    known = {"yes": [3], "Yes": [4], "YES": [5, 6], "no": [7], "No": [0], "A": [8], "a": [9]}  # 0 is unknown
+    model = LocalModel.__new__(LocalModel)
+    model._spelled = {}
+
+    class Tokenizer:
+        unk_token_id = 0
+
+        def __call__(self, text: str, add_special_tokens: bool) -> dict[str, list[int]]:
+            return {"input_ids": known.get(text, [0])}
+
+    model.processor = SimpleNamespace(tokenizer=Tokenizer())
+    assert [model._spellings("yes", 3), model._spellings("no", 7), model._spellings("A", 8)] == [[3, 4], [7], [8]]

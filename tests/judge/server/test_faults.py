@@ -90,6 +90,11 @@ class TestFaults:
         assert "status 500" in message
         assert "out of memory" in message
 
+    def test_a_proxys_page_with_a_status_of_success_is_no_server(self) -> None:
+        page = Response(200, b"<html>log in</html>")
+        with serving(lambda *_: page) as (url, _), pytest.raises(UserError, match="2 requests in a row failed"):
+            make_model(url, concurrency=1, breaker=2).generate(conversations(6), 24)
+
     def test_failures_in_between_do_not_stop_it(self) -> None:
         with serving(in_turn(error(500), error(500), error(500), "x", error(500), error(500), error(500), "x")) as (url, _):
             replies, _ = make_model(url, concurrency=1, breaker=2).generate(conversations(4), 24)

@@ -68,7 +68,7 @@ class TestRequests:
             [slots], [cost] = make_model(url, answers="logprobs").fill([[user(A, "which?")]], [ONE])
         assert isinstance(slots, list)
         yes_a, yes_b, met_a, met_b, better = slots
-        assert yes_a == pytest.approx({"yes": 0.75, "no": 0.25})
+        assert yes_a == pytest.approx({"yes": 0.8, "no": 0.2})  # "Yes" says it, too
         assert yes_b == pytest.approx({"yes": 0.0, "no": 1.0})
         assert met_a == met_b == pytest.approx({"0": 1 / 3, "1": 2 / 3})
         assert better == pytest.approx({"A": 0.9 / 0.95, "B": 0.05 / 0.95})
@@ -83,6 +83,12 @@ class TestRequests:
         assert slots == [pytest.approx({"yes": 2 / 3, "no": 1 / 3})]
         assert seen.chats[0]["max_completion_tokens"] == 1
         assert "response_format" not in seen.chats[0]
+
+    def test_a_word_may_begin_with_a_capital_and_a_letter_may_not_be_small(self) -> None:
+        found = slots_of(YES_NO, "Yes", [token({"Yes": 0.9, "yes": 0.05, "No": 0.05})], 0.5, 0.1)
+        assert found == [pytest.approx({"yes": 0.95, "no": 0.05})]
+        small = slots_of(("A", "B"), "A", [token({"A": 0.2, "a": 0.8})], 0.5, 0.1)
+        assert isinstance(small, NoAnswer) and "holds only 0.20" in str(small)
 
     @pytest.mark.parametrize("impossible", [math.nan, 3.0])
     def test_what_is_no_probability_is_no_answer(self, impossible: float) -> None:

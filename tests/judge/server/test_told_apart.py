@@ -24,6 +24,8 @@ def body(message: str, **more: Any) -> str:
     return json.dumps({"error": {"message": message, **more}})
 
 
+GEMINI = "You exceeded your current quota, please check your plan and billing details. Please retry in 12.3s."
+
 # status, text, and what it amounts to: a reason, whether it is worth another attempt, and a word of what is to be mended.
 TOLD: list[tuple[int, str, Reason, bool, str]] = [
     (500, "oops", R.SERVER_ERROR, True, ""),
@@ -32,6 +34,8 @@ TOLD: list[tuple[int, str, Reason, bool, str]] = [
     (408, "", R.TIMEOUT, True, ""),
     (429, body("slow down"), R.BUSY, True, ""),
     (429, body("You exceeded your current quota", code="insufficient_quota"), R.REJECTED, False, "no credit"),
+    (429, body(GEMINI), R.BUSY, True, ""),
+    (429, f"[{body(GEMINI)}]", R.BUSY, True, ""),
     (402, body("pay"), R.REJECTED, False, "no credit"),
     (401, body("no key"), R.REJECTED, False, "api_key_env"),
     (403, "<html>proxy</html>", R.REJECTED, False, "proxy"),
@@ -76,6 +80,12 @@ def test_what_a_response_amounts_to(status: int, text: str, reason: Reason, agai
     assert stop in fault.stop
     assert bool(stop) == bool(fault.stop)
     assert len(fault.words.encode()) < 1000
+
+
+def test_how_long_to_wait_may_stand_in_the_words() -> None:
+    fault = fault_of(Exchange(429, body(GEMINI), 0.1), SENT, answered=True)
+    assert fault is not None
+    assert fault.wait == 12.3
 
 
 @pytest.mark.parametrize("status", [403, 404, 405])

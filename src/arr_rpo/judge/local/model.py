@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
@@ -66,6 +67,7 @@ class LocalModel:
         if answers not in ANSWERS:
             raise UserError(f"judge.model.answers={answers!r} is none of {', '.join(ANSWERS)}")
         self.answers, self.batch_size = answers, batch_size
+        self._spelled: dict[str, list[int]] = {}
         prefill = SharedPrefill if share_prefixes else Prefill
         self.prefill: Prefill = prefill(self.model, self.processor, self.name, batch_size)
 
@@ -74,6 +76,9 @@ class LocalModel:
         other = copy.copy(self)
         other._work(batch_size, share_prefixes, answers)
         return other
+
+    def settings(self) -> dict[str, Any]:
+        return {"answers": self.answers, "image": asdict(self.image), "min_choice_mass": self.min_choice_mass}
 
     def revision(self) -> str:
         """A hash of the weights: a rubric's provenance must change when its writer does."""
@@ -173,7 +178,8 @@ class LocalModel:
             for menu in dict.fromkeys(asked[row][number][1] for row in rows):
                 some = [k for k, row in enumerate(rows) if asked[row][number][1] == menu]
                 choices, here = [ids[choice][0] for choice in menu], [rows[k] for k in some]
-                chosen = probabilities[some][:, choices]
+                spelled = [self._spellings(choice, token) for choice, token in zip(menu, choices, strict=True)]
+                chosen = torch.stack([probabilities[some][:, tokens].sum(1) for tokens in spelled], 1)
                 mass[here] = torch.minimum(mass[here], chosen.sum(1))
                 share = chosen / chosen.sum(1, keepdim=True).clamp(min=1e-12)
                 for row, shares, first in zip(here, share.tolist(), chosen.argmax(1).tolist(), strict=True):
@@ -220,6 +226,16 @@ class LocalModel:
         if not self.image.name:
             return list(conversations)
         return [[{**turn, "content": [part(one) for one in turn["content"]]} for turn in turns] for turns in conversations]
+
+    def _spellings(self, choice: str, token: int) -> list[int]:
+        """The tokens that say a choice: its own, and of a word those of "Yes" and "YES" beside "yes", where each is one."""
+        if choice not in self._spelled:
+            ways = dict.fromkeys((choice.capitalize(), choice.upper())) if len(choice) > 1 else {}
+            tokenizer = self.processor.tokenizer
+            read = [tokenizer(way, add_special_tokens=False)["input_ids"] for way in ways]
+            more = [ids[0] for ids in read if len(ids) == 1 and ids[0] not in (token, tokenizer.unk_token_id)]
+            self._spelled[choice] = [token, *dict.fromkeys(more)]
+        return self._spelled[choice]
 
     def _ids(self, asked: Sequence[Steps]) -> dict[str, list[int]]:
         """The tokens of the texts and choices of forms; a choice is one token, or there is no probability of it."""

@@ -21,7 +21,7 @@ from arr_rpo.judge.reasons import OF_THE_REQUEST, OF_THE_SERVER
 from arr_rpo.judge.server.answers import Answered
 from arr_rpo.judge.server.cache import ReplyCache
 from arr_rpo.judge.server.chat import Request
-from arr_rpo.judge.server.completion import MalformedResponse
+from arr_rpo.judge.server.completion import MalformedResponse, read_reply
 from arr_rpo.judge.server.faults import Fault, fault_of
 from arr_rpo.judge.server.recording import Recorder
 from arr_rpo.judge.server.traffic import Exchange, Transport
@@ -246,7 +246,13 @@ class Client:
             return False
         exchange = await self.transport.send(self.alive)
         self._record(self.alive, exchange)
-        return fault_of(exchange, {}, True) is None
+        if fault_of(exchange, {}, True) is not None:
+            return False
+        try:
+            read_reply(exchange.text)
+        except MalformedResponse:  # a page of a proxy's, with a status of success
+            return False
+        return True
 
     async def _close(self) -> None:
         await self.transport.close()

@@ -34,6 +34,7 @@ UNKNOWN_FIELD = re.compile(
     r"|unexpected|forbidden|must be|should be|at most|less than|greater than|between"
 )
 QUOTA = re.compile(r"insufficient_quota|exceeded your current quota|billing")
+SOON = re.compile(r"retry in (?:([0-9.]+) ?(?:s|seconds)\b)?")  # Gemini's word for a rate limit, which it calls a quota
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,12 @@ def fault_of(exchange: Exchange, sent: Mapping[str, Any], answered: bool) -> Fau
     words, reason = f"status {status}: {short(body['message'])}", _reason(status, hint)
     if stop := _stop(status, body, hint, sent, answered) if reason is Reason.REJECTED else "":
         return Fault(reason, words, stop=f"{stop} ({words})")
-    return Fault(reason, words, again=reason in OF_THE_SERVER, wait=exchange.retry_after or 0.0)
+    wait = max(exchange.retry_after or 0.0, float(soon[1] or 0) if (soon := SOON.search(hint)) else 0.0)
+    return Fault(reason, words, again=reason in OF_THE_SERVER, wait=wait)
 
 
 def _reason(status: int, hint: str) -> Reason:
-    if QUOTA.search(hint):
+    if _no_credit(hint):
         return Reason.REJECTED
     if status in BUSY or status >= 500:
         return {408: Reason.TIMEOUT, 429: Reason.BUSY}.get(status, Reason.SERVER_ERROR)
@@ -77,9 +79,13 @@ def _reason(status: int, hint: str) -> Reason:
     return Reason.TOO_LONG if status == 413 or (status in (400, 422) and LONG.search(hint)) else Reason.REJECTED
 
 
+def _no_credit(hint: str) -> bool:
+    return bool(QUOTA.search(hint)) and not SOON.search(hint)
+
+
 def _stop(status: int, body: Mapping[str, str], hint: str, sent: Mapping[str, Any], answered: bool) -> str:
     """What the user has to mend; empty where the request alone is at fault."""
-    if QUOTA.search(hint):
+    if _no_credit(hint):
         return NOT_MENDED_BY_ASKING[402]
     if 300 <= status < 400:
         return "it sends requests elsewhere: give that address as judge.model.base_url"
@@ -95,6 +101,8 @@ def _status(exchange: Exchange) -> tuple[int | None, dict[str, str]]:
         data = json.loads(exchange.text)
     except (ValueError, RecursionError):
         data = None
+    if isinstance(data, list) and len(data) == 1:  # as Gemini's addresses wrap an error
+        data = data[0]
     error = (data.get("error") or data.get("detail")) if isinstance(data, dict) else None
     fields = error if isinstance(error, dict) else data if isinstance(data, dict) and not error else {}
     body = {key: str(fields[key]) for key in ("message", "code", "type", "param") if isinstance(fields.get(key), str | int)}

@@ -70,6 +70,8 @@ def _begun(token: str, before: str, menu: Menu) -> str | None:
     text = text[len(before) :].lstrip(" ").split('"')[0]
     if text in menu:
         return text
+    if alike := [choice for choice in menu if len(text) > 1 and choice.casefold() == text.casefold()]:
+        return alike[0] if len(alike) == 1 else None
     begun = [choice for choice in menu if text and choice.startswith(text)]
     return begun[0] if len(begun) == 1 else None
 

@@ -8,6 +8,7 @@ import logging
 import uuid
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import Any, TypeVar
 
@@ -107,7 +108,7 @@ class ServerModel:
         check_settings(answers, parameters, votes, thinking_tokens, max_form_tokens, top_logprobs, timeout)
         self.name, self.answers, self.votes = model, answers, votes
         self._parameters, self._fields = dict(parameters), dict(fields)
-        self._urls = DataUrls(image, KEPT_PICTURES)
+        self._image, self._urls = image, DataUrls(image, KEPT_PICTURES)
         self._thinking, self._max_form, self._top = thinking_tokens, max_form_tokens, top_logprobs
         self._min_mass, self._max_open, self._timeout = min_choice_mass, max_open, timeout
         self._client = Client(
@@ -162,6 +163,11 @@ class ServerModel:
         self.revision()
         answered = self._client.run([partial(self._voted, c, form) for c, form in zip(conversations, forms, strict=True)])
         return [slots for slots, _ in answered], [cost for _, cost in answered]
+
+    def settings(self) -> dict[str, Any]:
+        asked = {"answers": self.answers, "votes": self.votes, "thinking": self._thinking, "image": asdict(self._image)}
+        how = {"parameters": self._parameters, "fields": self._fields}
+        return {**asked, **how, "logprobs": [self._top, self._min_mass, self._max_open]}
 
     def account(self) -> dict[str, Any]:
         """What happened so far: requests, answers from the cache, faults by reason (an attempt each), and who answered."""
@@ -265,7 +271,7 @@ class ServerModel:
         question = [user(_picture(), "Is this picture red? Answer with exactly one word, yes or no.")]
         self._client.alive = self._request(question, self._max_form, {})
         if self._check:
-            forms: list[Form] = [YES_NO, {"red": YES_NO}]
+            forms: list[Form] = [YES_NO, {"red": YES_NO}] if self._held({}) else [YES_NO]
             for slots, _ in self._client.run([partial(self._filled, question, form, {}) for form in forms]):
                 if isinstance(slots, NoAnswer):
                     _log.warning("judge %r at %s: to a first question, %s", self.name, self._client.transport.where, slots)
