@@ -181,8 +181,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("places", nargs="+", type=Path)
     parser.add_argument("--keep", type=Path)
+    parser.add_argument("--annotators", nargs="*", help="of these alone")
     given = parser.parse_args()
     rows = once(row for place in given.places for row in read(place))
+    if given.annotators:
+        rows = [row for row in rows if row["annotator"] in given.annotators]
     if given.keep:
         keep(rows, given.keep)
     mine = "own_weighted_listed" if any(row["source"] == "own_weighted_listed" for row in rows) else "own_weighted"
