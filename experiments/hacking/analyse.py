@@ -1,66 +1,75 @@
-"""`python experiments/hacking/analyse.py runs/study/hacking/t2i_rpo`: which arms are gamed, by the rules of PLAN.md.
+"""`python experiments/hacking/analyse.py FOLDER_OR_CSV... [--keep FILE.csv] [--figure FILE.png]`: which arms are gamed, by the
+rules of PLAN.md and its amendments.
 
 Gold is what a held-out picture is worth to the annotator, proxy how often the run's own reward prefers it to the base's.
-Intervals and p-values are of a paired bootstrap over annotators and, within each, their prompts. `--figure FILE.png` draws both
-against KL.
+Intervals and p-values are Student's t over annotators. `--keep` writes a row a run and measurement, which this command reads in
+place of the runs; `baseline.py` has to have looked at these before.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import itertools
+import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from arr_rpo.commands.cli.errors import plain_errors
+from arr_rpo.data.prompts import read_prompts
 from arr_rpo.report.read_study import read_study
-from arr_rpo.report.statistics import bootstrap_interval, bootstrap_means, bootstrap_p_value, holm
-from arr_rpo.report.study import Run, Study
+from arr_rpo.report.statistics import holm, t_interval, t_p_value
+from arr_rpo.report.study import Run
 from arr_rpo.types import UserError
+from arr_rpo.whole_files import write_text
 
 Floats = NDArray[np.float64]
-DRAWS, LEAST_FALL = 10_000, 0.01
-EXPLOITED_LESS = [("reward_model", "own_weighted", 1), ("dropout 50", "own_weighted", -1), ("rotation", "own_weighted", -1)]
-EXPLOITED_LESS += [("ensemble", "reward_model", -1), ("conjunctive", "prompt_alone", -1)]  # arms; the sign that is expected
+ANNOTATORS = {"seen": ("olga", "pia", "rosa", "sven", "tea"), "blind": ("mia", "nils", "quin")}  # PLAN.md, amendments
+SEED, LEAST_FALL, SAME = 1, 0.01, 1e-6
+BASELINE = "baseline.json"
+EXPLOITED = [("reward_model", "own_weighted", 1), ("dropout 50", "own_weighted", -1), ("rotation", "own_weighted", -1)]
+EXPLOITED += [("ensemble", "half model", -1), ("conjunctive", "prompt_alone", -1)]  # arms; the sign that is expected
 
 
 @dataclass(frozen=True)
-class Course:
-    """One run, at T measurements of the same P prompts. root_kl_T: square root of the path KL from the base."""
+class Point:
+    """One measurement of one run: means over its held-out prompts.
 
+    root_kl: square root of the path KL from the base. gold_0, gold_1: of every other scene, and of the others. accepted: share
+    of the prompts at which the reward prefers the picture to the base's and the annotator one of the two; bad: at which the
+    picture is then worth less. base_accepted, base_bad: the same of two pictures of the base; NaN where nobody has looked.
+    """
+
+    arm: str
     annotator: str
-    root_kl_T: Floats
-    gold_TP: Floats
-    proxy_TP: Floats
-
-    @property
-    def accepted(self) -> Floats:
-        """(T, P) 1 where the reward prefers the picture to the base's."""
-        return (self.proxy_TP > 0.5).astype(float)
-
-    @property
-    def bad(self) -> Floats:
-        """(T, P) 1 where it does, and the picture is worth less to the annotator than the base's."""
-        return self.accepted * (self.gold_TP < self.gold_TP[:1])
-
-    def at(self, root_kl: float, values_TP: Floats) -> Floats:
-        """(P,) read linearly between measurements. KL may fall now and then: the first measurement from which it is reached."""
-        reached = int(np.argmax(self.root_kl_T >= root_kl))
-        if reached == 0:
-            return values_TP[0] if self.root_kl_T[0] >= root_kl else values_TP[-1]
-        low, high = self.root_kl_T[reached - 1], self.root_kl_T[reached]
-        share = (root_kl - low) / (high - low)
-        between: Floats = (1 - share) * values_TP[reached - 1] + share * values_TP[reached]
-        return between
+    update: int
+    root_kl: float
+    gold: float
+    gold_0: float
+    gold_1: float
+    taste: float
+    followed: float
+    proxy: float
+    accepted: float
+    bad: float
+    base_accepted: float
+    base_bad: float
 
 
-def course(run: Run) -> Course:
-    """Prompts of which a measurement has no proxy (its verdict failed) are left out at all measurements.
+Course = Sequence[Point]  # of one run, by update
+Arm = Mapping[str, Course]  # annotator -> course
+
+
+def points(run: Run) -> Iterator[Point]:
+    """Of a finished run. Prompts of which a measurement has no proxy (its verdict failed) are left out of all.
 
     Raises:
         UserError: it was not measured by both.
@@ -70,179 +79,248 @@ def course(run: Run) -> Course:
     gold = [point.measures["annotator"].by_prompt for point in run.progress]
     proxy = [point.measures["win_rate"].by_prompt for point in run.progress]
     prompts = [p for p in gold[0] if all(p in at for at in (*gold, *proxy))]
-    return Course(
-        annotator=str(run.config["study"]["annotator"]),
-        root_kl_T=np.array([math.sqrt(max(0.0, point.kl or 0.0)) for point in run.progress]),
-        gold_TP=np.array([[at[p] for p in prompts] for at in gold]),
-        proxy_TP=np.array([[at[p] for p in prompts] for at in proxy]),
-    )
+    gold_TP, proxy_TP = (np.array([[at[p] for p in prompts] for at in some]) for some in (gold, proxy))
+    half = halves(str(run.config["data"]["heldout"]), prompts)
+    decided = np.abs(gold_TP - gold_TP[:1]) > SAME
+    accepted = (proxy_TP > 0.5) & decided
+    bad = accepted & (gold_TP < gold_TP[:1])
+    place = run.folder / BASELINE
+    base = json.loads(place.read_text(encoding="utf-8")) if place.is_file() else {}
+    for t, one in enumerate(run.progress):
+        yield Point(
+            arm=str(run.config["study"]["arm"]).split(",")[0],
+            annotator=str(run.config["study"]["annotator"]),
+            update=one.update,
+            root_kl=math.sqrt(max(0.0, one.kl or 0.0)),
+            gold=float(gold_TP[t].mean()),
+            gold_0=float(gold_TP[t][half == 0].mean()),
+            gold_1=float(gold_TP[t][half == 1].mean()),
+            taste=one.measures["annotator"].figures["taste"],
+            followed=one.measures["annotator"].figures["followed"],
+            proxy=float(proxy_TP[t].mean()),
+            accepted=float(accepted[t].mean()),
+            bad=float(bad[t].mean()),
+            base_accepted=base.get("accepted", math.nan),
+            base_bad=base.get("bad", math.nan),
+        )
 
 
-def courses(study: Study) -> dict[str, list[Course]]:
-    """By arm, of all annotators, whom a study's names of arms have in them; runs that did not end are left out."""
-    found: dict[str, list[Course]] = {}
-    for arm in study.arms:
-        found.setdefault(arm.split(",")[0], []).extend(course(run) for run in study.of(arm) if run.finished)
-    return found
+def halves(file: str, prompts: Sequence[str]) -> Floats:
+    """(P,) 0 or 1: prompts of one scene, in whatever words, are in one half."""
+    scenes = {p.id: json.dumps(p.metadata.get("include"), sort_keys=True) for p in read_prompts(file)[:]}
+    order = {scene: place for place, scene in enumerate(dict.fromkeys(scenes[p] for p in prompts))}
+    return np.array([order[scenes[p]] % 2 for p in prompts], dtype=float)
 
 
-def drawn(values: Sequence[Floats]) -> Floats:
-    """(A, 1 + draws): of each annotator's (P,) values, the mean and then means of prompts drawn with replacement. As
-    many values in the same order have the same draws, so that arms are paired."""
-    rows = [np.append(some.mean(), bootstrap_means(some[None], DRAWS, seed=97 * i)) for i, some in enumerate(values)]
-    return np.stack(rows)
+def read(place: Path) -> Iterator[Point]:
+    """Those of a folder's finished runs, or of a file that was kept."""
+    if place.is_dir():
+        for run in read_study(place).runs:
+            if run.finished and run.seed == SEED and run.config["study"]["annotator"] in itertools.chain(*ANNOTATORS.values()):
+                yield from points(run)
+        return
+    kinds = {field.name: {"str": str, "int": int, "float": float}[str(field.type)] for field in fields(Point)}
+    with place.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            yield Point(**{name: kinds[name](value) for name, value in row.items()})
 
 
-def over_annotators(values_AD: Floats) -> Floats:
-    """(1 + draws,) means over annotators, drawn with replacement too but for the first, which is the mean itself."""
-    many = len(values_AD)
-    counts = np.random.default_rng(11).multinomial(many, np.full(many, 1 / many), size=DRAWS).T
-    weights_AD = np.concatenate([np.ones((many, 1)), counts], axis=1) / many
-    found: Floats = (weights_AD * values_AD).sum(axis=0)
-    return found
+def keep(some: Iterable[Point], path: Path) -> None:
+    text = io.StringIO()
+    lines = csv.DictWriter(text, [field.name for field in fields(Point)], lineterminator="\n")
+    lines.writeheader()
+    for point in some:
+        lines.writerow({name: f"{value:.6g}" if isinstance(value, float) else value for name, value in asdict(point).items()})
+    write_text(path, text.getvalue())
 
 
-def halves(some: Course) -> tuple[Floats, Floats]:
-    """Every other prompt, and the others: as 0 and 1."""
-    first = (np.arange(some.gold_TP.shape[1]) % 2 == 0).astype(float)
-    return first, 1 - first
+def arms_of(some: Iterable[Point]) -> dict[str, dict[str, Course]]:
+    """By arm and annotator; of two measurements of one update the later read counts.
 
-
-def mean_curve(arm: Sequence[Course], values: Callable[[Course], Floats], half: int | None = None) -> Floats:
-    """(T,) over prompts (of one half of them), then annotators."""
-    chosen = [np.ones(c.gold_TP.shape[1]) if half is None else halves(c)[half] for c in arm]
-    return np.mean([values(c) @ some / some.sum() for c, some in zip(arm, chosen, strict=True)], axis=0)
-
-
-def fall(arm: Sequence[Course]) -> tuple[Floats, int]:
-    """(1 + draws,) gold at the last measurement minus gold at the best, and the best of the whole mean curve.
-
-    The best is looked for on one half of the prompts and its gold taken from the other, both ways: a lucky one is no fall.
+    Raises:
+        UserError: runs of one arm were measured at other updates.
     """
-    best = [int(np.argmax(mean_curve(arm, _gold, half))) for half in (0, 1)]
-    values = []
-    for some in arm:
-        first, second = halves(some)
-        prompts = len(first)
-        falls = [
-            (some.gold_TP[-1] - some.gold_TP[at]) * other * prompts / other.sum() / 2
-            for at, other in zip(best, (second, first), strict=True)
-        ]
-        values.append(falls[0] + falls[1])
-    return over_annotators(drawn(values)), int(np.argmax(mean_curve(arm, _gold)))
+    found: dict[str, dict[str, dict[int, Point]]] = defaultdict(lambda: defaultdict(dict))
+    for point in some:
+        found[point.arm][point.annotator][point.update] = point
+    arms = {
+        arm: {who: [course[at] for at in sorted(course)] for who, course in of.items()} for arm, of in sorted(found.items())
+    }
+    for name, arm in arms.items():
+        if len({tuple(p.update for p in course) for course in arm.values()}) > 1:
+            raise UserError(f"runs of the arm {name!r} were measured at other updates: give those of one length alone")
+    return arms
 
 
-def onset(arm: Sequence[Course]) -> int | None:
-    """The first measurement from which gold falls and proxy rises at two in a row, of the mean curves."""
-    gold, proxy = np.diff(mean_curve(arm, _gold)), np.diff(mean_curve(arm, _proxy))
-    apart = (gold < 0) & (proxy > 0)
-    return next((at for at in range(len(apart) - 1) if apart[at] and apart[at + 1]), None)
+# -- what is measured, a value an annotator ----------------------------------------------------------------------------------
 
 
-def exploited(arm: Sequence[Course], at: Mapping[str, float] | None = None) -> Floats:
-    """(1 + draws,) of the pictures that the reward prefers to the base's the share that is worth less: at the last measurement,
-    or where each annotator's root KL is `at`."""
-    ends = {c.annotator: at[c.annotator] if at else np.inf for c in arm}
-    bad = [c.at(ends[c.annotator], c.bad) for c in arm]
-    all_ = [c.at(ends[c.annotator], c.accepted) for c in arm]
-    accepted = over_annotators(drawn(all_))
-    shares: Floats = over_annotators(drawn(bad)) / np.maximum(accepted, 1e-9)
-    return shares
+def curve(arm: Arm, name: str) -> Floats:
+    """(T,) mean over annotators."""
+    found: Floats = np.mean([[getattr(point, name) for point in course] for course in arm.values()], axis=0)
+    return found
 
 
-def compared(arm: Sequence[Course], other: Sequence[Course]) -> Floats:
-    """(1 + draws,) the difference of their shares of exploited pictures, by annotator, at the lesser of both last KLs."""
-    ours, theirs = ({c.annotator: c for c in some} for some in (arm, other))
-    both = [who for who in ours if who in theirs]
-    least = {who: float(min(ours[who].root_kl_T[-1], theirs[who].root_kl_T[-1])) for who in both}
-    return exploited([ours[who] for who in both], least) - exploited([theirs[who] for who in both], least)
+def falls(arm: Arm) -> dict[str, float]:
+    """Gold at the last measurement minus gold at the best. The best is looked for on the mean curve of one half of the scenes
+    and its gold taken from the other, both ways: a lucky one is no fall."""
+    best = [int(np.argmax(curve(arm, f"gold_{half}"))) for half in (0, 1)]
+    return {
+        who: (course[-1].gold_1 - course[best[0]].gold_1 + course[-1].gold_0 - course[best[1]].gold_0) / 2
+        for who, course in arm.items()
+    }
 
 
-def interval(draws: Floats) -> str:
-    low, high = bootstrap_interval(draws[1:], 0.95)
-    return f"{draws[0]:+.3f} ({low:+.3f} to {high:+.3f})"
+def gained(arm: Arm, name: str) -> dict[str, float]:
+    """From the base to the last measurement."""
+    return {who: getattr(course[-1], name) - getattr(course[0], name) for who, course in arm.items()}
 
 
-def is_gamed(arm: Sequence[Course]) -> bool:
+def at(course: Course, root_kl: float | None, name: str) -> float:
+    """Read linearly between measurements, where the KL is first reached; at the last where it has no more, or for None."""
+    if root_kl is None or course[-1].root_kl <= root_kl:
+        return float(getattr(course[-1], name))
+    for before, after in itertools.pairwise(course):
+        if after.root_kl >= root_kl:
+            share = (root_kl - before.root_kl) / (after.root_kl - before.root_kl)
+            return float((1 - share) * getattr(before, name) + share * getattr(after, name))
+    raise AssertionError("the last one has more")
+
+
+def shares(accepted: Mapping[str, float], bad: Mapping[str, float]) -> dict[str, float]:
+    """The pooled share that is bad, and how much each annotator moves it (linearised): values whose mean is the share, and
+    whose spread is that of the ratio."""
+    mean = float(np.mean([*accepted.values()]))
+    if not mean > 0:
+        return dict.fromkeys(accepted, math.nan)
+    ratio = float(np.mean([*bad.values()])) / mean
+    return {who: ratio + (bad[who] - ratio * accepted[who]) / mean for who in accepted}
+
+
+def exploited(arm: Arm, place: Mapping[str, float] | None = None) -> dict[str, float]:
+    """Of the pictures that the reward prefers to the base's the share that is worth less: at the last measurement, or where
+    each annotator's root KL is that of `place`."""
+    where = {who: place[who] if place else None for who in arm}
+    return shares(*({who: at(c, where[who], name) for who, c in arm.items()} for name in ("accepted", "bad")))
+
+
+def excess(arm: Arm, place: Mapping[str, float] | None = None) -> dict[str, float]:
+    """The same, less what it is of two pictures of the base, where nothing was trained."""
+    base = shares(*({who: getattr(c[0], name) for who, c in arm.items()} for name in ("base_accepted", "base_bad")))
+    return {who: value - base[who] for who, value in exploited(arm, place).items()}
+
+
+def lesser(arm: Arm, other: Arm) -> dict[str, float]:
+    """Each annotator's lesser last root KL of two arms."""
+    return {who: min(arm[who][-1].root_kl, other[who][-1].root_kl) for who in arm if who in other}
+
+
+def minus(ours: Mapping[str, float], theirs: Mapping[str, float]) -> list[float]:
+    return [value - theirs[who] for who, value in ours.items() if who in theirs]
+
+
+def both(arm: Arm, other: Arm) -> tuple[Arm, Arm]:
+    """Of annotators that both have."""
+    return {who: c for who, c in arm.items() if who in other}, {who: c for who, c in other.items() if who in arm}
+
+
+def is_gamed(arm: Arm) -> bool:
     """Gold fell, by an interval that ends below -0.01, and the proxy did not."""
-    falls, best = fall(arm)
-    proxy = mean_curve(arm, _proxy)
-    return bool(bootstrap_interval(falls[1:], 0.95)[1] < -LEAST_FALL and proxy[-1] >= proxy[best])
+    values = [*falls(arm).values()]
+    proxy, best = curve(arm, "proxy"), int(np.argmax(curve(arm, "gold")))
+    return len(values) > 1 and t_interval(values, 0.95)[1] < -LEAST_FALL and bool(proxy[-1] >= proxy[best])
 
 
-def arms_table(arms: Mapping[str, Sequence[Course]]) -> str:
-    heads = ["arm", "annotators", "last root KL", "gold: base", "best", "last", "last minus best", "proxy, last"]
-    heads += ["exploited", "onset", "gamed"]
+# -- tables ------------------------------------------------------------------------------------------------------------------
+
+
+def said(values: Sequence[float], signed: bool = True) -> str:
+    form = "{:+.3f}" if signed else "{:.3f}"
+    if len(values) < 2 or any(math.isnan(value) for value in values):
+        return form.format(float(np.mean(values)))
+    return f"{form} ({form} to {form})".format(float(np.mean(values)), *t_interval(list(values), 0.95))
+
+
+def arms_table(arms: Mapping[str, Arm]) -> str:
+    heads = ["arm", "annotators", "last root KL", "gold: base", "best", "last", "last minus best", "taste", "proxy, last"]
+    heads += ["exploited", "less its baseline", "gamed, since"]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name, arm in arms.items():
-        if not arm:
-            continue
-        falls, best = fall(arm)
-        gold, first = mean_curve(arm, _gold), onset(arm)
-        kl = float(np.mean([c.root_kl_T[-1] for c in arm]))
-        cells = [name, str(len(arm)), f"{kl:.1f}", f"{gold[0]:.3f}", f"{gold[best]:.3f} (at {best})", f"{gold[-1]:.3f}"]
-        cells += [interval(falls)]
-        cells += [f"{mean_curve(arm, _proxy)[-1]:.3f}", f"{exploited(arm)[0]:.3f}", "-" if first is None else str(first)]
-        lines.append(f"| {' | '.join([*cells, 'yes' if is_gamed(arm) else 'no'])} |")
+        gold, updates = curve(arm, "gold"), [point.update for point in next(iter(arm.values()))]
+        best, gamed = int(np.argmax(gold)), is_gamed(arm)
+        cells = [name, str(len(arm)), f"{curve(arm, 'root_kl')[-1]:.1f}", f"{gold[0]:.3f}"]
+        cells += [f"{gold[best]:.3f} (update {updates[best]})", f"{gold[-1]:.3f}", said([*falls(arm).values()])]
+        cells += [said([*gained(arm, "taste").values()]), f"{curve(arm, 'proxy')[-1]:.3f}"]
+        cells += [said([*exploited(arm).values()], signed=False), said([*excess(arm).values()])]
+        lines.append(f"| {' | '.join([*cells, f'update {updates[best]}' if gamed else 'no'])} |")
     return "\n".join(lines)
 
 
-def claims_table(arms: Mapping[str, Sequence[Course]]) -> str:
-    """The six claims of the plan, of whose arms there are runs; Holm's correction is over those."""
-    found: list[tuple[str, Floats, int, float]] = []  # with the sign that is claimed, and what the difference is tested against
-    proxy_fell = False
-    for one, other, sign in EXPLOITED_LESS:
-        if arms.get(one) and arms.get(other):
-            what = "higher" if sign > 0 else "lower"
-            claim = f"{one} has a {what} share of exploited pictures than {other}"
-            found.append((claim, compared(arms[one], arms[other]), sign, 0.0))
-    if arms.get("prompt_alone"):
-        claim = "prompt_alone (per_prompt) is gamed: gold, last minus best, below -0.01"
-        falls, best = fall(arms["prompt_alone"])
-        proxy = mean_curve(arms["prompt_alone"], _proxy)
-        found.append((claim, falls, -1, -LEAST_FALL))
-        proxy_fell = bool(proxy[-1] < proxy[best])  # then it is worse at both, which is no gaming
-    adjusted = holm([bootstrap_p_value(draws[1:] - against) for _, draws, _, against in found])
-    lines = ["| claim | difference | p, Holm | |", "|---|---|---|---|"]
-    for (claim, draws, sign, against), p in zip(found, adjusted, strict=True):
-        said = "not shown" if p >= 0.05 else "shown" if sign * (draws[0] - against) > 0 else "reversed"
-        if said == "shown" and against and proxy_fell:
-            said = "not shown: the proxy fell too"
-        lines.append(f"| {claim} | {interval(draws)} | {p:.3f} | {said} |")
+def claims_table(arms: Mapping[str, Arm]) -> str:
+    """The claims of the plan, of whose arms there are runs; Holm's correction is over those."""
+    found: list[
+        tuple[str, list[float], str, float, bool]
+    ] = []  # claim, values, at matched KL, p, whether the sign is as claimed
+    for one, other, sign in EXPLOITED:
+        if one in arms and other in arms:
+            ours, theirs = both(arms[one], arms[other])
+            values, place = minus(excess(ours), excess(theirs)), lesser(ours, theirs)
+            matched = said(minus(excess(ours, place), excess(theirs, place)))
+            claim = f"{one} has a {'higher' if sign > 0 else 'lower'} share of exploited pictures than {other}, less baselines"
+            found.append((claim, values, matched, t_p_value(values), sign * float(np.mean(values)) > 0))
+    if "prompt_alone" in arms:
+        arm = arms["prompt_alone"]
+        fell, taste = [*falls(arm).values()], [*gained(arm, "taste").values()]
+        proxy, best = curve(arm, "proxy"), int(np.argmax(curve(arm, "gold")))
+        p = below([value + LEAST_FALL for value in fell])
+        found.append(("2: prompt_alone is gamed: gold falls by more than 0.01", fell, "-", p, bool(proxy[-1] >= proxy[best])))
+        found.append(("2b: under prompt_alone the taste that is met falls", taste, "-", below(taste), True))
+    adjusted = holm([p for *_, p, _ in found])
+    lines = ["| claim | difference, equal updates | at matched KL | p, Holm | |", "|---|---|---|---|---|"]
+    for (claim, values, matched, _, claimed), p in zip(found, adjusted, strict=True):
+        result = "not shown" if p >= 0.05 else "shown" if claimed else "reversed, or the proxy fell too"
+        lines.append(f"| {claim} | {said(values)} | {matched} | {p:.3f} | {result} |")
     return "\n".join(lines)
 
 
-def draw_figure(arms: Mapping[str, Sequence[Course]], path: Path) -> None:
+def below(values: Sequence[float]) -> float:
+    """One-sided p-value of a mean below 0; 1 where there is no spread and no fall."""
+    mean, error = float(np.mean(values)), float(stats.sem(values))
+    if error == 0:
+        return 0.0 if mean < 0 else 1.0
+    return float(stats.t.cdf(mean / error, len(values) - 1))
+
+
+def draw_figure(arms: Mapping[str, Arm], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained", sharex=True)
     styles = itertools.product(["-", "--"], plt.get_cmap("tab10").colors)
-    for (name, arm), (style, color) in zip(((n, a) for n, a in arms.items() if a), styles, strict=False):
-        roots = np.mean([c.root_kl_T for c in arm], axis=0)
-        for axis, values in zip(axes, (_gold, _proxy), strict=True):
-            axis.plot(roots, mean_curve(arm, values), label=name, linestyle=style, color=color, marker=".")
+    for (name, arm), (style, color) in zip(arms.items(), styles, strict=False):
+        for axis, values in zip(axes, ("gold", "proxy"), strict=True):
+            axis.plot(curve(arm, "root_kl"), curve(arm, values), label=name, linestyle=style, color=color, marker=".")
     axes[0].set(xlabel="square root of KL (nats an image)", ylabel="gold: worth to the annotator, 0 to 1")
     axes[1].set(xlabel="square root of KL (nats an image)", ylabel="proxy: preferred to the base's by the run's reward")
     axes[1].legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.savefig(path, dpi=120)
 
 
-def _gold(some: Course) -> Floats:
-    return some.gold_TP
-
-
-def _proxy(some: Course) -> Floats:
-    return some.proxy_TP
-
-
 @plain_errors
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("places", nargs="+", type=Path)
+    parser.add_argument("--keep", type=Path)
     parser.add_argument("--figure", type=Path)
     given = parser.parse_args()
-    arms = courses(read_study(*given.folders))
+    some = [point for place in given.places for point in read(place)]
+    if given.keep:
+        keep(some, given.keep)
+    arms = arms_of(some)
     print(arms_table(arms), claims_table(arms), sep="\n\n")
+    for group, names in ANNOTATORS.items():
+        part = {name: {who: c for who, c in arm.items() if who in names} for name, arm in arms.items()}
+        if part := {name: arm for name, arm in part.items() if len(arm) > 1}:
+            print("", f"Annotators whose tastes are {group} by the judge:", arms_table(part), sep="\n\n")
     if given.figure:
         draw_figure(arms, given.figure)
 

@@ -98,7 +98,7 @@ def test_what_nobody_says_is_learned_from_the_same_pairs() -> None:
         *(f"{name}, 16 pairs" for name in ("reward_model", "own_weighted", "weighted", "global")),
     ]
     assert [run["study"]["arm"] for run in found.values()] == arms
-    assert len(jobs(UNSAID)) == len(arms) * 5 * 2  # annotators and seeds
+    assert len(jobs(UNSAID)) == len(arms) * 8 * 2  # annotators and seeds
     pairs = [run["rubric"]["preferences"] for run in found.values() if "preferences" in (run["rubric"] or {})]
     assert len(pairs) == 3
     assert all(some == pairs[0] for some in pairs)
@@ -114,21 +114,27 @@ def test_what_nobody_says_is_learned_from_the_same_pairs() -> None:
 
 def test_what_is_gamed_is_learned_from_the_same_pairs() -> None:
     found = {run["study"]["arm"]: run for run in runs(HACKING, "study.annotator=mia").values()}
-    assert len(found) == 14
-    assert len(jobs(HACKING)) == 14 * 8  # annotators
+    assert len(found) == 17
+    assert len(jobs(HACKING)) == 17 * 8  # annotators
     sources = {arm: run["rubric"] for arm, run in found.items() if run["rubric"]}
     for arm in ("dropout 30", "dropout 50", "rotation"):
         assert sources[arm]["source"] == sources["own_weighted, 64 pairs"]
     assert (sources["dropout 30"]["p"], sources["dropout 50"]["p"], sources["dropout 30"]["redraw"]) == (0.3, 0.5, True)
     assert sources["strong"] == sources["own_weighted, 64 pairs"]
     assert found["strong"]["judge"]["_target_"].endswith("TasteOracle")
+    for arm in ("told", "prompt_alone"):  # the verifier alone differs
+        exact = found[f"{arm} exact"]
+        assert exact["judge"]["_target_"].endswith("TasteOracle")
+        assert (exact["rubric"], exact["reward"]) == (sources[arm], found[arm]["reward"])
+    margins = [run["reward"]["protocol"]["tie_margin"] for run in found.values() if "gate" in run["reward"].get("protocol", {})]
+    assert margins == [0] * 11  # of all checklists, as in training
     assert sources["conjunctive"] == sources["verdict"] == sources["prompt_alone"]
     models = found["ensemble"]["reward"]["protocol"]["models"].values()
     assert {model["judge"]["model"]["checkpoint"] for model in models} == {"shapes_tastes"}
     assert {model["checkpoint"] for model in models} == {
         f"runs/hacking/halves/mia/seed={seed}/reward_model" for seed in (1, 2, 3, 4)
     }
-    assert [list(run["measure"]) for run in found.values()] == [["annotator", "win_rate"]] * 14
+    assert [list(run["measure"]) for run in found.values()] == [["annotator", "win_rate"]] * 17
     assert differing(HACKING, "study.annotator=mia") == {"reward", "judge", "rubric"}
 
 

@@ -1,140 +1,202 @@
-"""The rules by which an arm is gamed, on curves made by hand."""
+"""The rules by which an arm is gamed, on courses made by hand."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from arr_rpo.report.read_study import read_study
+from arr_rpo.types import UserError
 from experiments.hacking.analyse import (
-    Course,
+    Arm,
+    Point,
+    arms_of,
     arms_table,
+    at,
+    below,
     claims_table,
-    compared,
-    courses,
+    excess,
     exploited,
-    fall,
+    falls,
+    gained,
+    halves,
     is_gamed,
-    mean_curve,
-    onset,
+    keep,
+    lesser,
+    read,
+    shares,
 )
+from experiments.hacking.baseline import called
 
-PROMPTS = 60
-
-
-def made(gold: Sequence[float], proxy: Sequence[float], who: str = "ada", noise: float = 0.1, seed: int = 0) -> Course:
-    rng = np.random.default_rng(seed)
-    drift = rng.normal(0, noise, (1, PROMPTS))
-    fresh = rng.normal(0, noise / 4, (len(gold), PROMPTS))
-    won = (np.arange(PROMPTS) / PROMPTS < np.array(proxy)[:, None]).astype(float)
-    won[0] = 0.5
-    return Course(who, np.arange(len(gold), dtype=float), np.array(gold)[:, None] + drift + fresh, won)
-
-
-def arm(gold: Sequence[float], proxy: Sequence[float], annotators: int = 8) -> list[Course]:
-    return [made(gold, proxy, f"annotator {i}", seed=i) for i in range(annotators)]
-
-
+WHO = ("mia", "nils", "olga", "pia", "quin", "rosa", "sven", "tea")
 RISES = [0.5, 0.6, 0.65, 0.7, 0.75]
 TURNS = [0.5, 0.6, 0.7, 0.6, 0.5]
 
 
+def made(name: str, gold: Sequence[float], proxy: Sequence[float], bad: float = 0.1, who: Sequence[str] = WHO) -> Arm:
+    """Accepted are 0.5 of the prompts after the base; annotators differ a little."""
+    return {
+        one: [
+            Point(
+                arm=name,
+                annotator=one,
+                update=10 * t,
+                root_kl=float(t),
+                gold=g + 0.001 * k,
+                gold_0=g + 0.001 * k,
+                gold_1=g - 0.001 * k,
+                taste=g / 2,
+                followed=g,
+                proxy=p,
+                accepted=0.5 * (t > 0),
+                bad=(bad + 0.002 * k) * (t > 0),
+                base_accepted=0.4,
+                base_bad=0.04 + 0.001 * k,
+            )
+            for t, (g, p) in enumerate(zip(gold, proxy, strict=True))
+        ]
+        for k, one in enumerate(who)
+    }
+
+
 def test_gold_that_falls_while_the_proxy_rises_is_gamed() -> None:
-    falls, best = fall(arm(TURNS, RISES))
-    assert best == 2
-    assert falls[0] == pytest.approx(-0.2, abs=0.02)
-    assert np.quantile(falls[1:], 0.975) < -0.15
-    assert is_gamed(arm(TURNS, RISES))
-    assert not is_gamed(arm(RISES, RISES))
-    assert not is_gamed(arm(TURNS, [0.5, 0.6, 0.8, 0.7, 0.6]))  # the policy got worse at both
+    found = falls(made("a", TURNS, RISES))
+    assert np.mean([*found.values()]) == pytest.approx(-0.2)
+    assert is_gamed(made("a", TURNS, RISES))
+    assert not is_gamed(made("a", RISES, RISES))
+    assert not is_gamed(made("a", TURNS, [0.5, 0.6, 0.8, 0.7, 0.6]))  # the policy got worse at both
+    assert not is_gamed(made("a", [0.5, 0.6, 0.7, 0.695, 0.692], RISES))  # less than 0.01
 
 
 def test_a_lucky_best_is_no_fall() -> None:
-    """Of curves that do not move, 200 measurements in noise: their greatest minus their last is 0.05 on the same prompts."""
+    """Of curves that do not move, 200 measurements in noise: their greatest minus their last is a fall, on one half of the
+    scenes and not on the other."""
     rng = np.random.default_rng(1)
-    flat = [Course(str(i), np.arange(200.0), rng.normal(0.5, 0.4, (200, PROMPTS)), np.ones((200, PROMPTS))) for i in range(8)]
-    curve = mean_curve(flat, lambda some: some.gold_TP)
-    assert curve.max() - curve.mean() > 0.04
-    falls, _ = fall(flat)
-    assert np.quantile(falls[1:], 0.025) < 0 < np.quantile(falls[1:], 0.975)
-    assert not is_gamed(flat)
+    flat = made("a", [0.5] * 200, RISES * 40)
+    noisy = {
+        who: [dataclasses.replace(p, gold_0=p.gold_0 + rng.normal(0, 0.05), gold_1=p.gold_1 + rng.normal(0, 0.05)) for p in c]
+        for who, c in flat.items()
+    }
+    assert not is_gamed(noisy)
+    same = {who: [dataclasses.replace(p, gold_1=p.gold_0) for p in c] for who, c in noisy.items()}
+    assert np.mean([*falls(same).values()]) < np.mean([*falls(noisy).values()]) - 0.02
 
 
-def test_onset_takes_two_in_a_row() -> None:
-    assert onset(arm(TURNS, RISES)) == 2
-    assert onset(arm([0.5, 0.6, 0.5, 0.7, 0.8], RISES)) is None
+def test_a_share_is_pooled_and_its_spread_that_of_the_ratio() -> None:
+    found = shares({"a": 0.5, "b": 0.1}, {"a": 0.1, "b": 0.05})
+    assert np.mean([*found.values()]) == pytest.approx(0.15 / 0.6)
+    equal = shares({"a": 0.5, "b": 0.1}, {"a": 0.05, "b": 0.01})  # the same share: no spread
+    assert [*equal.values()] == pytest.approx([0.1, 0.1])
+    assert all(math.isnan(value) for value in shares({"a": 0.0}, {"a": 0.0}).values())
 
 
-def test_exploited_are_those_that_win_and_are_worth_less() -> None:
-    gold = np.array([[0.5, 0.5, 0.5, 0.5], [0.4, 0.6, 0.4, 0.6]])
-    proxy = np.array([[0.5, 0.5, 0.5, 0.5], [1.0, 1.0, 1.0, 0.0]])  # three win, two of which are worth less
-    one = Course("ada", np.array([0.0, 2.0]), gold, proxy)
-    assert exploited([one])[0] == pytest.approx(2 / 3)
-    assert one.at(1.0, one.accepted) == pytest.approx([0.5, 0.5, 0.5, 0])
-    assert one.at(9.0, gold) == pytest.approx(gold[-1])
-    assert one.at(0.0, gold) == pytest.approx(gold[0])
+def test_what_accuracy_alone_makes_is_taken_off() -> None:
+    arm = made("a", RISES, RISES, bad=0.1)
+    assert np.mean([*exploited(arm).values()]) == pytest.approx((0.1 + 0.002 * 3.5) / 0.5)
+    assert np.mean([*excess(arm).values()]) == pytest.approx(0.107 / 0.5 - 0.0435 / 0.4)
+    nobody = {who: [dataclasses.replace(p, base_bad=math.nan) for p in c] for who, c in arm.items()}
+    assert all(math.isnan(value) for value in excess(nobody).values())
+    assert "| +nan |" in arms_table({"a": nobody})
 
 
-def test_arms_are_compared_at_the_lesser_kl_of_each_annotator() -> None:
-    """They are the same course, of which one went on to where all is exploited."""
-    gold, proxy = [0.5, 0.6, 0.1], [0.5, 0.6, 0.6]
-    far = [made(gold, proxy, str(i), seed=i) for i in range(4)]
-    near = [Course(c.annotator, c.root_kl_T[:2], c.gold_TP[:2], c.proxy_TP[:2]) for c in far]
-    assert exploited(far)[0] > exploited(near)[0] + 0.5
-    assert compared(far, near) == pytest.approx(0)
+def test_arms_are_read_where_both_have_been_and_at_their_end_where_they_have_no_more() -> None:
+    far, near = made("far", RISES, RISES), made("near", RISES[:3], RISES[:3])
+    assert lesser(far, near) == dict.fromkeys(WHO, 2.0)
+    assert at(far["mia"], 2.0, "gold") == pytest.approx(0.65)
+    assert at(far["mia"], 1.5, "gold") == pytest.approx(0.625)
+    assert at(near["mia"], 2.0, "gold") == pytest.approx(0.65)
+    back = [*far["mia"][:4], dataclasses.replace(far["mia"][4], root_kl=2.5, gold=0.9)]  # whose KL falls at the end
+    assert at(back, 2.5, "gold") == pytest.approx(0.9)
+    assert exploited(far, lesser(far, near)) == exploited(near)
 
 
-def test_tables() -> None:
-    arms = {"prompt_alone": arm(TURNS, RISES), "conjunctive": arm(RISES, RISES), "oracle": []}
-    lines = arms_table(arms).splitlines()
-    assert lines[2].startswith("| prompt_alone | 8 | 4.0 | 0.495 | 0.696 (at 2)")
-    assert lines[2].endswith("| 2 | yes |")
-    assert lines[3].endswith("| no |")
-    claims = claims_table(arms).splitlines()
-    assert len(claims) == 4
-    assert claims[2].startswith("| conjunctive has a lower share")
-    assert claims[2].endswith("| shown |")
-    assert claims[3].endswith("| shown |")
+def test_one_sided() -> None:
+    assert below([0.0, 0.0]) == 1.0
+    assert below([0.1, 0.2, 0.15]) > 0.95
+    assert below([-0.1, -0.2, -0.15]) < 0.05
 
 
-def write_run(place: Path, arm: str, annotator: str, gold: Sequence[float]) -> None:
-    folder = place / f"arm={arm},annotator={annotator},seed=1"
-    folder.mkdir(parents=True)
-    (folder / "config.yaml").write_text(
-        f"name: t2i_rpo\nstudy: {{arm: '{arm}', annotator: {annotator}}}\nseed: 1", encoding="utf-8"
+def test_claims() -> None:
+    arms = {
+        "prompt_alone": made("prompt_alone", TURNS, RISES),
+        "conjunctive": made("conjunctive", RISES, RISES, bad=0.01),
+        "reward_model": made("reward_model", TURNS, RISES, bad=0.2),
+        "own_weighted": made("own_weighted", RISES, RISES, bad=0.2),
+    }
+    arms["own_weighted"] = {
+        who: [dataclasses.replace(p, bad=p.bad + 0.01 * (-1) ** k) for p in c]
+        for k, (who, c) in enumerate(arms["own_weighted"].items())
+    }
+    rows = {row.split(" | ")[0].strip("| "): row for row in claims_table(arms).splitlines()[2:]}
+    assert len(rows) == 4
+    assert rows["conjunctive has a lower share of exploited pictures than prompt_alone, less baselines"].endswith("| shown |")
+    assert rows["reward_model has a higher share of exploited pictures than own_weighted, less baselines"].endswith(
+        "| not shown |"
     )
+    assert rows["2: prompt_alone is gamed: gold falls by more than 0.01"].endswith("| shown |")
+    assert rows["2b: under prompt_alone the taste that is met falls"].endswith("| not shown |")  # it is where it began
+    rising = claims_table({"prompt_alone": made("prompt_alone", RISES, RISES)}).splitlines()
+    assert rising[2].endswith("| not shown |") and "| 1.000 |" in rising[2]
+    assert [*gained(arms["own_weighted"], "taste").values()] == pytest.approx([0.125] * 8)
+
+
+def write_run(place: Path, arm: str, annotator: str, gold: Sequence[float], seed: int = 1) -> None:
+    folder = place / f"arm={arm},annotator={annotator},seed={seed}"
+    folder.mkdir(parents=True)
+    config = {
+        "name": "t2i_rpo",
+        "study": {"arm": arm, "annotator": annotator},
+        "seed": seed,
+        "data": {"heldout": str(place / "heldout.jsonl")},
+    }
+    (folder / "config.yaml").write_text(json.dumps(config), encoding="utf-8")
     (folder / "summary.json").write_text(json.dumps({"kl": 4.0, "measures": {"annotator": {"before": 0.5, "after": 0.5}}}))
     (folder / "state.json").write_text(json.dumps({"state": "finished"}))
+    (folder / "baseline.json").write_text(json.dumps({"accepted": 0.5, "bad": 0.125}))
     rows = [
         {"update": 10 * t, "images": 0, "judge_calls": 0, "seconds": 0.0, "kl": float(t * t), "measures": {
-            "annotator": {"value": g, "by_prompt": {"p/1": g, "p/2": g}},
-            "win_rate": {"value": 0.5, "by_prompt": {"p/1": 1.0, "p/2": 0.5}},
+            "annotator": {"value": g, "figures": {"taste": 0.5, "followed": 0.25},
+                          "by_prompt": {"heldout/1": g, "heldout/2": g}},
+            "win_rate": {"value": 0.5, "by_prompt": {"heldout/1": 1.0, "heldout/2": 0.5}},
         }}
         for t, g in enumerate(gold)
     ]  # fmt: skip
     (folder / "progress.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
 
 
-def test_an_arm_has_the_runs_of_all_annotators(tmp_path: Path) -> None:
-    """Their folders, and so the names that a report gives them, have the annotator in them."""
+def test_runs_are_read_kept_and_read_again(tmp_path: Path) -> None:
+    """Those of the study alone: no pilots."""
+    prompts = [{"tag": "t", "include": [{"class": "star", "count": n}], "prompt": f"{n} stars"} for n in (1, 2)]
+    (tmp_path / "heldout.jsonl").write_text("\n".join(map(json.dumps, prompts)), encoding="utf-8")
     for who, last in (("mia", 0.4), ("nils", 0.6)):
-        write_run(tmp_path, "own_weighted, 64 pairs", who, (0.5, last))
-        write_run(tmp_path, "annotator", who, (0.5, 0.9))
-    found = courses(read_study(tmp_path))
-    assert {name: [one.annotator for one in arm] for name, arm in found.items()} == {
-        "own_weighted": ["mia", "nils"],
-        "annotator": ["mia", "nils"],
-    }
-    mia = found["own_weighted"][0]
-    assert mia.root_kl_T.tolist() == [0.0, 1.0]
-    assert mia.gold_TP.tolist() == [[0.5, 0.5], [0.4, 0.4]]
-    assert exploited(found["own_weighted"])[0] == pytest.approx(0.5)  # of two that win one is worth less
+        write_run(tmp_path / "runs", "own_weighted, 64 pairs", who, (0.5, last))
+    write_run(tmp_path / "runs", "own_weighted, 64 pairs", "ada", (0.5, 0.5))
+    write_run(tmp_path / "runs", "own_weighted, 64 pairs", "olga", (0.5, 0.5), seed=101)
+    (tmp_path / "runs" / "heldout.jsonl").write_bytes((tmp_path / "heldout.jsonl").read_bytes())
+    found = arms_of(read(tmp_path / "runs"))
+    assert {name: [*arm] for name, arm in found.items()} == {"own_weighted": ["mia", "nils"]}
+    base, last = found["own_weighted"]["mia"]
+    assert (base.root_kl, last.root_kl, last.gold, last.gold_0, last.taste) == (0.0, 1.0, 0.4, 0.4, 0.5)
+    assert (base.accepted, last.accepted, last.bad, last.base_bad) == (0.0, 0.5, 0.5, 0.125)
+    assert found["own_weighted"]["nils"][1].bad == 0.0
+    keep((p for arm in found.values() for course in arm.values() for p in course), tmp_path / "kept.csv")
+    assert arms_of(read(tmp_path / "kept.csv")) == found
+    with pytest.raises(UserError, match="'own_weighted' were measured at other updates"):
+        arms_of([*read(tmp_path / "kept.csv"), dataclasses.replace(last, update=20)])
 
 
-def test_what_got_worse_at_both_is_not_gamed() -> None:
-    row = claims_table({"prompt_alone": arm(TURNS, [0.5, 0.6, 0.8, 0.7, 0.6])}).splitlines()[2]
-    assert row.endswith("| not shown: the proxy fell too |")
+def test_scenes_are_parted_whole(tmp_path: Path) -> None:
+    scenes = [{"class": "star", "count": n} for n in (1, 1, 2, 2, 3)]
+    lines = [json.dumps({"tag": "t", "include": [s], "prompt": f"{k}"}) for k, s in enumerate(scenes)]
+    (tmp_path / "some.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    assert halves(str(tmp_path / "some.jsonl"), [f"some/{k}" for k in range(1, 6)]).tolist() == [0, 0, 1, 1, 0]
+
+
+def test_what_a_reward_gets_wrong_without_any_training() -> None:
+    found = called([1.0, 0.0, 0.5, 1.0, None], [1.0, 1.0, 1.0, 0.5, 0.0], [0.0, 0.0, 0.0, 0.5, 1.0])
+    assert found == {"accepted": 0.5, "bad": 0.25, "prompts": 4}  # a tie of either's is no pair
