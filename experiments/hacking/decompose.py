@@ -40,6 +40,7 @@ ROWS = {
     "training prompts": "the same, training prompts of the same kinds",
     "exact answers": "its criteria, answered by the exact oracle (the verifier's errors are gone)",
     "true criteria": "the annotator's true criteria and weights, answered by the judge (nothing is missing)",
+    "true criteria, exact answers": "the same, answered by the exact oracle (neither is wrong: what is left is ties)",
     "fresh rubric": "a rubric from other pairs by the same writer (what was learned of that one rubric is gone)",
     "exact namer": "a rubric from the same pairs, chosen and weighed by exact answers, answered by the judge (another writer)",
 }
@@ -101,6 +102,7 @@ def gaps(
         "training prompts": of(training, judge, lambda prompts: own.rubrics(prompts, judge)),
         "exact answers": of(heldout, exact, lambda prompts: own.rubrics(prompts, judge)),
         "true criteria": of(heldout, judge, lambda prompts: told(who, prompts)),
+        "true criteria, exact answers": of(heldout, exact, lambda prompts: told(who, prompts)),
         "fresh rubric": of(heldout, judge, lambda prompts: fresh.rubrics(prompts, judge)),
         "exact namer": of(heldout, judge, lambda prompts: source(trained).rubrics(prompts, exact)),
     }

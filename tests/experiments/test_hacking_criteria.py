@@ -1,0 +1,58 @@
+"""Whether a criterion is gamed, and what choosing alone over-optimises, on numbers made by hand."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from arr_rpo.data.prompts import read_prompts
+from arr_rpo.shapes.annotators.people import annotators
+from arr_rpo.shapes.oracles.judge import TasteOracle
+from arr_rpo.shapes.world.asked import own
+from arr_rpo.shapes.world.scene import Thing, draw
+from arr_rpo.types import Answer, Criterion, Rubric
+from experiments.hacking.best_of_n import best_of
+from experiments.hacking.criteria import asked, kind_of, summed, table
+
+
+class Flattered(TasteOracle):
+    """Says yes to everything on the second picture, and the truth on the first."""
+
+    def __init__(self, fooled: object) -> None:
+        super().__init__()
+        self.fooled = fooled
+
+    def check(self, prompts, images, questions):  # type: ignore[no-untyped-def]
+        said = super().check(prompts, images, questions)
+        return [Answer(1.0) if image is self.fooled else answer for image, answer in zip(images, said, strict=True)]
+
+
+def test_a_criterion_is_gamed_where_yes_rises_and_the_truth_does_not() -> None:
+    ada = annotators()["ada"]  # who likes something red
+    prompt = next(p for p in read_prompts("shapes/open_heldout") if ada.open_in(p.metadata))
+    before, after = (draw((Thing("blue", "circle", x, x, 5.5),)) for x in (8.0, 24.0))  # upper left, lower right
+    mine = own(prompt.metadata)[0].text
+    red, upper_left = "is there something red?", "is there nothing upper left?"
+    rubric = Rubric((Criterion("p", mine), Criterion("t", red, weight=3.0), Criterion("o", upper_left)))
+    assert [kind_of(c.question, prompt, ada) for c in rubric.criteria] == ["prompt", "liked", "other"]
+    found = summed(asked(Flattered(after), ada, [prompt], [rubric], [before], [after]))
+    assert found["liked"] == {"asked": 1, "rise": 1.0, "truth": 0.0, "gap": 1.0}
+    honest = summed(asked(TasteOracle(), ada, [prompt, prompt], [rubric, None], [before] * 2, [after] * 2))
+    assert honest["other"] == {"asked": 1, "rise": 1.0, "truth": 1.0, "gap": 0.0}
+    assert honest["question: is there something red?"]["gap"] == 0.0
+    rows = table([{"arm": "a", "annotator": who, "found": found} for who in ("ada", "ben")])
+    liked = "| a | tastes of the annotator that the prompt leaves open | 2"
+    assert f"{liked} | +1.000 | +0.000 | +1.000 (+1.000 to +1.000) |" in rows.splitlines()
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_best_of_n_is_the_mean_over_all_choices(n: int) -> None:
+    proxy, gold = np.array([0.1, 0.9, 0.5, 0.7]), np.array([0.4, 0.0, 1.0, 0.6])
+    choices = [gold[max(some, key=lambda k: proxy[k])] for some in itertools.combinations(range(4), n)]
+    assert best_of(n, proxy, gold) == pytest.approx(np.mean(choices))
+
+
+def test_equals_are_taken_alike() -> None:
+    assert best_of(2, np.array([1.0, 1.0, 0.0]), np.array([1.0, 0.0, 0.0])) == pytest.approx(0.5)
