@@ -12,7 +12,6 @@ import pytest
 import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from arr_rpo.commands.evaluate import evaluate
 from arr_rpo.commands.runs.resume import resumed
@@ -183,7 +182,7 @@ def test_a_resumed_run_keeps_its_parts(tmp_path: Path) -> None:
         resumed(str(tmp_path), ["experiment=shapes_judge"])
     config = resumed(str(tmp_path), ["experiment=t2i_rpo", "num_threads=2"])
     assert (config.seed, config.num_threads, config.resume) == (7, 2, str(tmp_path))
-    with pytest.raises(OmegaConfBaseException, match="sead"):
+    with pytest.raises(UserError, match=r"the run has no judge\.sead; did you mean judge\.seed"):
         resumed(str(tmp_path), ["judge.sead=1"])
 
 
