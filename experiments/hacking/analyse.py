@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from omegaconf import OmegaConf
 from scipy import stats
 
 from arr_rpo.commands.cli.errors import plain_errors
@@ -28,6 +29,7 @@ from arr_rpo.data.prompts import read_prompts
 from arr_rpo.report.read_study import read_study
 from arr_rpo.report.statistics import holm, t_interval, t_p_value
 from arr_rpo.report.study import Run
+from arr_rpo.run.layout import CONFIG
 from arr_rpo.types import UserError
 from arr_rpo.whole_files import write_text
 
@@ -80,7 +82,7 @@ def points(run: Run) -> Iterator[Point]:
     proxy = [point.measures["win_rate"].by_prompt for point in run.progress]
     prompts = [p for p in gold[0] if all(p in at for at in (*gold, *proxy))]
     gold_TP, proxy_TP = (np.array([[at[p] for p in prompts] for at in some]) for some in (gold, proxy))
-    half = halves(str(run.config["data"]["heldout"]), prompts)
+    half = halves(str(OmegaConf.load(run.folder / CONFIG).data.heldout), prompts)  # which refers to the annotator
     decided = np.abs(gold_TP - gold_TP[:1]) > SAME
     accepted = (proxy_TP > 0.5) & decided
     bad = accepted & (gold_TP < gold_TP[:1])

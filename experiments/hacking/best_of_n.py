@@ -23,7 +23,7 @@ from PIL.Image import Image
 
 from arr_rpo.commands.cli.errors import plain_errors
 from arr_rpo.evaluation.images import spread
-from arr_rpo.shapes.annotators.people import annotators
+from arr_rpo.shapes.annotators.people import Annotator, annotators
 from arr_rpo.types import Prompt, UserError
 from arr_rpo.whole_files import write_text
 
@@ -54,6 +54,11 @@ def drawn(annotator: str, prompts: int, pictures: int) -> tuple[list[Prompt], li
     for start in range(0, len(some), 128):
         images += policy.generate(some[start : start + 128], 9, keys[start : start + 128])
     return some, images
+
+
+def worth_of(who: Annotator, prompt: Prompt, image: Image) -> float:
+    """0 to 1, as `measure=annotator`."""
+    return who.utility(prompt, image) / (who.prompt + sum(weight for _, weight in who.open_in(prompt.metadata)))
 
 
 def composed(arm: str, annotator: str, more: Sequence[str] = ()) -> object:
@@ -91,7 +96,7 @@ def main() -> None:
     for name in given.annotators:
         prompts, images = drawn(name, given.prompts, given.pictures)
         who = annotators()[name]
-        worth = np.array([who.utility(prompt, image) for prompt, image in zip(prompts, images, strict=True)])
+        worth = np.array([worth_of(who, prompt, image) for prompt, image in zip(prompts, images, strict=True)])
         for arm in given.arms:
             config = composed(arm, name, given.set)
             proxy = grades(config, prompts, images)

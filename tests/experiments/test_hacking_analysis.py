@@ -150,9 +150,9 @@ def write_run(place: Path, arm: str, annotator: str, gold: Sequence[float], seed
     folder.mkdir(parents=True)
     config = {
         "name": "t2i_rpo",
-        "study": {"arm": arm, "annotator": annotator},
+        "study": {"arm": arm, "annotator": annotator, "nothing": ""},
         "seed": seed,
-        "data": {"heldout": str(place / "heldout.jsonl")},
+        "data": {"heldout": f"{place}/heldout${{study.nothing}}.jsonl"},
     }
     (folder / "config.yaml").write_text(json.dumps(config), encoding="utf-8")
     (folder / "summary.json").write_text(json.dumps({"kl": 4.0, "measures": {"annotator": {"before": 0.5, "after": 0.5}}}))

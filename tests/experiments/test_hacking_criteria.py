@@ -13,7 +13,7 @@ from arr_rpo.shapes.oracles.judge import TasteOracle
 from arr_rpo.shapes.world.asked import own
 from arr_rpo.shapes.world.scene import Thing, draw
 from arr_rpo.types import Answer, Criterion, Rubric
-from experiments.hacking.best_of_n import best_of
+from experiments.hacking.best_of_n import best_of, worth_of
 from experiments.hacking.criteria import asked, kind_of, summed, table
 
 
@@ -56,3 +56,13 @@ def test_best_of_n_is_the_mean_over_all_choices(n: int) -> None:
 
 def test_equals_are_taken_alike() -> None:
     assert best_of(2, np.array([1.0, 1.0, 0.0]), np.array([1.0, 0.0, 0.0])) == pytest.approx(0.5)
+
+
+def test_worth_is_a_share_of_the_most_there_is() -> None:
+    ada = annotators()["ada"]
+    prompt = next(
+        p for p in read_prompts("shapes/open_heldout") if ada.open_in(p.metadata) and p.metadata["tag"] == "single_object"
+    )
+    shape = prompt.metadata["include"][0]["class"]
+    red, blue = (draw((Thing(colour, shape, 16.0, 16.0, 6.0),)) for colour in ("red", "blue"))
+    assert worth_of(ada, prompt, red) == 1.0 > worth_of(ada, prompt, blue) > 0.5
