@@ -1,4 +1,4 @@
-"""`python experiments/hacking/analyse.py FOLDER_OR_CSV... [--keep FILE.csv] [--figure FILE.png]`: which arms are gamed, by the
+"""`python -m experiments.hacking.analyse FOLDER_OR_CSV... [--keep FILE.csv] [--figure FILE.png]`: which arms are gamed, by the
 rules of PLAN.md and its amendments.
 
 Gold is what a held-out picture is worth to the annotator, proxy how often the run's own reward prefers it to the base's.
@@ -9,14 +9,12 @@ place of the runs; `baseline.py` has to have looked at these before.
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import itertools
 import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +29,7 @@ from arr_rpo.report.statistics import holm, t_interval, t_p_value
 from arr_rpo.report.study import Run
 from arr_rpo.run.layout import CONFIG
 from arr_rpo.types import UserError
-from arr_rpo.whole_files import write_text
+from experiments import kept
 
 Floats = NDArray[np.float64]
 ANNOTATORS = {"seen": ("olga", "pia", "rosa", "sven", "tea"), "blind": ("mia", "nils", "quin")}  # PLAN.md, amendments
@@ -121,19 +119,11 @@ def read(place: Path) -> Iterator[Point]:
             if run.finished and run.seed == SEED and run.config["study"]["annotator"] in itertools.chain(*ANNOTATORS.values()):
                 yield from points(run)
         return
-    kinds = {field.name: {"str": str, "int": int, "float": float}[str(field.type)] for field in fields(Point)}
-    with place.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            yield Point(**{name: kinds[name](value) for name, value in row.items()})
+    yield from kept.read(Point, place)
 
 
 def keep(some: Iterable[Point], path: Path) -> None:
-    text = io.StringIO()
-    lines = csv.DictWriter(text, [field.name for field in fields(Point)], lineterminator="\n")
-    lines.writeheader()
-    for point in some:
-        lines.writerow({name: f"{value:.6g}" if isinstance(value, float) else value for name, value in asdict(point).items()})
-    write_text(path, text.getvalue())
+    kept.write(some, Point, path)
 
 
 def arms_of(some: Iterable[Point]) -> dict[str, dict[str, Course]]:

@@ -1,4 +1,4 @@
-"""`python experiments/hacking/baseline.py runs/study/hacking/t2i_rpo/*`: how often a reward prefers the worse of two pictures,
+"""`python -m experiments.hacking.baseline runs/study/hacking/t2i_rpo/*`: how often a reward prefers the worse of two pictures,
 where nothing was trained.
 
 Of each run: two pictures of its base for each held-out prompt, from two noises; the run's own reward calls them, as

@@ -1,4 +1,4 @@
-"""`python experiments/unsaid/learned.py FOLDER_OR_CSV... [--reference ARM] [--keep FILE.csv]`: what policies of `study=unsaid`
+"""`python -m experiments.unsaid.learned FOLDER_OR_CSV... [--reference ARM] [--keep FILE.csv]`: what policies of `study=unsaid`
 learned, an arm a row.
 
 Intervals are over annotators: a figure is the mean of an annotator's seeds. Differences are paired by annotator and seed, their
@@ -10,11 +10,9 @@ pair of runs, where the lesser of both ended, on the line between two measuremen
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
@@ -24,7 +22,7 @@ from arr_rpo.report.read_study import read_study
 from arr_rpo.report.statistics import holm, t_interval, t_p_value
 from arr_rpo.report.study import Measured, Run
 from arr_rpo.types import UserError
-from arr_rpo.whole_files import write_text
+from experiments import kept
 
 FIGURES = ("taste", "followed", "strict", "worth", "kl")
 BEFORE, AFTER = "before", "after"  # of training, on all held-out prompts; the others were measured on the way, on some
@@ -103,20 +101,11 @@ def read(place: Path) -> Iterator[Point]:
             if run.finished:
                 yield from points(run)
         return
-    kinds = {field.name: {"str": str, "int": int, "float": float}[str(field.type)] for field in fields(Point)}
-    with place.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            yield Point(**{name: kinds[name](value) for name, value in row.items()})
+    yield from kept.read(Point, place)
 
 
 def keep(some: Iterable[Point], path: Path) -> None:
-    text = io.StringIO()
-    lines = csv.DictWriter(text, [field.name for field in fields(Point)], lineterminator="\n")
-    lines.writeheader()
-    for point in some:
-        row = asdict(point)
-        lines.writerow({name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()})
-    write_text(path, text.getvalue())
+    kept.write(some, Point, path)
 
 
 def arms(some: Iterable[Point]) -> dict[str, dict[tuple[str, int], Learned]]:
