@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from arr_rpo.reward.pair_protocols import Compare
-from arr_rpo.reward.protocols import as_verdicts
+from arr_rpo.reward.protocols import _difference, as_verdicts
 from arr_rpo.shapes.oracles.judge import OracleJudge
 from arr_rpo.types import (
     Cost,
@@ -113,3 +113,7 @@ def test_a_protocol_may_know_what_its_grades_say_of_a_pair() -> None:
     [verdict] = as_verdicts(LogOdds(), OracleJudge(), [Prompt("p", "x")], [pair], [None])
     assert verdict.outcome is Outcome.A
     assert verdict.p_a == pytest.approx(math.e**2 / (1 + math.e**2))
+
+
+def test_grades_in_a_unit_of_their_own_are_no_probability_above_one() -> None:
+    assert [_difference(a, b) for a, b in ((22.1, 20.0), (20.0, 22.1), (0.5, 0.25))] == [1.0, 0.0, 0.625]
