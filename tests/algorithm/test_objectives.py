@@ -223,11 +223,13 @@ def test_flow_dpo_starts_at_log_two_and_learns_the_order(policy: PipelinePolicy,
     objective = FlowDPO(beta=100.0)
     units = objective.units(ADVANTAGES, 2)
     assert units.tolist() == [[0, 1], [3, 2]]
-    start, _ = objective.loss(policy, task(policy, rollout, units))
+    start, log = objective.loss(policy, task(policy, rollout, units))
     assert start.item() == pytest.approx(math.log(2), abs=1e-4)  # an adapter of zeros is the reference
+    assert log["policy/velocity_distance"] == pytest.approx(0, abs=1e-9)
     assert decreases(policy, objective, rollout, units)
     _, log = objective.loss(policy, task(policy, rollout, units))
     assert log["policy/implicit_accuracy"] == 1.0
+    assert log["policy/velocity_distance"] > 1e-6
 
 
 def decreases(policy: PipelinePolicy, objective: Objective, rollout: Rollout, units: torch.Tensor, steps: int = 8) -> bool:
