@@ -2,7 +2,7 @@
 where nothing was trained.
 
 Of each run: two pictures of its base for each held-out prompt, from two noises; the run's own reward calls them, as
-`measure=win_rate` does, and so does the annotator. Writes `baseline.json` into the run's folder, for `analyse.py`. Runs of one
+`measure=win_rate` does, and so does the annotator. Writes `baseline.json` into the run's folder, for `courses.py`. Runs of one
 reward (dropout and rotation are of own_weighted's) may share it by a copy.
 """
 
@@ -14,16 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from hydra.utils import instantiate
 
 from arr_rpo.commands.cli.errors import plain_errors
-from arr_rpo.commands.runs.finished import finished_run
-from arr_rpo.evaluation.images import pictures
-from arr_rpo.measure.win_rate import Own, WinRate
-from arr_rpo.shapes.annotators.people import annotator
-from arr_rpo.types import UserError
 from arr_rpo.whole_files import write_json
-from experiments.hacking.analyse import BASELINE, SAME
+from experiments.hacking.courses import BASELINE, SAME
+from experiments.hacking.finished import Finished, preferred
 
 
 def called(proxy: Sequence[float | None], gold: Sequence[float], other: Sequence[float]) -> dict[str, float]:
@@ -37,32 +32,23 @@ def called(proxy: Sequence[float | None], gold: Sequence[float], other: Sequence
     return {"accepted": float(np.mean(accepted)), "bad": float(np.mean(bad)), "prompts": len(known)}
 
 
-def baseline(run: Path, batch_size: int) -> dict[str, float]:
-    trained = finished_run(run)
-    seat, measure = trained.callbacks.get("rubric_reward"), instantiate(trained.measure.get("win_rate"))
-    if seat is None or not isinstance(measure, WinRate):
-        raise UserError(f"{run} is no run of study=hacking: it has no measure=win_rate, or no reward")
-    data, policy = instantiate(trained.data), instantiate(trained.policy)
-    prompts, seed, who = list(data.heldout), int(trained.callbacks.heldout.seed), annotator(trained.study.annotator)
-    first, second = (pictures(policy, prompts, seed + more, batch_size) for more in (0, 1))  # a fresh LoRA changes nothing
-    measure.begin(Own(instantiate(seat.judge), instantiate(seat.reward), instantiate(seat.rubric)))
-    measure.prepare(prompts)
-    said = [value.value for value in measure.values(prompts, first, second)]
-    worth = [[who.utility(prompt, image) for prompt, image in zip(prompts, some, strict=True)] for some in (first, second)]
-    return called(said, *worth)
+def baseline(run: Path) -> dict[str, float]:
+    trained = Finished(run)
+    shown = trained.untrained()
+    worth = [trained.worth(shown.prompts, some) for some in (shown.images, shown.base)]
+    return called(preferred(trained.config, shown), *worth)
 
 
 @plain_errors
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path)
-    parser.add_argument("--batch-size", type=int, default=64)
     given = parser.parse_args()
     torch.set_num_threads(1)
     for run in given.runs:
         if not (run / "summary.json").is_file() or (run / BASELINE).is_file():
             continue
-        found = baseline(run, given.batch_size)
+        found = baseline(run)
         write_json(run / BASELINE, found)
         print(run.name, {key: round(value, 3) for key, value in found.items()}, flush=True)
 

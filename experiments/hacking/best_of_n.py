@@ -9,11 +9,12 @@ the reward is over-optimised by choosing alone. `--set` has further overrides, s
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,9 +26,26 @@ from arr_rpo.commands.cli.errors import plain_errors
 from arr_rpo.evaluation.images import spread
 from arr_rpo.shapes.annotators.people import Annotator, annotators
 from arr_rpo.types import Prompt, UserError
-from arr_rpo.whole_files import write_text
+from experiments import kept
+from experiments.hacking.gamed import said
 
 NS = (1, 2, 4, 8, 16, 32, 64)
+
+
+@dataclass(frozen=True)
+class Best:
+    """gold: mean worth, 0 to 1, of the one of n pictures that the arm's reward grades best. kl: nats. prompts: so many."""
+
+    annotator: str
+    arm: str
+    n: int
+    kl: float
+    gold: float
+    prompts: int
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        return self.annotator, self.arm, self.n
 
 
 def best_of(n: int, proxy: np.ndarray, gold: np.ndarray) -> float:
@@ -61,21 +79,36 @@ def worth_of(who: Annotator, prompt: Prompt, image: Image) -> float:
     return who.utility(prompt, image) / (who.prompt + sum(weight for _, weight in who.open_in(prompt.metadata)))
 
 
-def composed(arm: str, annotator: str, more: Sequence[str] = ()) -> object:
+def composed(arm: str, annotator: str, more: Sequence[str] = ()) -> Any:
     with initialize_config_module("arr_rpo.configs", version_base="1.3"):
         chosen = ["study=hacking", f"arm={arm}", f"study.annotator={annotator}", "run_dir=runs/hacking/best_of_n", "seed=1"]
         return compose("train", overrides=[*chosen, *more])
 
 
-def grades(config: object, prompts: Sequence[Prompt], images: Sequence[Image]) -> np.ndarray:
+def grades(config: Any, prompts: Sequence[Prompt], images: Sequence[Image]) -> np.ndarray:
     """By the arm's reward, one image at a time."""
-    judge, rubric = instantiate(config.judge), instantiate(config.rubric)  # type: ignore[attr-defined]
-    protocol = instantiate(config.reward.protocol)  # type: ignore[attr-defined]
+    judge, rubric = instantiate(config.judge), instantiate(config.rubric)
+    protocol = instantiate(config.reward.protocol)
     if not hasattr(protocol, "grades"):
-        raise UserError(f"arm={config.study.arm}: its reward compares pairs, and grades no picture")  # type: ignore[attr-defined]
+        raise UserError(f"arm={config.study.arm}: its reward compares pairs, and grades no picture")
     rubrics = rubric.rubrics(prompts, judge) if rubric is not None else [None] * len(prompts)
     said = [grade.value for grade in protocol.grades(judge, prompts, images, rubrics)]
     return np.array([math.nan if value is None else value for value in said])
+
+
+def table(rows: Sequence[Best]) -> str:
+    """Gold by n, means over annotators, and how far it ends below its greatest."""
+    ns = sorted({row.n for row in rows})
+    heads = ["arm", "annotators", *(f"best of {n}" for n in ns), "last minus greatest mean"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for arm in sorted({row.arm for row in rows}):
+        gold = {(row.annotator, row.n): row.gold for row in rows if row.arm == arm}
+        who = sorted({name for name, _ in gold})
+        means = {n: fmean(gold[name, n] for name in who) for n in ns}
+        best = max(ns, key=lambda n: means[n])
+        fell = said([gold[name, ns[-1]] - gold[name, best] for name in who])
+        lines.append(f"| {' | '.join([arm, str(len(who)), *(f'{means[n]:.3f}' for n in ns), fell])} |")
+    return "\n".join(lines)
 
 
 @plain_errors
@@ -89,31 +122,23 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="a row an annotator, arm and n; rows of before stay")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    rows: list[dict[str, str]] = []
-    if given.keep and given.keep.is_file():
-        with given.keep.open(encoding="utf-8", newline="") as file:
-            rows = [*csv.DictReader(file)]
+    rows = {row.key: row for row in kept.read(Best, given.keep)} if given.keep and given.keep.is_file() else {}
     for name in given.annotators:
         prompts, images = drawn(name, given.prompts, given.pictures)
         who = annotators()[name]
         worth = np.array([worth_of(who, prompt, image) for prompt, image in zip(prompts, images, strict=True)])
         for arm in given.arms:
             config = composed(arm, name, given.set)
-            proxy = grades(config, prompts, images)
-            gold_PN, proxy_PN = (values.reshape(-1, given.pictures) for values in (worth, proxy))
+            gold_PN, proxy_PN = (x.reshape(-1, given.pictures) for x in (worth, grades(config, prompts, images)))
             whole = ~np.isnan(proxy_PN).any(1)
             for n in (n for n in NS if n <= given.pictures):
                 gold = np.mean([best_of(n, p, g) for p, g in zip(proxy_PN[whole], gold_PN[whole], strict=True)])
-                kl = math.log(n) - (n - 1) / n
-                told = {"annotator": name, "arm": str(config.study.arm), "n": str(n), "kl": f"{kl:.4f}", "gold": f"{gold:.5f}"}  # type: ignore[attr-defined]
-                rows.append({**told, "prompts": str(int(whole.sum()))})
-                print(" ".join(f"{key}={value}" for key, value in rows[-1].items()), flush=True)
+                row = Best(name, str(config.study.arm), n, math.log(n) - (n - 1) / n, float(gold), int(whole.sum()))
+                rows[row.key] = row
+                print(row, flush=True)
             if given.keep:
-                text = io.StringIO()
-                lines = csv.DictWriter(text, [*rows[0]], lineterminator="\n")
-                lines.writeheader()
-                lines.writerows(rows)
-                write_text(given.keep, text.getvalue())
+                kept.write(rows.values(), Best, given.keep)
+    print(table([*rows.values()]))
 
 
 if __name__ == "__main__":

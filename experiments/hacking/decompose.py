@@ -2,39 +2,36 @@
 
 On held-out pictures of each run, against the base's of the same prompt and noise: how often does the reward call a pair
 otherwise than the annotator's exact worth does? Then one piece of the reward is put right, or exchanged, at a time (PLAN.md). A
-tie where the other decides counts one half. Writes `decomposition.json` into the run's folder, and prints means over runs.
+tie where the other decides counts one half. Writes `decomposition.csv` into the run's folder, and prints means over runs.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
-import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from PIL.Image import Image
 
 from arr_rpo.commands.cli.errors import plain_errors
-from arr_rpo.commands.runs.finished import finished_run
-from arr_rpo.evaluation.images import pictures, spread
+from arr_rpo.evaluation.images import spread
 from arr_rpo.judge.asked_once import AskedOnce
 from arr_rpo.judge.base import Judge
-from arr_rpo.report.statistics import t_interval
 from arr_rpo.reward.protocols import PointProtocol, as_verdicts
-from arr_rpo.run.layout import POLICY
-from arr_rpo.shapes.annotators.people import Annotator, annotator
+from arr_rpo.shapes.annotators.people import Annotator
 from arr_rpo.shapes.oracles.judge import TasteOracle
 from arr_rpo.types import Outcome, Prompt, Rubric, UserError
-from arr_rpo.whole_files import write_json
+from experiments import kept
+from experiments.hacking.courses import SAME
+from experiments.hacking.finished import Finished, Shown, each, given
+from experiments.hacking.gamed import said
 from experiments.hacking.told import criteria
 
-FRESH_SEED, SAME = 1001, 1e-6  # of the pairs of a fresh rubric; utilities that are one
+FRESH_SEED = 1001  # of the pairs of a fresh rubric
 ROWS = {
     "reward": "the reward as it is, held-out prompts",
     "training prompts": "the same, training prompts of the same kinds",
@@ -47,16 +44,17 @@ ROWS = {
 
 
 @dataclass(frozen=True)
-class Shown:
-    """One picture a prompt of the trained policy and of the base."""
+class Part:
+    """Share of a run's pairs that are called otherwise than gold calls them, with one piece of the reward exchanged (a key of
+    ROWS)."""
 
-    prompts: Sequence[Prompt]
-    trained: Sequence[Image]
-    base: Sequence[Image]
+    annotator: str
+    piece: str
+    share: float
 
     @property
-    def pairs(self) -> list[tuple[Image, Image]]:
-        return list(zip(self.trained, self.base, strict=True))
+    def key(self) -> Hashable:
+        return self.annotator, self.piece
 
 
 def gold(who: Annotator, shown: Shown) -> list[Outcome]:
@@ -115,59 +113,42 @@ def of_the_same_kinds(some: Sequence[Prompt], others: Sequence[Prompt]) -> list[
     return [prompt for tag, count in wanted.items() for prompt in spread(by_tag[tag], count)]
 
 
-def decomposed(run: Path, batch_size: int) -> dict[str, float]:
+def decomposed(run: Path) -> list[Part]:
     """Of a finished run of the arm own_weighted.
 
     Raises:
         UserError: it is not one.
     """
-    trained = finished_run(run)
-    if "rubric" not in trained or OmegaConf.select(trained, "rubric.preferences.annotator") is None:
+    trained = Finished(run)
+    config = trained.config
+    if "rubric" not in config or OmegaConf.select(config, "rubric.preferences.annotator") is None:
         raise UserError(f"{run} is no run whose rubric comes of an annotator's pairs: give those of the arm own_weighted")
-    data, policy = instantiate(trained.data), instantiate(trained.policy)
-    policy.load_trained(run / POLICY)
-    seed = int(trained.callbacks.heldout.seed)
-
-    def shown(prompts: Sequence[Prompt]) -> Shown:
-        with policy.adapter.reference():
-            base = pictures(policy, prompts, seed, batch_size)
-        return Shown(prompts, pictures(policy, prompts, seed, batch_size), base)
-
-    heldout = shown(list(data.heldout))
-    training = shown(of_the_same_kinds(list(data.train), heldout.prompts))
-    judge = AskedOnce(instantiate(trained.judge))
-    who = annotator(trained.study.annotator)
-    return gaps(judge, instantiate(trained.reward.protocol), who, heldout, training, trained)
+    heldout = trained.shown(trained.heldout)
+    training = trained.shown(of_the_same_kinds(trained.training, trained.heldout))
+    judge, protocol = AskedOnce(instantiate(config.judge)), instantiate(config.reward.protocol)
+    found = gaps(judge, protocol, trained.who, heldout, training, config)
+    return [Part(trained.who.name, piece, share) for piece, share in found.items()]
 
 
-def table(found: Sequence[Mapping[str, float]]) -> str:
-    lines = [f"| {len(found)} runs | called otherwise than gold | minus the reward's | 95% interval |", "|---|---|---|---|"]
-    for key, says in ROWS.items():
-        values = [one[key] for one in found]
-        differences = [one[key] - one["reward"] for one in found]
-        mean = sum(differences) / len(differences)
-        between = "-"
-        if key != "reward" and len(differences) > 1:
-            between = "{:+.3f} to {:+.3f}".format(*t_interval(differences, 0.95))
-        lines.append(f"| {says} | {sum(values) / len(values):.3f} | {'-' if key == 'reward' else f'{mean:+.3f}'} | {between} |")
+def table(parts: Sequence[Part]) -> str:
+    runs: dict[str, dict[str, float]] = {}
+    for part in parts:
+        runs.setdefault(part.annotator, {})[part.piece] = part.share
+    lines = [f"| {len(runs)} runs | called otherwise than gold | minus the reward's |", "|---|---|---|"]
+    for piece, says in ROWS.items():
+        values = [found[piece] for found in runs.values()]
+        differences = [found[piece] - found["reward"] for found in runs.values()]
+        lines.append(f"| {says} | {fmean(values):.3f} | {'-' if piece == 'reward' else said(differences)} |")
     return "\n".join(lines)
 
 
 @plain_errors
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path)
-    parser.add_argument("--batch-size", type=int, default=64)
-    given = parser.parse_args()
-    torch.set_num_threads(1)
-    found = []
-    for run in given.runs:
-        place = run / "decomposition.json"
-        if not place.is_file():
-            write_json(place, decomposed(run, given.batch_size))
-        found.append(json.loads(place.read_text(encoding="utf-8")))
-        print(run.name, {key: round(value, 3) for key, value in found[-1].items()}, flush=True)
-    print(table(found))
+    arguments = given(__doc__)
+    parts = each(arguments.places, "decomposition.csv", Part, decomposed)
+    if arguments.keep:
+        kept.write(parts, Part, arguments.keep)
+    print(table(parts))
 
 
 if __name__ == "__main__":

@@ -12,26 +12,10 @@ import numpy as np
 import pytest
 
 from arr_rpo.types import UserError
-from experiments.hacking.analyse import (
-    Arm,
-    Point,
-    arms_of,
-    arms_table,
-    at,
-    below,
-    claims_table,
-    excess,
-    exploited,
-    falls,
-    gained,
-    halves,
-    is_gamed,
-    keep,
-    lesser,
-    read,
-    shares,
-)
+from experiments.hacking.analyse import arms_table, claims_table
 from experiments.hacking.baseline import called
+from experiments.hacking.courses import Arm, Point, arms_of, halves, keep, read
+from experiments.hacking.gamed import at, below, excess, exploited, falls, gained, is_gamed, lesser, shares
 
 WHO = ("mia", "nils", "olga", "pia", "quin", "rosa", "sven", "tea")
 RISES = [0.5, 0.6, 0.65, 0.7, 0.75]

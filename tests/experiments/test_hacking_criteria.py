@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -13,8 +14,10 @@ from arr_rpo.shapes.oracles.judge import TasteOracle
 from arr_rpo.shapes.world.asked import own
 from arr_rpo.shapes.world.scene import Thing, draw
 from arr_rpo.types import Answer, Criterion, Rubric
-from experiments.hacking.best_of_n import best_of, worth_of
-from experiments.hacking.criteria import asked, kind_of, summed, table
+from experiments.hacking import best_of_n
+from experiments.hacking.best_of_n import Best, best_of, worth_of
+from experiments.hacking.criteria import Found, asked, kind_of, summed, table, worst
+from experiments.hacking.finished import Shown
 
 
 class Flattered(TasteOracle):
@@ -37,12 +40,14 @@ def test_a_criterion_is_gamed_where_yes_rises_and_the_truth_does_not() -> None:
     red, upper_left = "is there something red?", "is there nothing upper left?"
     rubric = Rubric((Criterion("p", mine), Criterion("t", red, weight=3.0), Criterion("o", upper_left)))
     assert [kind_of(c.question, prompt, ada) for c in rubric.criteria] == ["prompt", "liked", "other"]
-    found = summed(asked(Flattered(after), ada, [prompt], [rubric], [before], [after]))
-    assert found["liked"] == {"asked": 1, "rise": 1.0, "truth": 0.0, "gap": 1.0}
-    honest = summed(asked(TasteOracle(), ada, [prompt, prompt], [rubric, None], [before] * 2, [after] * 2))
-    assert honest["other"] == {"asked": 1, "rise": 1.0, "truth": 1.0, "gap": 0.0}
-    assert honest["question: is there something red?"]["gap"] == 0.0
-    rows = table([{"arm": "a", "annotator": who, "found": found} for who in ("ada", "ben")])
+    found = summed(asked(Flattered(after), ada, Shown([prompt], [after], [before]), [rubric]), "a", "ada")
+    assert Found("a", "ada", "liked", "", 1, 1.0, 0.0, 1.0) in found
+    honest = summed(asked(TasteOracle(), ada, Shown([prompt] * 2, [after] * 2, [before] * 2), [rubric, None]), "a", "ada")
+    assert Found("a", "ada", "other", "", 1, 1.0, 1.0, 0.0) in honest
+    assert Found("a", "ada", "liked", red, 1, 0.0, 0.0, 0.0) in honest
+    assert f"| a | ada | {red} | 1 | +1.000 | +0.000 | +1.000 |" in worst(found, at_least=1).splitlines()
+    assert len(worst(found, at_least=2).splitlines()) == 2
+    rows = table([dataclasses.replace(row, annotator=who) for row in found for who in ("ada", "ben")])
     liked = "| a | tastes of the annotator that the prompt leaves open | 2"
     assert f"{liked} | +1.000 | +0.000 | +1.000 (+1.000 to +1.000) |" in rows.splitlines()
 
@@ -66,3 +71,9 @@ def test_worth_is_a_share_of_the_most_there_is() -> None:
     shape = prompt.metadata["include"][0]["class"]
     red, blue = (draw((Thing(colour, shape, 16.0, 16.0, 6.0),)) for colour in ("red", "blue"))
     assert worth_of(ada, prompt, red) == 1.0 > worth_of(ada, prompt, blue) > 0.5
+
+
+def test_how_far_gold_ends_below_its_greatest() -> None:
+    gold = ((1, 0.5), (2, 0.7), (4, 0.6))
+    rows = [Best(who, "a", n, 0.0, value + more, 3) for n, value in gold for who, more in (("x", 0.0), ("y", 0.1))]
+    assert best_of_n.table(rows).splitlines()[-1] == "| a | 2 | 0.550 | 0.750 | 0.650 | -0.100 (-0.100 to -0.100) |"

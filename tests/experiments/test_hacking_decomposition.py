@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
 import pytest
 
 from arr_rpo.types import Outcome, Prompt, UserError
-from experiments.hacking.decompose import ROWS, gap, of_the_same_kinds, table
+from experiments import kept
+from experiments.hacking import other_pairs
+from experiments.hacking.decompose import ROWS, Part, gap, of_the_same_kinds, table
+from experiments.hacking.finished import each
 
 A, B, TIE, FAILED = Outcome.A, Outcome.B, Outcome.TIE, Outcome.FAILED
 
@@ -18,10 +24,10 @@ def test_a_tie_against_a_decision_is_half_a_difference() -> None:
 
 
 def test_the_table_is_of_differences_within_runs() -> None:
-    runs = [dict.fromkeys(ROWS, 0.3) | {"reward": 0.2}, dict.fromkeys(ROWS, 0.5) | {"reward": 0.4}]
-    first, exact = (line for line in table(runs).splitlines() if line.startswith(("| the reward", "| its criteria")))
-    assert first.endswith("| 0.300 | - | - |")
-    assert exact.endswith("| 0.400 | +0.100 | +0.100 to +0.100 |")
+    parts = [Part(who, piece, more + 0.1 * (piece != "reward")) for who, more in (("a", 0.2), ("b", 0.4)) for piece in ROWS]
+    first, exact = (line for line in table(parts).splitlines() if line.startswith(("| the reward", "| its criteria")))
+    assert first.endswith("| 0.300 | - |")
+    assert exact.endswith("| 0.400 | +0.100 (+0.100 to +0.100) |")
 
 
 def test_training_prompts_are_of_the_kinds_of_the_others() -> None:
@@ -30,3 +36,35 @@ def test_training_prompts_are_of_the_kinds_of_the_others() -> None:
 
     some = prompts(*["a"] * 10, *["b"] * 2, *["c"] * 5)
     assert [p.text for p in of_the_same_kinds(some, prompts("a", "b", "b", "b", "a"))] == ["a", "a", "b", "b"]
+
+
+def test_what_a_run_gained_by_its_own_reward_and_by_one_of_other_pairs() -> None:
+    assert other_pairs.shares([1.0, 1.0, 0.0, None], [1.0, 0.0, 0.5, 1.0], [0.1, -0.1, 0.0, 1.0]) == (3, 2 / 3, 0.5, 0.5)
+    rows = [other_pairs.Seen("own_weighted", who, 3, own, 0.5, 0.25) for who, own in (("a", 0.7), ("b", 0.9))]
+    assert other_pairs.table(rows).splitlines()[-1].startswith("| own_weighted | 2 | 0.800 | 0.500 | 0.250 | +0.300 (")
+
+
+@dataclass(frozen=True)
+class Measured:
+    name: str
+    value: float
+
+    @property
+    def key(self) -> str:
+        return self.name
+
+
+def test_what_is_found_of_a_run_is_kept_in_its_folder(tmp_path: Path) -> None:
+    looked: list[str] = []
+
+    def find(run: Path) -> list[Measured]:
+        looked.append(run.name)
+        return [Measured(run.name, 0.5)]
+
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    rows = each([tmp_path / "a", tmp_path / "b"], "some.csv", Measured, find)
+    kept.write([Measured("b", 0.25), Measured("c", 1.0)], Measured, tmp_path / "kept.csv")
+    again = each([tmp_path / "a", tmp_path / "b", tmp_path / "kept.csv"], "some.csv", Measured, find)
+    assert looked == ["a", "b"] and rows == [Measured("a", 0.5), Measured("b", 0.5)]
+    assert again == [Measured("a", 0.5), Measured("b", 0.25), Measured("c", 1.0)]

@@ -1,0 +1,110 @@
+"""The rules of PLAN.md, on courses: how far gold fell, what share of the preferred pictures is worse, what is gamed.
+
+Each figure is a value an annotator, so that intervals and p-values are Student's t over annotators.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy import stats
+
+from arr_rpo.report.statistics import t_interval
+from experiments.hacking.courses import Arm, Course, Floats
+
+LEAST_FALL = 0.01
+
+
+def curve(arm: Arm, name: str) -> Floats:
+    """(T,) mean over annotators."""
+    found: Floats = np.mean([[getattr(point, name) for point in course] for course in arm.values()], axis=0)
+    return found
+
+
+def falls(arm: Arm) -> dict[str, float]:
+    """Gold at the last measurement minus gold at the best. The best is looked for on the mean curve of one half of the scenes
+    and its gold taken from the other, both ways: a lucky one is no fall."""
+    best = [int(np.argmax(curve(arm, f"gold_{half}"))) for half in (0, 1)]
+    return {
+        who: (course[-1].gold_1 - course[best[0]].gold_1 + course[-1].gold_0 - course[best[1]].gold_0) / 2
+        for who, course in arm.items()
+    }
+
+
+def gained(arm: Arm, name: str) -> dict[str, float]:
+    """From the base to the last measurement."""
+    return {who: getattr(course[-1], name) - getattr(course[0], name) for who, course in arm.items()}
+
+
+def at(course: Course, root_kl: float | None, name: str) -> float:
+    """Read linearly between measurements, where the KL is first reached; at the last where it has no more, or for None."""
+    if root_kl is None or course[-1].root_kl <= root_kl:
+        return float(getattr(course[-1], name))
+    for before, after in itertools.pairwise(course):
+        if after.root_kl >= root_kl:
+            share = (root_kl - before.root_kl) / (after.root_kl - before.root_kl)
+            return float((1 - share) * getattr(before, name) + share * getattr(after, name))
+    raise AssertionError("the last one has more")
+
+
+def shares(accepted: Mapping[str, float], bad: Mapping[str, float]) -> dict[str, float]:
+    """The pooled share that is bad, and how much each annotator moves it (linearised): values whose mean is the share, and
+    whose spread is that of the ratio."""
+    mean = float(np.mean([*accepted.values()]))
+    if not mean > 0:
+        return dict.fromkeys(accepted, math.nan)
+    ratio = float(np.mean([*bad.values()])) / mean
+    return {who: ratio + (bad[who] - ratio * accepted[who]) / mean for who in accepted}
+
+
+def exploited(arm: Arm, place: Mapping[str, float] | None = None) -> dict[str, float]:
+    """Of the pictures that the reward prefers to the base's the share that is worth less: at the last measurement, or where
+    each annotator's root KL is that of `place`."""
+    where = {who: place[who] if place else None for who in arm}
+    return shares(*({who: at(c, where[who], name) for who, c in arm.items()} for name in ("accepted", "bad")))
+
+
+def excess(arm: Arm, place: Mapping[str, float] | None = None) -> dict[str, float]:
+    """The same, less what it is of two pictures of the base, where nothing was trained."""
+    base = shares(*({who: getattr(c[0], name) for who, c in arm.items()} for name in ("base_accepted", "base_bad")))
+    return {who: value - base[who] for who, value in exploited(arm, place).items()}
+
+
+def lesser(arm: Arm, other: Arm) -> dict[str, float]:
+    """Each annotator's lesser last root KL of two arms."""
+    return {who: min(arm[who][-1].root_kl, other[who][-1].root_kl) for who in arm if who in other}
+
+
+def minus(ours: Mapping[str, float], theirs: Mapping[str, float]) -> list[float]:
+    return [value - theirs[who] for who, value in ours.items() if who in theirs]
+
+
+def both(arm: Arm, other: Arm) -> tuple[Arm, Arm]:
+    """Of annotators that both have."""
+    return {who: c for who, c in arm.items() if who in other}, {who: c for who, c in other.items() if who in arm}
+
+
+def is_gamed(arm: Arm) -> bool:
+    """Gold fell, by an interval that ends below -0.01, and the proxy did not."""
+    values = [*falls(arm).values()]
+    proxy, best = curve(arm, "proxy"), int(np.argmax(curve(arm, "gold")))
+    return len(values) > 1 and t_interval(values, 0.95)[1] < -LEAST_FALL and bool(proxy[-1] >= proxy[best])
+
+
+def below(values: Sequence[float]) -> float:
+    """One-sided p-value of a mean below 0; 1 where there is no spread and no fall."""
+    mean, error = float(np.mean(values)), float(stats.sem(values))
+    if error == 0:
+        return 0.0 if mean < 0 else 1.0
+    return float(stats.t.cdf(mean / error, len(values) - 1))
+
+
+def said(values: Sequence[float], signed: bool = True) -> str:
+    """The mean and its 95% interval, where there is one."""
+    form = "{:+.3f}" if signed else "{:.3f}"
+    if len(values) < 2 or any(math.isnan(value) for value in values):
+        return form.format(float(np.mean(values)))
+    return f"{form} ({form} to {form})".format(float(np.mean(values)), *t_interval(list(values), 0.95))
