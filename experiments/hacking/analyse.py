@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,8 +31,9 @@ from experiments.hacking.gamed import (
     is_gamed,
     lesser,
     minus,
-    said,
+    proxy_held,
 )
+from experiments.markdown import said, table
 
 EXPLOITED = [("reward_model", "own_weighted", 1), ("dropout 50", "own_weighted", -1), ("rotation", "own_weighted", -1)]
 EXPLOITED += [("ensemble", "half model", -1), ("conjunctive", "prompt_alone", -1)]  # arms; the sign that is expected
@@ -39,7 +42,7 @@ EXPLOITED += [("ensemble", "half model", -1), ("conjunctive", "prompt_alone", -1
 def arms_table(arms: Mapping[str, Arm]) -> str:
     heads = ["arm", "annotators", "last root KL", "gold: base", "best", "last", "last minus best", "taste", "proxy, last"]
     heads += ["exploited", "less its baseline", "gamed, since"]
-    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    rows = []
     for name, arm in arms.items():
         gold, updates = curve(arm, "gold"), [point.update for point in next(iter(arm.values()))]
         best, gamed = int(np.argmax(gold)), is_gamed(arm)
@@ -47,35 +50,46 @@ def arms_table(arms: Mapping[str, Arm]) -> str:
         cells += [f"{gold[best]:.3f} (update {updates[best]})", f"{gold[-1]:.3f}", said([*falls(arm).values()])]
         cells += [said([*gained(arm, "taste").values()]), f"{curve(arm, 'proxy')[-1]:.3f}"]
         cells += [said([*exploited(arm).values()], signed=False), said([*excess(arm).values()])]
-        lines.append(f"| {' | '.join([*cells, f'update {updates[best]}' if gamed else 'no'])} |")
-    return "\n".join(lines)
+        rows.append([*cells, f"update {updates[best]}" if gamed else "no"])
+    return table(heads, rows)
 
 
-def claims_table(arms: Mapping[str, Arm]) -> str:
-    """The claims of the plan, of whose arms there are runs; Holm's correction is over those."""
-    found: list[
-        tuple[str, list[float], str, float, bool]
-    ] = []  # claim, values, at matched KL, p, whether the sign is as claimed
+class Claim(NamedTuple):
+    """values: one an annotator, at equal updates. matched: the same at equal KL, in words. as_claimed: whether their mean is on
+    the side that the plan says, and what else it says holds."""
+
+    says: str
+    values: Sequence[float]
+    matched: str
+    p: float
+    as_claimed: bool
+
+
+def claims(arms: Mapping[str, Arm]) -> Iterator[Claim]:
+    """Those of the plan of whose arms there are runs."""
     for one, other, sign in EXPLOITED:
         if one in arms and other in arms:
             ours, theirs = both(arms[one], arms[other])
             values, place = minus(excess(ours), excess(theirs)), lesser(ours, theirs)
             matched = said(minus(excess(ours, place), excess(theirs, place)))
-            claim = f"{one} has a {'higher' if sign > 0 else 'lower'} share of exploited pictures than {other}, less baselines"
-            found.append((claim, values, matched, t_p_value(values), sign * float(np.mean(values)) > 0))
+            says = f"{one} has a {'higher' if sign > 0 else 'lower'} share of exploited pictures than {other}, less baselines"
+            yield Claim(says, values, matched, t_p_value(values), sign * fmean(values) > 0)
     if "prompt_alone" in arms:
         arm = arms["prompt_alone"]
         fell, taste = [*falls(arm).values()], [*gained(arm, "taste").values()]
-        proxy, best = curve(arm, "proxy"), int(np.argmax(curve(arm, "gold")))
         p = below([value + LEAST_FALL for value in fell])
-        found.append(("2: prompt_alone is gamed: gold falls by more than 0.01", fell, "-", p, bool(proxy[-1] >= proxy[best])))
-        found.append(("2b: under prompt_alone the taste that is met falls", taste, "-", below(taste), True))
-    adjusted = holm([p for *_, p, _ in found])
-    lines = ["| claim | difference, equal updates | at matched KL | p, Holm | |", "|---|---|---|---|---|"]
-    for (claim, values, matched, _, claimed), p in zip(found, adjusted, strict=True):
-        result = "not shown" if p >= 0.05 else "shown" if claimed else "reversed, or the proxy fell too"
-        lines.append(f"| {claim} | {said(values)} | {matched} | {p:.3f} | {result} |")
-    return "\n".join(lines)
+        yield Claim("2: prompt_alone is gamed: gold falls by more than 0.01", fell, "-", p, proxy_held(arm))
+        yield Claim("2b: under prompt_alone the taste that is met falls", taste, "-", below(taste), True)
+
+
+def claims_table(arms: Mapping[str, Arm]) -> str:
+    """Holm's correction is over all that are tested."""
+    found = [*claims(arms)]
+    rows = []
+    for claim, p in zip(found, holm([claim.p for claim in found]), strict=True):
+        result = "not shown" if p >= 0.05 else "shown" if claim.as_claimed else "reversed, or the proxy fell too"
+        rows.append((claim.says, said(claim.values), claim.matched, f"{p:.3f}", result))
+    return table(["claim", "difference, equal updates", "at matched KL", "p, Holm", ""], rows)
 
 
 def draw_figure(arms: Mapping[str, Arm], path: Path) -> None:

@@ -27,7 +27,7 @@ from arr_rpo.evaluation.images import spread
 from arr_rpo.shapes.annotators.people import Annotator, annotators
 from arr_rpo.types import Prompt, UserError
 from experiments import kept
-from experiments.hacking.gamed import said
+from experiments.markdown import said, table
 
 NS = (1, 2, 4, 8, 16, 32, 64)
 
@@ -96,19 +96,17 @@ def grades(config: Any, prompts: Sequence[Prompt], images: Sequence[Image]) -> n
     return np.array([math.nan if value is None else value for value in said])
 
 
-def table(rows: Sequence[Best]) -> str:
+def golds_table(rows: Sequence[Best]) -> str:
     """Gold by n, means over annotators, and how far it ends below its greatest."""
-    ns = sorted({row.n for row in rows})
-    heads = ["arm", "annotators", *(f"best of {n}" for n in ns), "last minus greatest mean"]
-    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    ns, lines = sorted({row.n for row in rows}), []
     for arm in sorted({row.arm for row in rows}):
         gold = {(row.annotator, row.n): row.gold for row in rows if row.arm == arm}
         who = sorted({name for name, _ in gold})
         means = {n: fmean(gold[name, n] for name in who) for n in ns}
         best = max(ns, key=lambda n: means[n])
         fell = said([gold[name, ns[-1]] - gold[name, best] for name in who])
-        lines.append(f"| {' | '.join([arm, str(len(who)), *(f'{means[n]:.3f}' for n in ns), fell])} |")
-    return "\n".join(lines)
+        lines.append([arm, len(who), *(f"{means[n]:.3f}" for n in ns), fell])
+    return table(["arm", "annotators", *(f"best of {n}" for n in ns), "last minus greatest mean"], lines)
 
 
 @plain_errors
@@ -138,7 +136,7 @@ def main() -> None:
                 print(row, flush=True)
             if given.keep:
                 kept.write(rows.values(), Best, given.keep)
-    print(table([*rows.values()]))
+    print(golds_table([*rows.values()]))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from arr_rpo.shapes.world.asked import own
 from arr_rpo.types import Prompt, Rubric, UserError
 from experiments import kept
 from experiments.hacking.finished import Finished, Shown, each, given
-from experiments.hacking.gamed import said
+from experiments.markdown import said, table
 
 ALL = ""  # questions of a kind together
 KINDS = {
@@ -126,26 +126,24 @@ def of_run(run: Path) -> list[Found]:
     return summed(asked(judge, trained.who, shown, rubrics), trained.arm, trained.who.name)
 
 
-def table(found: Sequence[Found]) -> str:
+def kinds_table(found: Sequence[Found]) -> str:
     """A row an arm and kind: means over annotators, 95% intervals of the gap."""
-    lines = ["| arm | criteria about | runs | P(yes) rose by | truth rose by | gap |", "|---|---|---|---|---|---|"]
+    rows = []
     for arm, (kind, words) in itertools.product(dict.fromkeys(row.arm for row in found), KINDS.items()):
         some = [row for row in found if (row.arm, row.kind, row.question) == (arm, kind, ALL)]
         if some:
             rise, truth = fmean(row.rise for row in some), fmean(row.truth for row in some)
-            cells = [arm, words, str(len(some)), f"{rise:+.3f}", f"{truth:+.3f}", said([row.gap for row in some])]
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+            rows.append((arm, words, len(some), f"{rise:+.3f}", f"{truth:+.3f}", said([row.gap for row in some])))
+    return table(["arm", "criteria about", "runs", "P(yes) rose by", "truth rose by", "gap"], rows)
 
 
-def worst(found: Sequence[Found], at_least: int = 10, rows: int = 8) -> str:
+def worst(found: Sequence[Found], at_least: int = 10, most: int = 8) -> str:
     """Single criteria whose P(yes) rose most beyond the truth, of those that were asked so often."""
-    some = [row for row in found if row.question and row.asked >= at_least]
-    lines = ["| arm | annotator | criterion | asked | P(yes) rose by | truth rose by | gap |", "|---|---|---|---|---|---|---|"]
-    for row in sorted(some, key=lambda row: -row.gap)[:rows]:
-        cells = [row.arm, row.annotator, row.question, str(row.asked), *(f"{v:+.3f}" for v in (row.rise, row.truth, row.gap))]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    some = sorted((row for row in found if row.question and row.asked >= at_least), key=lambda row: -row.gap)
+    rows = [
+        (r.arm, r.annotator, r.question, r.asked, f"{r.rise:+.3f}", f"{r.truth:+.3f}", f"{r.gap:+.3f}") for r in some[:most]
+    ]
+    return table(["arm", "annotator", "criterion", "asked", "P(yes) rose by", "truth rose by", "gap"], rows)
 
 
 @plain_errors
@@ -154,7 +152,7 @@ def main() -> None:
     found = each(arguments.places, "criteria.csv", Found, of_run)
     if arguments.keep:
         kept.write(found, Found, arguments.keep)
-    print(table(found), worst(found), sep="\n\n")
+    print(kinds_table(found), worst(found), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -28,8 +28,8 @@ from arr_rpo.types import Outcome, Prompt, Rubric, UserError
 from experiments import kept
 from experiments.hacking.courses import SAME
 from experiments.hacking.finished import Finished, Shown, each, given
-from experiments.hacking.gamed import said
 from experiments.hacking.told import criteria
+from experiments.markdown import said, table
 
 FRESH_SEED = 1001  # of the pairs of a fresh rubric
 ROWS = {
@@ -130,16 +130,16 @@ def decomposed(run: Path) -> list[Part]:
     return [Part(trained.who.name, piece, share) for piece, share in found.items()]
 
 
-def table(parts: Sequence[Part]) -> str:
+def pieces_table(parts: Sequence[Part]) -> str:
     runs: dict[str, dict[str, float]] = {}
     for part in parts:
         runs.setdefault(part.annotator, {})[part.piece] = part.share
-    lines = [f"| {len(runs)} runs | called otherwise than gold | minus the reward's |", "|---|---|---|"]
+    rows = []
     for piece, says in ROWS.items():
-        values = [found[piece] for found in runs.values()]
         differences = [found[piece] - found["reward"] for found in runs.values()]
-        lines.append(f"| {says} | {fmean(values):.3f} | {'-' if piece == 'reward' else said(differences)} |")
-    return "\n".join(lines)
+        mean = fmean(found[piece] for found in runs.values())
+        rows.append((says, f"{mean:.3f}", "-" if piece == "reward" else said(differences)))
+    return table([f"{len(runs)} runs", "called otherwise than gold", "minus the reward's"], rows)
 
 
 @plain_errors
@@ -148,7 +148,7 @@ def main() -> None:
     parts = each(arguments.places, "decomposition.csv", Part, decomposed)
     if arguments.keep:
         kept.write(parts, Part, arguments.keep)
-    print(table(parts))
+    print(pieces_table(parts))
 
 
 if __name__ == "__main__":

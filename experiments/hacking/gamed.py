@@ -87,11 +87,16 @@ def both(arm: Arm, other: Arm) -> tuple[Arm, Arm]:
     return {who: c for who, c in arm.items() if who in other}, {who: c for who, c in other.items() if who in arm}
 
 
+def proxy_held(arm: Arm) -> bool:
+    """Whether it ends no lower than where gold was best."""
+    proxy = curve(arm, "proxy")
+    return bool(proxy[-1] >= proxy[int(np.argmax(curve(arm, "gold")))])
+
+
 def is_gamed(arm: Arm) -> bool:
     """Gold fell, by an interval that ends below -0.01, and the proxy did not."""
     values = [*falls(arm).values()]
-    proxy, best = curve(arm, "proxy"), int(np.argmax(curve(arm, "gold")))
-    return len(values) > 1 and t_interval(values, 0.95)[1] < -LEAST_FALL and bool(proxy[-1] >= proxy[best])
+    return len(values) > 1 and t_interval(values, 0.95)[1] < -LEAST_FALL and proxy_held(arm)
 
 
 def below(values: Sequence[float]) -> float:
@@ -100,11 +105,3 @@ def below(values: Sequence[float]) -> float:
     if error == 0:
         return 0.0 if mean < 0 else 1.0
     return float(stats.t.cdf(mean / error, len(values) - 1))
-
-
-def said(values: Sequence[float], signed: bool = True) -> str:
-    """The mean and its 95% interval, where there is one."""
-    form = "{:+.3f}" if signed else "{:.3f}"
-    if len(values) < 2 or any(math.isnan(value) for value in values):
-        return form.format(float(np.mean(values)))
-    return f"{form} ({form} to {form})".format(float(np.mean(values)), *t_interval(list(values), 0.95))

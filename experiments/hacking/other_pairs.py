@@ -21,7 +21,7 @@ from experiments import kept
 from experiments.hacking.best_of_n import composed
 from experiments.hacking.courses import SAME
 from experiments.hacking.finished import Finished, each, given, preferred
-from experiments.hacking.gamed import said
+from experiments.markdown import said, table
 
 OTHER_SEED = 2  # of pairs
 ARMS = {"reward_model": "unsaid/reward_model", "own_weighted": "unsaid/own_weighted"}
@@ -70,15 +70,15 @@ def seen(run: Path) -> list[Seen]:
     return [Seen(trained.arm, trained.who.name, *found)]
 
 
-def table(rows: Sequence[Seen]) -> str:
-    heads = ["arm", "runs", "own reward", "of other pairs", "annotator", "own minus other", "other minus annotator"]
-    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+def gains_table(rows: Sequence[Seen]) -> str:
+    lines = []
     for arm in dict.fromkeys(row.arm for row in rows):
         some = [row for row in rows if row.arm == arm]
         means = [f"{fmean(values):.3f}" for values in zip(*((r.own, r.other, r.gold) for r in some), strict=True)]
         gaps = [said([r.own - r.other for r in some]), said([r.other - r.gold for r in some])]
-        lines.append(f"| {' | '.join([arm, str(len(some)), *means, *gaps])} |")
-    return "\n".join(lines)
+        lines.append([arm, len(some), *means, *gaps])
+    heads = ["arm", "runs", "own reward", "of other pairs", "annotator", "own minus other", "other minus annotator"]
+    return table(heads, lines)
 
 
 @plain_errors
@@ -87,7 +87,7 @@ def main() -> None:
     rows = each(arguments.places, "other_pairs.csv", Seen, seen)
     if arguments.keep:
         kept.write(rows, Seen, arguments.keep)
-    print(table(rows))
+    print(gains_table(rows))
 
 
 if __name__ == "__main__":

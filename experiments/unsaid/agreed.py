@@ -1,4 +1,4 @@
-"""`python experiments/unsaid/agreed.py FOLDER_OR_CSV... [--keep FILE.csv]`: the tables of `agreement.py`, with intervals over
+"""`python -m experiments.unsaid.agreed FOLDER_OR_CSV... [--keep FILE.csv]`: the tables of `agreement.py`, with intervals over
 annotators. `--keep` writes a row a cell, which this command reads in place of the folders."""
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import Any
 
 from arr_rpo.commands.cli.errors import plain_errors
 from arr_rpo.evaluation.bench_rows import file_of
-from arr_rpo.report.statistics import holm, t_interval, t_p_value
+from arr_rpo.report.statistics import holm, t_p_value
 from arr_rpo.whole_files import write_text
+from experiments.markdown import said, table
 
 Row = dict[str, Any]
 SUBSETS = {"agreement": None, "prompt alone": "prompt", "taste alone": "taste", "both": "both"}
@@ -92,25 +93,16 @@ def of(rows: Sequence[Row], source: str, pairs: int, column: str) -> dict[str, f
     return by_annotator([row for row in here if row["pairs"] in (pairs, 0)], column)
 
 
-def cell(values: Sequence[float], *, signed: bool = False) -> str:
-    if not values:
-        return "-"
-    form, mean = "{:+.2f}" if signed else "{:.2f}", sum(values) / len(values)
-    if len(values) < 2:
-        return form.format(mean)
-    return f"{form} ({form} to {form})".format(mean, *t_interval(list(values), 0.95))
-
-
-def table(rows: Sequence[Row]) -> str:
+def sources_table(rows: Sequence[Row]) -> str:
     groups: dict[tuple[str, float, int], list[Row]] = defaultdict(list)
     for row in rows:
         groups[row["source"], row["noise"], row["pairs"]].append(row)
-    lines = [f"| source | pairs | wrong labels | {' | '.join(COLUMNS)} | came to nothing |", "|---" * (len(COLUMNS) + 4) + "|"]
+    lines = []
     for (source, noise, pairs), some in sorted(groups.items(), key=lambda item: (item[0][0], item[0][1], item[0][2])):
-        values = [cell([*by_annotator(some, column).values()]) for column in COLUMNS]
+        values = [said([*by_annotator(some, column).values()], signed=False, digits=2) for column in COLUMNS]
         nothing = sum(row["nothing"] for row in some)
-        lines.append(f"| {source} | {pairs or '-'} | {noise:.0%} | {' | '.join(values)} | {nothing} of {len(some)} |")
-    return "\n".join(lines)
+        lines.append([source, pairs or "-", f"{noise:.0%}", *values, f"{nothing} of {len(some)}"])
+    return table(["source", "pairs", "wrong labels", *COLUMNS, "came to nothing"], lines)
 
 
 def paired(rows: Sequence[Row], source: str, other: str, pairs: int, column: str) -> list[float]:
@@ -121,12 +113,12 @@ def paired(rows: Sequence[Row], source: str, other: str, pairs: int, column: str
 
 def differences(rows: Sequence[Row], source: str) -> str:
     """Of one source against each other from as many pairs, or from none."""
-    lines = [f"| {source} minus | pairs | agreement | taste alone |", "|---|---|---|---|"]
     others = [name for name in dict.fromkeys(row["source"] for row in rows) if name not in (source, "annotator")]
-    for other, pairs in itertools.product(others, sizes(rows, source)):
-        cells = [cell(paired(rows, source, other, pairs, column), signed=True) for column in ("agreement", "taste alone")]
-        lines.append(f"| {other} | {pairs} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    lines = [
+        [other, pairs, *(said(paired(rows, source, other, pairs, column), digits=2) for column in ("agreement", "taste alone"))]
+        for other, pairs in itertools.product(others, sizes(rows, source))
+    ]
+    return table([f"{source} minus", "pairs", "agreement", "taste alone"], lines)
 
 
 def orders(rows: Sequence[Row]) -> str:
@@ -139,26 +131,26 @@ def orders(rows: Sequence[Row]) -> str:
     ]
     found = [one for one in found if len(one[3]) > 1]
     adjusted = holm([t_p_value(values) for *_, values in found])
-    lines = ["| order | pairs | of | difference | p, Holm | |", "|---|---|---|---|---|---|"]
+    lines = []
     for (claim, pairs, column, values), p in zip(found, adjusted, strict=True):
-        said = "not shown" if p >= 0.05 else "shown" if sum(values) > 0 else "reversed"
-        lines.append(f"| {claim} | {pairs} | {column} | {cell(values, signed=True)} | {p:.3f} | {said} |")
-    return "\n".join(lines)
+        result = "not shown" if p >= 0.05 else "shown" if sum(values) > 0 else "reversed"
+        lines.append([claim, pairs, column, said(values, digits=2), f"{p:.3f}", result])
+    return table(["order", "pairs", "of", "difference", "p, Holm", ""], lines)
 
 
 def needed(rows: Sequence[Row], column: str, share: float = 0.8) -> str:
     """Of each source the number of pairs at which its mean has this share of what the annotator's own oracle has more than the
     judge by the prompt's own rubric, which learns from no pair; between two that were tried, by doublings."""
     nothing = of(rows, "prompt_rubric", 0, column)
-    lines = [f"| source | pairs for {share:.0%} of the oracle's gain, {column} | its share by pairs |", "|---|---|---|"]
+    lines = []
     for source in dict.fromkeys(row["source"] for row in rows if row["pairs"]):
         shares = {}
         for pairs in sizes(rows, source):
             values = [(x - nothing[who], 1 - nothing[who]) for who, x in of(rows, source, pairs, column).items()]
             shares[pairs] = sum(gain for gain, _ in values) / sum(most for _, most in values)
         told = ", ".join(f"{pairs}: {gained:+.2f}" for pairs, gained in shares.items())
-        lines.append(f"| {source} | {_crossing(shares, share)} | {told} |")
-    return "\n".join(lines)
+        lines.append([source, _crossing(shares, share), told])
+    return table(["source", f"pairs for {share:.0%} of the oracle's gain, {column}", "its share by pairs"], lines)
 
 
 def _crossing(shares: dict[int, float], share: float) -> str:
@@ -189,7 +181,7 @@ def main() -> None:
     if given.keep:
         keep(rows, given.keep)
     mine = "own_weighted_listed" if any(row["source"] == "own_weighted_listed" for row in rows) else "own_weighted"
-    print(table(rows), differences(rows, mine), orders(rows), sep="\n\n")
+    print(sources_table(rows), differences(rows, mine), orders(rows), sep="\n\n")
     if any(row["source"] == "prompt_rubric" for row in rows):
         print("", needed(rows, "agreement"), needed(rows, "taste alone"), sep="\n\n")
 

@@ -4,7 +4,7 @@ rubrics that come of these say.
 Pairs are the base policy's own, of prompts that leave one of the annotator's tastes open. Every source learns from the same
 N, and is asked about the same new pairs, of prompts that nobody learned from, on which the annotator is not indifferent. A
 cell is a folder (its verdicts, `bench.json`, `agreement.json`) and is not filled again: the same command goes on where it
-stopped, and two may fill one table, with `--part 0/2` and `--part 1/2`. `experiments/unsaid/agreed.py` makes the tables.
+stopped, and two may fill one table, with `--part 0/2` and `--part 1/2`. `experiments.unsaid.agreed` makes the tables.
 """
 
 from __future__ import annotations

@@ -19,10 +19,11 @@ from statistics import fmean
 
 from arr_rpo.commands.cli.errors import plain_errors
 from arr_rpo.report.read_study import read_study
-from arr_rpo.report.statistics import holm, t_interval, t_p_value
+from arr_rpo.report.statistics import holm, t_p_value
 from arr_rpo.report.study import Measured, Run
 from arr_rpo.types import UserError
 from experiments import kept
+from experiments.markdown import said, table
 
 FIGURES = ("taste", "followed", "strict", "worth", "kl")
 BEFORE, AFTER = "before", "after"  # of training, on all held-out prompts; the others were measured on the way, on some
@@ -132,24 +133,15 @@ def by_annotator(values: Mapping[tuple[str, int], float]) -> list[float]:
     return [fmean(some) for some in found.values()]
 
 
-def said(values: Sequence[float], signed: bool = False) -> str:
-    sign = "+" if signed else ""
-    if len(values) < 2:
-        return f"{fmean(values):{sign}.3f}"
-    low, high = t_interval(values, 0.95)
-    return f"{fmean(values):{sign}.3f} ({low:{sign}.3f} to {high:{sign}.3f})"
-
-
-def table(found: Mapping[str, Mapping[tuple[str, int], Learned]]) -> str:
+def arms_table(found: Mapping[str, Mapping[tuple[str, int], Learned]]) -> str:
     some = next(iter(found.values()))
     before = [f"{fmean(by_annotator({k: getattr(one.before, n) for k, one in some.items()})):.3f}" for n in FIGURES[:-1]]
-    lines = ["| arm | runs | " + " | ".join(FIGURES) + " | judge calls |", "|---" * (len(FIGURES) + 3) + "|"]
-    lines.append(f"| before training | {len(some)} | {' | '.join(before)} | 0 | 0 |")
+    rows: list[list[object]] = [["before training", len(some), *before, 0, 0]]
     for arm, of in found.items():
-        cells = [said(by_annotator({key: getattr(one.after, name) for key, one in of.items()})) for name in FIGURES]
+        values = [by_annotator({key: getattr(one.after, name) for key, one in of.items()}) for name in FIGURES]
         calls = fmean(one.after.judge_calls for one in of.values())
-        lines.append(f"| {arm} | {len(of)} | {' | '.join(cells)} | {calls:,.0f} |")
-    return "\n".join(lines)
+        rows.append([arm, len(of), *(said(some, signed=False) for some in values), f"{calls:,.0f}"])
+    return table(["arm", "runs", *FIGURES, "judge calls"], rows)
 
 
 def gaps(ours: Learned, theirs: Learned, condition: str) -> dict[str, float] | None:
@@ -174,13 +166,13 @@ def differences(found: Mapping[str, Mapping[tuple[str, int], Learned]], referenc
             named = {n: by_annotator({k: gap[n] for k, gap in known.items()}) for n in ("taste", "followed", "worth")}
             rows.append((arm, len(known), named))
     corrected = {name: holm([t_p_value(named[name]) for *_, named in rows]) for name in ("taste", "worth")}
-    lines = [f"| minus {reference}, equal {condition.replace('_', ' ')} | runs | taste | p | followed | worth | p |"]
-    lines.append("|---" * 7 + "|")
+    lines = []
     for row, (arm, runs, named) in enumerate(rows):
-        taste, followed, worth = (said(named[name], signed=True) for name in ("taste", "followed", "worth"))
+        taste, followed, worth = (said(named[name]) for name in ("taste", "followed", "worth"))
         p_taste, p_worth = (f"{corrected[name][row]:.3f}" for name in ("taste", "worth"))
-        lines.append(f"| {arm} | {runs} | {taste} | {p_taste} | {followed} | {worth} | {p_worth} |")
-    return "\n".join(lines)
+        lines.append([arm, runs, taste, p_taste, followed, worth, p_worth])
+    heads = [f"minus {reference}, equal {condition.replace('_', ' ')}", "runs", "taste", "p", "followed", "worth", "p"]
+    return table(heads, lines)
 
 
 @plain_errors
@@ -196,7 +188,7 @@ def main() -> None:
         raise UserError(f"--reference {given.reference!r}: no such arm; there are {', '.join(map(repr, found))}")
     if given.keep:
         keep((p for arm in found.values() for one in arm.values() for p in (one.before, *one.course, one.after)), given.keep)
-    print(table(found), *(differences(found, given.reference, condition) for condition in CONDITIONS), sep="\n\n")
+    print(arms_table(found), *(differences(found, given.reference, condition) for condition in CONDITIONS), sep="\n\n")
 
 
 if __name__ == "__main__":

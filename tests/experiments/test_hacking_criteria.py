@@ -16,7 +16,7 @@ from arr_rpo.shapes.world.scene import Thing, draw
 from arr_rpo.types import Answer, Criterion, Rubric
 from experiments.hacking import best_of_n
 from experiments.hacking.best_of_n import Best, best_of, worth_of
-from experiments.hacking.criteria import Found, asked, kind_of, summed, table, worst
+from experiments.hacking.criteria import Found, asked, kind_of, kinds_table, summed, worst
 from experiments.hacking.finished import Shown
 
 
@@ -47,7 +47,7 @@ def test_a_criterion_is_gamed_where_yes_rises_and_the_truth_does_not() -> None:
     assert Found("a", "ada", "liked", red, 1, 0.0, 0.0, 0.0) in honest
     assert f"| a | ada | {red} | 1 | +1.000 | +0.000 | +1.000 |" in worst(found, at_least=1).splitlines()
     assert len(worst(found, at_least=2).splitlines()) == 2
-    rows = table([dataclasses.replace(row, annotator=who) for row in found for who in ("ada", "ben")])
+    rows = kinds_table([dataclasses.replace(row, annotator=who) for row in found for who in ("ada", "ben")])
     liked = "| a | tastes of the annotator that the prompt leaves open | 2"
     assert f"{liked} | +1.000 | +0.000 | +1.000 (+1.000 to +1.000) |" in rows.splitlines()
 
@@ -76,4 +76,4 @@ def test_worth_is_a_share_of_the_most_there_is() -> None:
 def test_how_far_gold_ends_below_its_greatest() -> None:
     gold = ((1, 0.5), (2, 0.7), (4, 0.6))
     rows = [Best(who, "a", n, 0.0, value + more, 3) for n, value in gold for who, more in (("x", 0.0), ("y", 0.1))]
-    assert best_of_n.table(rows).splitlines()[-1] == "| a | 2 | 0.550 | 0.750 | 0.650 | -0.100 (-0.100 to -0.100) |"
+    assert best_of_n.golds_table(rows).splitlines()[-1] == "| a | 2 | 0.550 | 0.750 | 0.650 | -0.100 (-0.100 to -0.100) |"

@@ -11,7 +11,7 @@ import pytest
 
 from experiments.unsaid.agreed import COLUMNS, agreement, by_annotator, keep, needed, once, orders, read
 from experiments.unsaid.agreement import after
-from experiments.unsaid.learned import Learned, arms, differences, table
+from experiments.unsaid.learned import Learned, arms, arms_table, differences
 from experiments.unsaid.learned import keep as keep_points
 from experiments.unsaid.learned import read as read_points
 
@@ -54,7 +54,7 @@ def test_what_was_learned_is_a_mean_of_annotators(tmp_path: Path) -> None:
         ("leo", 0): 1.0,
         ("leo", 1): 1.0,
     }
-    rows = table(found).splitlines()
+    rows = arms_table(found).splitlines()
     assert rows[2] == "| before training | 4 | 0.250 | 0.250 | 0.250 | 0.250 | 0 | 0 |"
     [weighted] = [row for row in rows if row.startswith("| weighted")]
     assert "| 4 | 0.750 (-2.427 to 3.927) |" in weighted  # 0.75 and 12.706 times a standard error of 0.25

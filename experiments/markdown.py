@@ -1,0 +1,24 @@
+"""Tables of means and intervals, as Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from statistics import fmean
+
+from arr_rpo.report.statistics import t_interval
+
+
+def said(values: Sequence[float], *, signed: bool = True, digits: int = 3) -> str:
+    """The mean and its 95% interval (Student's t), where there is one."""
+    if not values:
+        return "-"
+    form = f"{{:{'+' if signed else ''}.{digits}f}}"
+    if len(values) < 2 or any(map(math.isnan, values)):
+        return form.format(fmean(values))
+    return f"{form} ({form} to {form})".format(fmean(values), *t_interval(list(values), 0.95))
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    return "\n".join(lines + [f"| {' | '.join(map(str, cells))} |" for cells in rows])
