@@ -11,7 +11,7 @@ import argparse
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import NamedTuple
 
 import numpy as np
@@ -41,7 +41,7 @@ EXPLOITED += [("ensemble", "half model", -1), ("conjunctive", "prompt_alone", -1
 
 def arms_table(arms: Mapping[str, Arm]) -> str:
     heads = ["arm", "annotators", "last root KL", "gold: base", "best", "last", "last minus best", "taste", "proxy, last"]
-    heads += ["exploited", "less its baseline", "gamed, since"]
+    heads += ["exploited", "less its baseline", "gamed, since", "alarm rang, at (median)"]
     rows = []
     for name, arm in arms.items():
         gold, updates = curve(arm, "gold"), [point.update for point in next(iter(arm.values()))]
@@ -50,7 +50,9 @@ def arms_table(arms: Mapping[str, Arm]) -> str:
         cells += [f"{gold[best]:.3f} (update {updates[best]})", f"{gold[-1]:.3f}", said([*falls(arm).values()])]
         cells += [said([*gained(arm, "taste").values()]), f"{curve(arm, 'proxy')[-1]:.3f}"]
         cells += [said([*exploited(arm).values()], signed=False), said([*excess(arm).values()])]
-        rows.append([*cells, f"update {updates[best]}" if gamed else "no"])
+        rang = [course[0].alarm for course in arm.values() if course[0].alarm >= 0]
+        cells += [f"update {updates[best]}" if gamed else "no", f"{len(rang)} of {len(arm)}"]
+        rows.append([*cells[:-1], cells[-1] + (f", {median(rang):.0f}" if rang else "")])
     return table(heads, rows)
 
 

@@ -37,6 +37,7 @@ class Point:
     root_kl: square root of the path KL from the base. gold_0, gold_1: of every other scene, and of the others. accepted: share
     of the prompts at which the reward prefers the picture to the base's and the annotator one of the two; bad: at which the
     picture is then worth less. base_accepted, base_bad: the same of two pictures of the base; NaN where nobody has looked.
+    sharpness, saturation: of the pictures (`measure.signs`). alarm: after how many updates the run's own rang; -1 never.
     """
 
     arm: str
@@ -53,6 +54,9 @@ class Point:
     bad: float
     base_accepted: float
     base_bad: float
+    sharpness: float
+    saturation: float
+    alarm: int
 
 
 Course = Sequence[Point]  # of one run, by update
@@ -77,6 +81,7 @@ def points(run: Run) -> Iterator[Point]:
     bad = accepted & (gold_TP < gold_TP[:1])
     place = run.folder / BASELINE
     base = json.loads(place.read_text(encoding="utf-8")) if place.is_file() else {}
+    rang = run.summary.get("alarm")
     for t, one in enumerate(run.progress):
         yield Point(
             arm=str(run.config["study"]["arm"]).split(",")[0],
@@ -93,6 +98,9 @@ def points(run: Run) -> Iterator[Point]:
             bad=float(bad[t].mean()),
             base_accepted=base.get("accepted", math.nan),
             base_bad=base.get("bad", math.nan),
+            sharpness=one.measures["signs"].figures["sharpness"],
+            saturation=one.measures["signs"].figures["saturation"],
+            alarm=rang["update"] if rang else -1,
         )
 
 

@@ -60,10 +60,10 @@ class Finished:
         self._policy.load_trained(run / POLICY)
         self._seed = int(self.config.callbacks.heldout.seed)
 
-    def shown(self, prompts: Sequence[Prompt]) -> Shown:
-        """Of one noise, as they are measured."""
-        images = pictures(self._policy, prompts, self._seed, BATCH)
-        return Shown(prompts, images, self._base(prompts, self._seed))
+    def shown(self, prompts: Sequence[Prompt], noise: int = 0) -> Shown:
+        """From the noise of the measurements, or from another one."""
+        images = pictures(self._policy, prompts, self._seed + noise, BATCH)
+        return Shown(prompts, images, self._base(prompts, self._seed + noise))
 
     def untrained(self) -> Shown:
         return Shown(self.heldout, *(self._base(self.heldout, self._seed + more) for more in (0, 1)))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import textwrap
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -50,11 +51,8 @@ def main() -> None:
     sheet = Image.new("RGB", (LABEL + step * len(prompts), 54 + step * len(rows)), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=11)
     for column, prompt in enumerate(prompts):
-        words, lines = prompt.split(), [""]
-        for word in words:
-            longer = f"{lines[-1]} {word}".strip()
-            lines = [*lines[:-1], longer] if len(longer) < 19 else [*lines, word]
-        draw.multiline_text((LABEL + column * step, 2), "\n".join(lines), fill="black", font=font, spacing=1)
+        words = textwrap.fill(prompt, 18, break_long_words=False)
+        draw.multiline_text((LABEL + column * step, 2), words, fill="black", font=font, spacing=1)
     for place, (name, tiles) in enumerate(rows):
         draw.text((4, 54 + place * step + SIDE // 2), name, fill="black", font=font)
         for column, one in enumerate(tiles):

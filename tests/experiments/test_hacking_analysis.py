@@ -41,6 +41,9 @@ def made(name: str, gold: Sequence[float], proxy: Sequence[float], bad: float = 
                 bad=(bad + 0.002 * k) * (t > 0),
                 base_accepted=0.4,
                 base_bad=0.04 + 0.001 * k,
+                sharpness=0.03,
+                saturation=0.1,
+                alarm=20 * k if k < 3 else -1,
             )
             for t, (g, p) in enumerate(zip(gold, proxy, strict=True))
         ]
@@ -86,6 +89,7 @@ def test_what_accuracy_alone_makes_is_taken_off() -> None:
     nobody = {who: [dataclasses.replace(p, base_bad=math.nan) for p in c] for who, c in arm.items()}
     assert all(math.isnan(value) for value in excess(nobody).values())
     assert "| +nan |" in arms_table({"a": nobody})
+    assert arms_table({"a": arm}).endswith("| no | 3 of 8, 20 |")
 
 
 def test_arms_are_read_where_both_have_been_and_at_their_end_where_they_have_no_more() -> None:
@@ -139,7 +143,8 @@ def write_run(place: Path, arm: str, annotator: str, gold: Sequence[float], seed
         "data": {"heldout": f"{place}/heldout${{study.nothing}}.jsonl"},
     }
     (folder / "config.yaml").write_text(json.dumps(config), encoding="utf-8")
-    (folder / "summary.json").write_text(json.dumps({"kl": 4.0, "measures": {"annotator": {"before": 0.5, "after": 0.5}}}))
+    summary = {"kl": 4.0, "measures": {"annotator": {"before": 0.5, "after": 0.5}}, "alarm": {"update": 10}}
+    (folder / "summary.json").write_text(json.dumps(summary))
     (folder / "state.json").write_text(json.dumps({"state": "finished"}))
     (folder / "baseline.json").write_text(json.dumps({"accepted": 0.5, "bad": 0.125}))
     rows = [
@@ -147,6 +152,7 @@ def write_run(place: Path, arm: str, annotator: str, gold: Sequence[float], seed
             "annotator": {"value": g, "figures": {"taste": 0.5, "followed": 0.25},
                           "by_prompt": {"heldout/1": g, "heldout/2": g}},
             "win_rate": {"value": 0.5, "by_prompt": {"heldout/1": 1.0, "heldout/2": 0.5}},
+            "signs": {"value": None, "figures": {"sharpness": 0.5, "saturation": 0.25}, "by_prompt": {}},
         }}
         for t, g in enumerate(gold)
     ]  # fmt: skip
@@ -167,6 +173,7 @@ def test_runs_are_read_kept_and_read_again(tmp_path: Path) -> None:
     base, last = found["own_weighted"]["mia"]
     assert (base.root_kl, last.root_kl, last.gold, last.gold_0, last.taste) == (0.0, 1.0, 0.4, 0.4, 0.5)
     assert (base.accepted, last.accepted, last.bad, last.base_bad) == (0.0, 0.5, 0.5, 0.125)
+    assert (base.alarm, last.sharpness, last.saturation) == (10, 0.5, 0.25)
     assert found["own_weighted"]["nils"][1].bad == 0.0
     keep((p for arm in found.values() for course in arm.values() for p in course), tmp_path / "kept.csv")
     assert arms_of(read(tmp_path / "kept.csv")) == found

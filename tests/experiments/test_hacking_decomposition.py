@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from arr_rpo.types import Outcome, Prompt, UserError
 from experiments import kept
-from experiments.hacking import other_pairs
+from experiments.hacking import diversity, other_pairs
 from experiments.hacking.decompose import ROWS, Part, gap, of_the_same_kinds, pieces_table
 from experiments.hacking.finished import each
+from experiments.hacking.pictures import Lost, most_lost, sheet
 
 A, B, TIE, FAILED = Outcome.A, Outcome.B, Outcome.TIE, Outcome.FAILED
 
@@ -68,3 +70,16 @@ def test_what_is_found_of_a_run_is_kept_in_its_folder(tmp_path: Path) -> None:
     again = each([tmp_path / "a", tmp_path / "b", tmp_path / "kept.csv"], "some.csv", Measured, find)
     assert looked == ["a", "b"] and rows == [Measured("a", 0.5), Measured("b", 0.5)]
     assert again == [Measured("a", 0.5), Measured("b", 0.25), Measured("c", 1.0)]
+
+
+def test_the_pictures_that_lost_most_of_those_that_the_reward_prefers() -> None:
+    one = Image.new("RGB", (4, 4))
+    pairs = [Lost("a star", one, one, 0.5, after) for after in (0.4, 0.1, 0.9, 0.0, 0.2)]
+    found = most_lost(pairs, [1.0, 1.0, 1.0, 0.0, None], 2)
+    assert [pair.worth for pair in found] == [0.1, 0.4]  # not the better one, the one that is not preferred, the failed verdict
+    assert sheet([("arm", found), ("none", [])], 2).size == (150 + 2 * 106, 2 * 278)
+
+
+def test_diversity_is_a_ratio_within_runs() -> None:
+    rows = [diversity.Differ("a", "x", 0.1, 0.05), diversity.Differ("a", "y", 0.2, 0.14)]
+    assert diversity.differences_table(rows).splitlines()[-1].startswith("| a | 2 | 0.1500 | 0.0950 | 0.60 (")
