@@ -33,6 +33,8 @@ KINDS = {
     "prompt": "what the prompt asks for",
     "liked": "tastes of the annotator that the prompt leaves open",
     "other": "other tastes, and what is asked of any picture",
+    "presence": "(of all these) that something is there",
+    "absence": "(of all these) that nothing is there, or nothing more",
 }
 
 
@@ -79,6 +81,13 @@ def kind_of(question: str, prompt: Prompt, who: Annotator) -> str:
     return "liked" if question in {taste.question for taste, _ in who.open_in(prompt.metadata)} else "other"
 
 
+def sort_of(question: str) -> str | None:
+    """Whether a criterion wants something to be there or not to be; None of arrangements, colours in general and so on."""
+    if "nothing" in question or "in total" in question:
+        return "absence"
+    return "presence" if question.startswith("is there ") else None
+
+
 def asked(judge: Judge, who: Annotator, shown: Shown, rubrics: Sequence[Rubric | None]) -> list[Asked]:
     """Of all criteria of weight above 0; what judge or oracle could not answer is left out."""
     rows = [(k, c) for k, rubric in enumerate(rubrics) if rubric for c in rubric.criteria if c.weight > 0]
@@ -98,11 +107,14 @@ def asked(judge: Judge, who: Annotator, shown: Shown, rubrics: Sequence[Rubric |
 
 
 def summed(rows: Sequence[Asked], arm: str, annotator: str) -> list[Found]:
-    """Of each kind, and of each question of it: means over the prompts that were asked, each criterion with its weight."""
+    """Of each kind and sort, and of each question of a kind: means over the prompts that were asked, each criterion with its
+    weight."""
     groups: dict[tuple[str, str], list[Asked]] = defaultdict(list)
     for row in rows:
         groups[row.kind, ALL].append(row)
         groups[row.kind, row.question].append(row)
+        if sort := sort_of(row.question):
+            groups[sort, ALL].append(row)
     return [Found(arm, annotator, kind, question, *_means(some)) for (kind, question), some in groups.items()]
 
 

@@ -16,7 +16,7 @@ from arr_rpo.shapes.world.scene import Thing, draw
 from arr_rpo.types import Answer, Criterion, Rubric
 from experiments.hacking import best_of_n
 from experiments.hacking.best_of_n import Best, best_of, worth_of
-from experiments.hacking.criteria import Found, asked, kind_of, kinds_table, summed, worst
+from experiments.hacking.criteria import Found, asked, kind_of, kinds_table, sort_of, summed, worst
 from experiments.hacking.finished import Shown
 
 
@@ -45,6 +45,7 @@ def test_a_criterion_is_gamed_where_yes_rises_and_the_truth_does_not() -> None:
     honest = summed(asked(TasteOracle(), ada, Shown([prompt] * 2, [after] * 2, [before] * 2), [rubric, None]), "a", "ada")
     assert Found("a", "ada", "other", "", 1, 1.0, 1.0, 0.0) in honest
     assert Found("a", "ada", "liked", red, 1, 0.0, 0.0, 0.0) in honest
+    assert Found("a", "ada", "absence", "", 1, 1.0, 1.0, 0.0) in honest and sort_of("do all objects stand in one row?") is None
     assert f"| a | ada | {red} | 1 | +1.000 | +0.000 | +1.000 |" in worst(found, at_least=1).splitlines()
     assert len(worst(found, at_least=2).splitlines()) == 2
     rows = kinds_table([dataclasses.replace(row, annotator=who) for row in found for who in ("ada", "ben")])
