@@ -56,6 +56,17 @@ def arms_table(arms: Mapping[str, Arm]) -> str:
     return table(heads, rows)
 
 
+def annotators_table(arms: Mapping[str, Arm]) -> str:
+    """Gold of each annotator's run before and after, and its last minus its best (`falls`): a mean hides who is gamed."""
+    fell = {name: falls(arm) for name, arm in arms.items()}
+    rows = []
+    for who in dict.fromkeys(who for arm in arms.values() for who in arm):
+        courses = [(name, arm[who]) for name, arm in arms.items() if who in arm]
+        cells = {name: f"{course[0].gold:.2f} to {course[-1].gold:.2f} ({fell[name][who]:+.2f})" for name, course in courses}
+        rows.append([who, *(cells.get(name, "-") for name in arms)])
+    return table(["gold, base to last (minus best)", *arms], rows)
+
+
 class Claim(NamedTuple):
     """values: one an annotator, at equal updates. matched: the same at equal KL, in words. as_claimed: whether their mean is on
     the side that the plan says, and what else it says holds."""
@@ -119,7 +130,7 @@ def main() -> None:
     if given.keep:
         keep(some, given.keep)
     arms = arms_of(some)
-    print(arms_table(arms), claims_table(arms), sep="\n\n")
+    print(arms_table(arms), annotators_table(arms), claims_table(arms), sep="\n\n")
     for group, names in ANNOTATORS.items():
         part = {name: {who: c for who, c in arm.items() if who in names} for name, arm in arms.items()}
         if part := {name: arm for name, arm in part.items() if len(arm) > 1}:

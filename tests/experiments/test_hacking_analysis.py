@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from arr_rpo.types import UserError
-from experiments.hacking.analyse import arms_table, claims_table
+from experiments.hacking.analyse import annotators_table, arms_table, claims_table
 from experiments.hacking.baseline import called
 from experiments.hacking.courses import Arm, Point, arms_of, halves, keep, read
 from experiments.hacking.gamed import at, below, excess, exploited, falls, gained, is_gamed, lesser, shares
@@ -58,6 +58,16 @@ def test_gold_that_falls_while_the_proxy_rises_is_gamed() -> None:
     assert not is_gamed(made("a", RISES, RISES))
     assert not is_gamed(made("a", TURNS, [0.5, 0.6, 0.8, 0.7, 0.6]))  # the policy got worse at both
     assert not is_gamed(made("a", [0.5, 0.6, 0.7, 0.695, 0.692], RISES))  # less than 0.01
+
+
+def test_a_mean_hides_who_is_gamed() -> None:
+    arms = {
+        "a": {**made("a", TURNS, RISES, who=WHO[:1]), **made("a", RISES, RISES, who=WHO[1:2])},
+        "b": made("b", RISES, RISES),
+    }
+    mia, nils, olga = annotators_table(arms).splitlines()[2:5]
+    assert mia.startswith("| mia | 0.50 to 0.50 (-") and nils.startswith("| nils | 0.50 to 0.75 (")
+    assert olga.startswith("| olga | - | 0.50 to 0.75 (+0.00)")
 
 
 def test_a_lucky_best_is_no_fall() -> None:
