@@ -32,6 +32,7 @@ from experiments.hacking.gamed import (
     lesser,
     minus,
     proxy_held,
+    stopped,
 )
 from experiments.markdown import said, table
 
@@ -39,21 +40,43 @@ EXPLOITED = [("reward_model", "own_weighted", 1), ("dropout 50", "own_weighted",
 EXPLOITED += [("ensemble", "half model", -1), ("conjunctive", "prompt_alone", -1)]  # arms; the sign that is expected
 
 
-def arms_table(arms: Mapping[str, Arm]) -> str:
-    heads = ["arm", "annotators", "last root KL", "gold: base", "best", "last", "last minus best", "taste", "proxy, last"]
-    heads += ["exploited", "less its baseline", "gamed, since", "alarm rang, at (median)"]
+def golds_table(arms: Mapping[str, Arm]) -> str:
+    """What the annotator gains and loses."""
+    heads = ["arm", "annotators", "root KL", "gold: base", "best", "last", "last minus best", "taste, last minus base"]
     rows = []
     for name, arm in arms.items():
         gold, updates = curve(arm, "gold"), [point.update for point in next(iter(arm.values()))]
-        best, gamed = int(np.argmax(gold)), is_gamed(arm)
-        cells = [name, str(len(arm)), f"{curve(arm, 'root_kl')[-1]:.1f}", f"{gold[0]:.3f}"]
-        cells += [f"{gold[best]:.3f} (update {updates[best]})", f"{gold[-1]:.3f}", said([*falls(arm).values()])]
-        cells += [said([*gained(arm, "taste").values()]), f"{curve(arm, 'proxy')[-1]:.3f}"]
-        cells += [said([*exploited(arm).values()], signed=False), said([*excess(arm).values()])]
-        rang = [course[0].alarm for course in arm.values() if course[0].alarm >= 0]
-        cells += [f"update {updates[best]}" if gamed else "no", f"{len(rang)} of {len(arm)}"]
-        rows.append([*cells[:-1], cells[-1] + (f", {median(rang):.0f}" if rang else "")])
-    return table(heads, rows)
+        best = int(np.argmax(gold))
+        cells = [
+            name,
+            len(arm),
+            f"{curve(arm, 'root_kl')[-1]:.1f}",
+            f"{gold[0]:.3f}",
+            f"{gold[best]:.3f} (update {updates[best]})",
+        ]
+        cells += [f"{gold[-1]:.3f}", said([*falls(arm).values()]), said([*gained(arm, "taste").values()])]
+        rows.append([*cells, f"since update {updates[best]}" if is_gamed(arm) else "no"])
+    return table([*heads, "gamed"], rows)
+
+
+def proxies_table(arms: Mapping[str, Arm]) -> str:
+    """What the reward says at the end, how often it is wrong, and when the run's alarm rang."""
+    heads = ["arm", "proxy, last", "exploited", "less its baseline", "sharpness, last / base", "alarm rang, at (median)"]
+    rows = []
+    for name, arm in arms.items():
+        rang, sharpness = [course[0].alarm for course in arm.values() if course[0].alarm >= 0], curve(arm, "sharpness")
+        cells = [
+            name,
+            f"{curve(arm, 'proxy')[-1]:.3f}",
+            said([*exploited(arm).values()], signed=False),
+            said([*excess(arm).values()]),
+        ]
+        cells += [
+            f"{sharpness[-1] / sharpness[0]:.2f}",
+            f"{len(rang)} of {len(arm)}" + (f", {median(rang):.0f}" if rang else ""),
+        ]
+        rows.append([*cells, f"{fmean(stopped(arm).values()):.3f}"])
+    return table([*heads, "gold if stopped by it"], rows)
 
 
 def annotators_table(arms: Mapping[str, Arm]) -> str:
@@ -98,6 +121,8 @@ def claims(arms: Mapping[str, Arm]) -> Iterator[Claim]:
 def claims_table(arms: Mapping[str, Arm]) -> str:
     """Holm's correction is over all that are tested."""
     found = [*claims(arms)]
+    if not found:
+        return "No two arms of a claim have been run."
     rows = []
     for claim, p in zip(found, holm([claim.p for claim in found]), strict=True):
         result = "not shown" if p >= 0.05 else "shown" if claim.as_claimed else "reversed, or the proxy fell too"
@@ -130,11 +155,11 @@ def main() -> None:
     if given.keep:
         keep(some, given.keep)
     arms = arms_of(some)
-    print(arms_table(arms), annotators_table(arms), claims_table(arms), sep="\n\n")
+    print(golds_table(arms), proxies_table(arms), annotators_table(arms), claims_table(arms), sep="\n\n")
     for group, names in ANNOTATORS.items():
         part = {name: {who: c for who, c in arm.items() if who in names} for name, arm in arms.items()}
         if part := {name: arm for name, arm in part.items() if len(arm) > 1}:
-            print("", f"Annotators whose tastes are {group} by the judge:", arms_table(part), sep="\n\n")
+            print("", f"Annotators whose tastes are {group} by the judge:", golds_table(part), proxies_table(part), sep="\n\n")
     if given.figure:
         draw_figure(arms, given.figure)
 

@@ -39,6 +39,11 @@ def gained(arm: Arm, name: str) -> dict[str, float]:
     return {who: getattr(course[-1], name) - getattr(course[0], name) for who, course in arm.items()}
 
 
+def stopped(arm: Arm) -> dict[str, float]:
+    """Gold where each run would have been stopped by its alarm (`stop_on_alarm`): at its end if it never rang."""
+    return {who: next((p.gold for p in course if p.update == p.alarm), course[-1].gold) for who, course in arm.items()}
+
+
 def at(course: Course, root_kl: float | None, name: str) -> float:
     """Read linearly between measurements, where the KL is first reached; at the last where it has no more, or for None."""
     if root_kl is None or course[-1].root_kl <= root_kl:

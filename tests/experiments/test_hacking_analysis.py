@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from arr_rpo.types import UserError
-from experiments.hacking.analyse import annotators_table, arms_table, claims_table
+from experiments.hacking.analyse import annotators_table, claims_table, proxies_table
 from experiments.hacking.baseline import called
 from experiments.hacking.courses import Arm, Point, arms_of, halves, keep, read
 from experiments.hacking.gamed import at, below, excess, exploited, falls, gained, is_gamed, lesser, shares
@@ -98,8 +98,8 @@ def test_what_accuracy_alone_makes_is_taken_off() -> None:
     assert np.mean([*excess(arm).values()]) == pytest.approx(0.107 / 0.5 - 0.0435 / 0.4)
     nobody = {who: [dataclasses.replace(p, base_bad=math.nan) for p in c] for who, c in arm.items()}
     assert all(math.isnan(value) for value in excess(nobody).values())
-    assert "| +nan |" in arms_table({"a": nobody})
-    assert arms_table({"a": arm}).endswith("| no | 3 of 8, 20 |")
+    assert "| +nan |" in proxies_table({"a": nobody})
+    assert proxies_table({"a": arm}).endswith("| 1.00 | 3 of 8, 20 | 0.710 |")
 
 
 def test_arms_are_read_where_both_have_been_and_at_their_end_where_they_have_no_more() -> None:
