@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, median
@@ -102,9 +103,9 @@ class Claim(NamedTuple):
 
 
 def claims(arms: Mapping[str, Arm]) -> Iterator[Claim]:
-    """Those of the plan of whose arms there are runs."""
+    """Those of the plan of whose arms there are runs, and baselines where these are taken off."""
     for one, other, sign in EXPLOITED:
-        if one in arms and other in arms:
+        if one in arms and other in arms and not math.isnan(sum([*excess(arms[one]).values(), *excess(arms[other]).values()])):
             ours, theirs = both(arms[one], arms[other])
             values, place = minus(excess(ours), excess(theirs)), lesser(ours, theirs)
             matched = said(minus(excess(ours, place), excess(theirs, place)))
@@ -122,7 +123,7 @@ def claims_table(arms: Mapping[str, Arm]) -> str:
     """Holm's correction is over all that are tested."""
     found = [*claims(arms)]
     if not found:
-        return "No two arms of a claim have been run."
+        return "No claim can be tested: its arms have not been run, or `baseline.py` has not looked at them."
     rows = []
     for claim, p in zip(found, holm([claim.p for claim in found]), strict=True):
         result = "not shown" if p >= 0.05 else "shown" if claim.as_claimed else "reversed, or the proxy fell too"

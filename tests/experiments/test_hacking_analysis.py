@@ -138,6 +138,9 @@ def test_claims() -> None:
     )
     assert rows["2: prompt_alone is gamed: gold falls by more than 0.01"].endswith("| shown |")
     assert rows["2b: under prompt_alone the taste that is met falls"].endswith("| not shown |")  # it is where it began
+    for arm in ("reward_model", "own_weighted"):
+        arms[arm] = {who: [dataclasses.replace(p, base_bad=math.nan) for p in c] for who, c in arms[arm].items()}
+    assert len(claims_table(arms).splitlines()) == 2 + 3  # one is left out, and spoils none of the others
     rising = claims_table({"prompt_alone": made("prompt_alone", RISES, RISES)}).splitlines()
     assert rising[2].endswith("| not shown |") and "| 1.000 |" in rising[2]
     assert [*gained(arms["own_weighted"], "taste").values()] == pytest.approx([0.125] * 8)
