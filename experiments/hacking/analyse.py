@@ -91,6 +91,18 @@ def annotators_table(arms: Mapping[str, Arm]) -> str:
     return table(["gold, base to last (minus best)", *arms], rows)
 
 
+def against(arms: Mapping[str, Arm], reference: str) -> str:
+    """Paired differences of the last measurements, beside the claims and not corrected."""
+    rows = []
+    for name, arm in arms.items():
+        if name != reference and (who := [who for who in arm if who in arms[reference]]):
+            ours, theirs = (tuple(some[one][-1] for one in who) for some in (arm, arms[reference]))
+            figures = ("gold", "taste", "followed")
+            gaps = [[getattr(a, n) - getattr(b, n) for a, b in zip(ours, theirs, strict=True)] for n in figures]
+            rows.append([name, len(who), *(said(values) for values in gaps)])
+    return table([f"last, minus {reference}", "annotators", "gold", "taste", "followed"], rows)
+
+
 class Claim(NamedTuple):
     """values: one an annotator, at equal updates. matched: the same at equal KL, in words. as_claimed: whether their mean is on
     the side that the plan says, and what else it says holds."""
@@ -156,7 +168,8 @@ def main() -> None:
     if given.keep:
         keep(some, given.keep)
     arms = arms_of(some)
-    print(golds_table(arms), proxies_table(arms), annotators_table(arms), claims_table(arms), sep="\n\n")
+    references = [against(arms, name) for name in ("prompt_alone", "reward_model") if name in arms]
+    print(golds_table(arms), proxies_table(arms), annotators_table(arms), *references, claims_table(arms), sep="\n\n")
     for group, names in ANNOTATORS.items():
         part = {name: {who: c for who, c in arm.items() if who in names} for name, arm in arms.items()}
         if part := {name: arm for name, arm in part.items() if len(arm) > 1}:

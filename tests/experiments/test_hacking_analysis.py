@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from arr_rpo.types import UserError
-from experiments.hacking.analyse import annotators_table, claims_table, proxies_table
+from experiments.hacking.analyse import against, annotators_table, claims_table, proxies_table
 from experiments.hacking.baseline import called
 from experiments.hacking.courses import Arm, Point, arms_of, halves, keep, read
 from experiments.hacking.gamed import at, below, excess, exploited, falls, gained, is_gamed, lesser, shares
@@ -68,6 +68,7 @@ def test_a_mean_hides_who_is_gamed() -> None:
     mia, nils, olga = annotators_table(arms).splitlines()[2:5]
     assert mia.startswith("| mia | 0.50 to 0.50 (-") and nils.startswith("| nils | 0.50 to 0.75 (")
     assert olga.startswith("| olga | - | 0.50 to 0.75 (+0.00)")
+    assert against(arms, "b").splitlines()[-1].startswith("| a | 2 | -0.126 (")
 
 
 def test_a_lucky_best_is_no_fall() -> None:
