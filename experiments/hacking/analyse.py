@@ -19,7 +19,8 @@ import numpy as np
 
 from arr_rpo.commands.cli.errors import plain_errors
 from arr_rpo.report.statistics import holm, t_p_value
-from experiments.hacking.courses import ANNOTATORS, Arm, arms_of, keep, read
+from experiments import kept
+from experiments.hacking.courses import ANNOTATORS, Arm, Point, arms_of, read
 from experiments.hacking.gamed import (
     LEAST_FALL,
     below,
@@ -166,7 +167,7 @@ def main() -> None:
     given = parser.parse_args()
     some = [point for place in given.places for point in read(place)]
     if given.keep:
-        keep(some, given.keep)
+        kept.write(some, Point, given.keep)
     arms = arms_of(some)
     references = [against(arms, name) for name in ("prompt_alone", "reward_model") if name in arms]
     print(golds_table(arms), proxies_table(arms), annotators_table(arms), *references, claims_table(arms), sep="\n\n")

@@ -24,9 +24,9 @@ from PIL.Image import Image
 
 from arr_rpo.commands.cli.errors import plain_errors
 from arr_rpo.evaluation.images import spread
-from arr_rpo.shapes.annotators.people import Annotator, annotators
 from arr_rpo.types import Prompt, UserError
 from experiments import kept
+from experiments.hacking.finished import worths
 from experiments.markdown import said, table
 
 NS = (1, 2, 4, 8, 16, 32, 64)
@@ -74,11 +74,6 @@ def drawn(annotator: str, prompts: int, pictures: int) -> tuple[list[Prompt], li
     return some, images
 
 
-def worth_of(who: Annotator, prompt: Prompt, image: Image) -> float:
-    """0 to 1, as `measure=annotator`."""
-    return who.utility(prompt, image) / (who.prompt + sum(weight for _, weight in who.open_in(prompt.metadata)))
-
-
 def composed(arm: str, annotator: str, more: Sequence[str] = ()) -> Any:
     with initialize_config_module("arr_rpo.configs", version_base="1.3"):
         chosen = ["study=hacking", f"arm={arm}", f"study.annotator={annotator}", "run_dir=runs/hacking/best_of_n", "seed=1"]
@@ -123,8 +118,7 @@ def main() -> None:
     rows = {row.key: row for row in kept.read(Best, given.keep)} if given.keep and given.keep.is_file() else {}
     for name in given.annotators:
         prompts, images = drawn(name, given.prompts, given.pictures)
-        who = annotators()[name]
-        worth = np.array([worth_of(who, prompt, image) for prompt, image in zip(prompts, images, strict=True)])
+        worth = np.array(worths(name, prompts, images))
         for arm in given.arms:
             config = composed(arm, name, given.set)
             gold_PN, proxy_PN = (x.reshape(-1, given.pictures) for x in (worth, grades(config, prompts, images)))

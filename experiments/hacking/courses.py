@@ -37,7 +37,7 @@ class Point:
     root_kl: square root of the path KL from the base. gold_0, gold_1: of every other scene, and of the others. accepted: share
     of the prompts at which the reward prefers the picture to the base's and the annotator one of the two; bad: at which the
     picture is then worth less. base_accepted, base_bad: the same of two pictures of the base; NaN where nobody has looked.
-    sharpness, saturation: of the pictures (`measure.signs`). alarm: after how many updates the run's own rang; -1 never.
+    sharpness: of the pictures (`measure.signs`). alarm: after how many updates the run's own rang; -1 never.
     """
 
     arm: str
@@ -55,7 +55,6 @@ class Point:
     base_accepted: float
     base_bad: float
     sharpness: float
-    saturation: float
     alarm: int
 
 
@@ -99,7 +98,6 @@ def points(run: Run) -> Iterator[Point]:
             base_accepted=base.get("accepted", math.nan),
             base_bad=base.get("bad", math.nan),
             sharpness=one.measures["signs"].figures["sharpness"],
-            saturation=one.measures["signs"].figures["saturation"],
             alarm=rang["update"] if rang else -1,
         )
 
@@ -119,10 +117,6 @@ def read(place: Path) -> Iterator[Point]:
                 yield from points(run)
         return
     yield from kept.read(Point, place)
-
-
-def keep(some: Iterable[Point], path: Path) -> None:
-    kept.write(some, Point, path)
 
 
 def arms_of(some: Iterable[Point]) -> dict[str, dict[str, Course]]:

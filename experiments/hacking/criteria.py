@@ -24,8 +24,7 @@ from arr_rpo.shapes.annotators.people import Annotator
 from arr_rpo.shapes.oracles.judge import TasteOracle
 from arr_rpo.shapes.world.asked import own
 from arr_rpo.types import Prompt, Rubric, UserError
-from experiments import kept
-from experiments.hacking.finished import Finished, Shown, each, given
+from experiments.hacking.finished import Finished, Shown, look
 from experiments.markdown import said, table
 
 ALL = ""  # questions of a kind together
@@ -155,16 +154,14 @@ def worst(found: Sequence[Found], at_least: int = 10, most: int = 8) -> str:
     rows = [
         (r.arm, r.annotator, r.question, r.asked, f"{r.rise:+.3f}", f"{r.truth:+.3f}", f"{r.gap:+.3f}") for r in some[:most]
     ]
-    return table(["arm", "annotator", "criterion", "asked", "P(yes) rose by", "truth rose by", "gap"], rows)
+    heads = ["arm", "annotator", "criterion", "asked", "P(yes) rose by", "truth rose by", "gap"]
+    between = f"gaps from {some[-1].gap:+.3f} to {some[0].gap:+.3f}" if some else "none"
+    return f"Single criteria, asked {at_least} times and more: {len(some)}, {between}\n\n{table(heads, rows)}"
 
 
 @plain_errors
 def main() -> None:
-    arguments = given(__doc__)
-    found = each(arguments.places, "criteria.csv", Found, of_run)
-    if arguments.keep:
-        kept.write(found, Found, arguments.keep)
-    print(kinds_table(found), worst(found), sep="\n\n")
+    look(__doc__, "criteria.csv", Found, of_run, kinds_table, worst)
 
 
 if __name__ == "__main__":

@@ -25,9 +25,8 @@ from arr_rpo.reward.protocols import PointProtocol, as_verdicts
 from arr_rpo.shapes.annotators.people import Annotator
 from arr_rpo.shapes.oracles.judge import TasteOracle
 from arr_rpo.types import Outcome, Prompt, Rubric, UserError
-from experiments import kept
 from experiments.hacking.courses import SAME
-from experiments.hacking.finished import Finished, Shown, each, given
+from experiments.hacking.finished import Finished, Shown, look
 from experiments.hacking.told import criteria
 from experiments.markdown import said, table
 
@@ -144,11 +143,7 @@ def pieces_table(parts: Sequence[Part]) -> str:
 
 @plain_errors
 def main() -> None:
-    arguments = given(__doc__)
-    parts = each(arguments.places, "decomposition.csv", Part, decomposed)
-    if arguments.keep:
-        kept.write(parts, Part, arguments.keep)
-    print(pieces_table(parts))
+    look(__doc__, "decomposition.csv", Part, decomposed, pieces_table)
 
 
 if __name__ == "__main__":

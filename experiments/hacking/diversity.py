@@ -14,8 +14,7 @@ from statistics import fmean
 from arr_rpo.commands.cli.errors import plain_errors
 from arr_rpo.evaluation.images import spread
 from arr_rpo.measure.signs import group_difference
-from experiments import kept
-from experiments.hacking.finished import Finished, each, given
+from experiments.hacking.finished import Finished, look
 from experiments.markdown import said, table
 
 PROMPTS, NOISES = 24, 4
@@ -56,11 +55,7 @@ def differences_table(rows: Sequence[Differ]) -> str:
 
 @plain_errors
 def main() -> None:
-    arguments = given(__doc__)
-    rows = each(arguments.places, "diversity.csv", Differ, differ)
-    if arguments.keep:
-        kept.write(rows, Differ, arguments.keep)
-    print(differences_table(rows))
+    look(__doc__, "diversity.csv", Differ, differ, differences_table)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from arr_rpo.commands.runs.finished import finished_run
 from arr_rpo.evaluation.images import pictures
 from arr_rpo.measure.win_rate import Own, WinRate
 from arr_rpo.run.layout import POLICY
+from arr_rpo.shapes.annotators.measure import AnnotatorOracle
 from arr_rpo.shapes.annotators.people import annotator
 from arr_rpo.types import Prompt, UserError
 from experiments import kept
@@ -47,6 +48,11 @@ class Shown:
         return list(zip(self.images, self.base, strict=True))
 
 
+def worths(annotator: str, prompts: Sequence[Prompt], images: Sequence[Image]) -> list[float]:
+    """As `measure=annotator` has them, 0 to 1."""
+    return [float(value.value or 0.0) for value in AnnotatorOracle(annotator=annotator).values(prompts, images, None)]
+
+
 class Finished:
     """config: the run's, resolved. who: its annotator. heldout, training: its prompts."""
 
@@ -73,7 +79,8 @@ class Finished:
             return pictures(self._policy, prompts, seed, BATCH)
 
     def worth(self, prompts: Sequence[Prompt], images: Sequence[Image]) -> list[float]:
-        return [self.who.utility(prompt, image) for prompt, image in zip(prompts, images, strict=True)]
+        """To the annotator, 0 to 1."""
+        return worths(self.who.name, prompts, images)
 
 
 def preferred(config: DictConfig, shown: Shown) -> list[float | None]:
@@ -104,10 +111,16 @@ def each(places: Sequence[Path], name: str, kind: type[T], find: Callable[[Path]
     return [*rows.values()]
 
 
-def given(about: str | None) -> argparse.Namespace:
-    """Of a command whose arguments are runs, or what was kept of them."""
+def look(
+    about: str | None, name: str, kind: type[T], find: Callable[[Path], Iterable[T]], *tables: Callable[[Sequence[T]], str]
+) -> None:
+    """The command of a script that looks at finished runs, or reads what was kept of them: prints tables of what `each` has."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("places", nargs="+", type=Path, help="folders of finished runs, or CSV files that were kept")
-    parser.add_argument("--keep", type=Path, help="a CSV file for all that the table is made of")
+    parser.add_argument("--keep", type=Path, help="a CSV file for all that the tables are made of")
+    given = parser.parse_args()
     torch.set_num_threads(1)
-    return parser.parse_args()
+    rows = each(given.places, name, kind, find)
+    if given.keep:
+        kept.write(rows, kind, given.keep)
+    print(*(table(rows) for table in tables), sep="\n\n")

@@ -17,10 +17,9 @@ from statistics import fmean
 
 from arr_rpo.commands.cli.errors import plain_errors
 from arr_rpo.types import UserError
-from experiments import kept
 from experiments.hacking.best_of_n import composed
 from experiments.hacking.courses import SAME
-from experiments.hacking.finished import Finished, each, given, preferred
+from experiments.hacking.finished import Finished, look, preferred
 from experiments.markdown import said, table
 
 OTHER_SEED = 2  # of pairs
@@ -83,11 +82,7 @@ def gains_table(rows: Sequence[Seen]) -> str:
 
 @plain_errors
 def main() -> None:
-    arguments = given(__doc__)
-    rows = each(arguments.places, "other_pairs.csv", Seen, seen)
-    if arguments.keep:
-        kept.write(rows, Seen, arguments.keep)
-    print(gains_table(rows))
+    look(__doc__, "other_pairs.csv", Seen, seen, gains_table)
 
 
 if __name__ == "__main__":

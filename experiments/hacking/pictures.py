@@ -17,7 +17,6 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from arr_rpo.commands.cli.errors import plain_errors
-from experiments.hacking.best_of_n import worth_of
 from experiments.hacking.courses import SAME
 from experiments.hacking.finished import Finished, preferred
 
@@ -46,12 +45,10 @@ def of_run(run: Path, most: int) -> tuple[str, list[Lost]]:
     """A label with how many there are, and the worst of them."""
     trained = Finished(run)
     shown = trained.shown(trained.heldout)
-    worths = [
-        [worth_of(trained.who, *one) for one in zip(shown.prompts, some, strict=True)] for some in (shown.base, shown.images)
-    ]
+    worth = [trained.worth(shown.prompts, some) for some in (shown.base, shown.images)]
     pairs = [
         Lost(prompt.text, base, image, before, after)
-        for prompt, (image, base), before, after in zip(shown.prompts, shown.pairs, *worths, strict=True)
+        for prompt, (image, base), before, after in zip(shown.prompts, shown.pairs, *worth, strict=True)
     ]
     liked = preferred(trained.config, shown)
     many, accepted = len(most_lost(pairs, liked, len(pairs))), sum(said is not None and said > 0.5 for said in liked)

@@ -144,6 +144,16 @@ def arms_table(found: Mapping[str, Mapping[tuple[str, int], Learned]]) -> str:
     return table(["arm", "runs", *FIGURES, "judge calls"], rows)
 
 
+def annotators_table(found: Mapping[str, Mapping[tuple[str, int], Learned]]) -> str:
+    """Taste that each annotator's policies meet at the end: the mean of their seeds."""
+    rows = []
+    for who in dict.fromkeys(who for of in found.values() for who, _ in of):
+        taste = {arm: [one.after.taste for (name, _), one in of.items() if name == who] for arm, of in found.items()}
+        before = next(one.before.taste for of in found.values() for (name, _), one in of.items() if name == who)
+        rows.append([who, f"{before:.2f}", *(f"{fmean(some):.2f}" if some else "-" for some in taste.values())])
+    return table(["taste met, after", "before", *found], rows)
+
+
 def gaps(ours: Learned, theirs: Learned, condition: str) -> dict[str, float] | None:
     """One run minus another; None where one of them has nothing of what is to be equal."""
     if condition == "images":
@@ -188,7 +198,8 @@ def main() -> None:
         raise UserError(f"--reference {given.reference!r}: no such arm; there are {', '.join(map(repr, found))}")
     if given.keep:
         keep((p for arm in found.values() for one in arm.values() for p in (one.before, *one.course, one.after)), given.keep)
-    print(arms_table(found), *(differences(found, given.reference, condition) for condition in CONDITIONS), sep="\n\n")
+    compared = [differences(found, given.reference, condition) for condition in CONDITIONS]
+    print(arms_table(found), *compared, annotators_table(found), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from arr_rpo.types import UserError
+from experiments import kept
 from experiments.hacking.analyse import against, annotators_table, claims_table, proxies_table
 from experiments.hacking.baseline import called
-from experiments.hacking.courses import Arm, Point, arms_of, halves, keep, read
+from experiments.hacking.courses import Arm, Point, arms_of, halves, read
 from experiments.hacking.gamed import at, below, excess, exploited, falls, gained, is_gamed, lesser, shares
 
 WHO = ("mia", "nils", "olga", "pia", "quin", "rosa", "sven", "tea")
@@ -42,7 +43,6 @@ def made(name: str, gold: Sequence[float], proxy: Sequence[float], bad: float = 
                 base_accepted=0.4,
                 base_bad=0.04 + 0.001 * k,
                 sharpness=0.03,
-                saturation=0.1,
                 alarm=20 * k if k < 3 else -1,
             )
             for t, (g, p) in enumerate(zip(gold, proxy, strict=True))
@@ -166,7 +166,7 @@ def write_run(place: Path, arm: str, annotator: str, gold: Sequence[float], seed
             "annotator": {"value": g, "figures": {"taste": 0.5, "followed": 0.25},
                           "by_prompt": {"heldout/1": g, "heldout/2": g}},
             "win_rate": {"value": 0.5, "by_prompt": {"heldout/1": 1.0, "heldout/2": 0.5}},
-            "signs": {"value": None, "figures": {"sharpness": 0.5, "saturation": 0.25}, "by_prompt": {}},
+            "signs": {"value": None, "figures": {"sharpness": 0.5}, "by_prompt": {}},
         }}
         for t, g in enumerate(gold)
     ]  # fmt: skip
@@ -187,9 +187,9 @@ def test_runs_are_read_kept_and_read_again(tmp_path: Path) -> None:
     base, last = found["own_weighted"]["mia"]
     assert (base.root_kl, last.root_kl, last.gold, last.gold_0, last.taste) == (0.0, 1.0, 0.4, 0.4, 0.5)
     assert (base.accepted, last.accepted, last.bad, last.base_bad) == (0.0, 0.5, 0.5, 0.125)
-    assert (base.alarm, last.sharpness, last.saturation) == (10, 0.5, 0.25)
+    assert (base.alarm, last.sharpness) == (10, 0.5)
     assert found["own_weighted"]["nils"][1].bad == 0.0
-    keep((p for arm in found.values() for course in arm.values() for p in course), tmp_path / "kept.csv")
+    kept.write((p for arm in found.values() for course in arm.values() for p in course), Point, tmp_path / "kept.csv")
     assert arms_of(read(tmp_path / "kept.csv")) == found
     with pytest.raises(UserError, match="'own_weighted' were measured at other updates"):
         arms_of([*read(tmp_path / "kept.csv"), dataclasses.replace(last, update=20)])

@@ -15,9 +15,9 @@ from arr_rpo.shapes.world.asked import own
 from arr_rpo.shapes.world.scene import Thing, draw
 from arr_rpo.types import Answer, Criterion, Rubric
 from experiments.hacking import best_of_n
-from experiments.hacking.best_of_n import Best, best_of, worth_of
+from experiments.hacking.best_of_n import Best, best_of
 from experiments.hacking.criteria import Found, asked, kind_of, kinds_table, sort_of, summed, worst
-from experiments.hacking.finished import Shown
+from experiments.hacking.finished import Shown, worths
 
 
 class Flattered(TasteOracle):
@@ -47,7 +47,7 @@ def test_a_criterion_is_gamed_where_yes_rises_and_the_truth_does_not() -> None:
     assert Found("a", "ada", "liked", red, 1, 0.0, 0.0, 0.0) in honest
     assert Found("a", "ada", "absence", "", 1, 1.0, 1.0, 0.0) in honest and sort_of("do all objects stand in one row?") is None
     assert f"| a | ada | {red} | 1 | +1.000 | +0.000 | +1.000 |" in worst(found, at_least=1).splitlines()
-    assert len(worst(found, at_least=2).splitlines()) == 2
+    assert worst(found, at_least=2).startswith("Single criteria, asked 2 times and more: 0, none")
     rows = kinds_table([dataclasses.replace(row, annotator=who) for row in found for who in ("ada", "ben")])
     liked = "| a | tastes of the annotator that the prompt leaves open | 2"
     assert f"{liked} | +1.000 | +0.000 | +1.000 (+1.000 to +1.000) |" in rows.splitlines()
@@ -71,7 +71,7 @@ def test_worth_is_a_share_of_the_most_there_is() -> None:
     )
     shape = prompt.metadata["include"][0]["class"]
     red, blue = (draw((Thing(colour, shape, 16.0, 16.0, 6.0),)) for colour in ("red", "blue"))
-    assert worth_of(ada, prompt, red) == 1.0 > worth_of(ada, prompt, blue) > 0.5
+    assert (found := worths("ada", [prompt] * 2, [red, blue]))[0] == 1.0 > found[1] > 0.5
 
 
 def test_how_far_gold_ends_below_its_greatest() -> None:
