@@ -15,12 +15,13 @@ from PIL import Image
 
 from arr_rpo.report.analysis import END, MATCHED_KL, Analysis, ArmResult, Comparison, Estimate, Interval, OrderClaim
 from arr_rpo.report.page import Limits
-from arr_rpo.report.study import Curve, HeldoutPrompt, Measured, ProgressPoint, Run, Study
+from arr_rpo.report.study import Curve, HeldoutPrompt, Measured, ProgressPoint, Replicate, Run, Study
 
 MEASURE = "shapes"
 HOSTILE = "<script>document.title='owned'</script> & \"quotes\" </script>"
+REPLICATES = (Replicate("", 1), Replicate("", 2))
 OUTCOMES = ("A", "B", "tie", "inconsistent", "failed")
-LIMITS = Limits(verdicts=60, prompts=4, seeds=2, liked=2, points=20, criteria=4, picture_side=192, picture_megabytes=9)
+LIMITS = Limits(verdicts=60, prompts=4, replicates=2, liked=2, points=20, criteria=4, picture_side=192, picture_megabytes=9)
 
 
 def study(folder: Path, arms: Sequence[str] = ("rubric", "scalar"), seeds: Sequence[int] = (1, 2), updates: int = 30) -> Study:
@@ -166,22 +167,22 @@ def write(path: Path, data: Any) -> None:
     path.write_text(json.dumps(data), encoding="utf-8")
 
 
-def estimate(value: float, half: float = 0.05, seeds: int = 2) -> Estimate:
-    return Estimate(value, seeds, Interval(value - half, value + half), None)
+def estimate(value: float, half: float = 0.05, units: int = 2) -> Estimate:
+    return Estimate(value, units, Interval(value - half, value + half), None)
 
 
 def analysis(study: Study) -> Analysis:
     """What a comparison might have found; the figures are those of nobody."""
     arms = tuple(
         ArmResult(
-            arm, (1, 2), estimate(0.4), estimate(0.7 - 0.1 * i), estimate(0.3 - 0.1 * i), estimate(40, 3),
+            arm, REPLICATES, estimate(0.4), estimate(0.7 - 0.1 * i), estimate(0.3 - 0.1 * i), estimate(40, 3),
             estimate(3840), estimate(9000), estimate(600),
         )
         for i, arm in enumerate(study.arms)
     )  # fmt: skip
     found = [
         Comparison(
-            arm, study.arms[0], condition, at, estimate(-0.1), (1, 2), 514, 0.01, 0.02, "reversed",
+            arm, study.arms[0], condition, at, estimate(-0.1), REPLICATES, 514, 0.01, 0.02, "reversed",
             f"{arm} is worse than {study.arms[0]} by 0.100 (0.050 to 0.150), {condition}.",
         )
         for condition, at in ((END, None), (MATCHED_KL, 38.5))

@@ -268,7 +268,7 @@ def test_the_pictures_of_another_seed(page: Any) -> None:
     assert page.locator("#grid thead th").all_inner_texts() == ["prompt", "base", *ARMS]
     assert page.locator("#grid tbody tr").count() == 4
     first = page.locator("#grid img").first.get_attribute("src")
-    page.select_option("#grid-seed", label="seed 2")
+    page.select_option("#grid-replicate", label="seed 2")
     assert page.locator("#grid img").first.get_attribute("src") != first
     assert page.locator("#grid tbody tr").first.locator("td").last.inner_text() == "–"  # the run that did not end
 
@@ -294,7 +294,7 @@ def test_every_control_is_reached_by_tab_and_shows_that_it_is(page: Any) -> None
         "metric",
         "axis",
         "show",
-        "grid-seed",
+        "grid-replicate",
         "verdict-arm",
         "verdict-criterion",
         "verdict-outcome",

@@ -10,14 +10,19 @@ import pytest
 from arr_rpo.report.analysis import END, EQUAL_CALLS, EQUAL_IMAGES, MATCHED_KL, Comparison, Estimate, Interval
 from arr_rpo.report.compare import analyse, compare, corrected, order, pairs_of
 from arr_rpo.report.estimates import Comparing, held_at
+from arr_rpo.report.study import Replicate
 from tests.report.doubles import MEASURE, make_run, make_study, point
 
 HOW = Comparing(confidence=0.95, draws=500, seed=1, kl=None)
 
 
+def seeds(*some: int) -> tuple[Replicate, ...]:
+    return tuple(Replicate("", seed) for seed in some)
+
+
 def made(arm: str, reference: str, value: float, p: float | None) -> Comparison:
     difference = Estimate(value, 5, Interval(value - 0.05, value + 0.2), None)
-    return Comparison(arm, reference, END, None, difference, (1, 2, 3, 4, 5), 0, p, None, "no data", "")
+    return Comparison(arm, reference, END, None, difference, seeds(1, 2, 3, 4, 5), 0, p, None, "no data", "")
 
 
 def test_arms_are_paired_by_seed_and_prompt() -> None:
@@ -29,9 +34,42 @@ def test_arms_are_paired_by_seed_and_prompt() -> None:
     assert got.difference.value == pytest.approx(0.25)
     half = 0.25 * math.tan(0.475 * math.pi)
     assert (got.difference.t.low, got.difference.t.high) == pytest.approx((0.25 - half, 0.25 + half))
-    assert (got.seeds, got.prompts) == ((1, 2), 4)
+    assert (got.replicates, got.prompts) == (seeds(1, 2), 4)
     assert got.p is not None and got.p >= 1 - 2 * math.atan(1) / math.pi
     assert got.limits == ("seed 7 of a, seed 8 of b: no partner",)
+
+
+def test_arms_that_are_repeated_over_annotators_are_paired_within_each_and_tested_over_them() -> None:
+    """Prompts of one are not those of another, whatever they are called, and two seeds of one person are not two persons."""
+    gained = {("mia", 1): "1111", ("mia", 2): "1110", ("nils", 1): "1100"}  # of four prompts +2, +1 and 0
+    runs = [dataclasses.replace(make_run("a", seed, after), of=of) for (of, seed), after in gained.items()]
+    runs += [dataclasses.replace(make_run("b", seed, "1100"), of=of) for of, seed in gained]
+    study = dataclasses.replace(make_study(runs, reference="b"), replicates="annotator")
+    found = analyse(study, MEASURE, HOW)
+    (got,) = found.under(END)
+    # mia 0.375 in the mean of her seeds, nils 0: mean 0.1875, standard error 0.1875, t of one degree of freedom 1.
+    assert got.difference is not None and got.difference.t is not None
+    half = 0.1875 * math.tan(0.475 * math.pi)
+    assert (got.difference.t.low, got.difference.t.high) == pytest.approx((0.1875 - half, 0.1875 + half))
+    assert got.difference.counted == "2 annotators"
+    assert (got.replicates, got.prompts, got.limits) == (tuple(Replicate(of, seed) for of, seed in gained), 12, ())
+    assert got.verdict.endswith("2 annotators)")
+    change = found.arms[0].change
+    assert change is not None and change.value == pytest.approx(0.1875) and change.units == 2
+    assert found.methods[-1].startswith("Here arms are repeated over more than seeds: the units are annotators")
+
+
+def test_prompts_of_one_name_are_not_paired_across_annotators() -> None:
+    """On the way a prompt is known by its id alone, and every annotator has a heldout/0."""
+    runs = []
+    for of, strict in (("mia", "1111"), ("nils", "0")):
+        for arm, gain in (("a", strict), ("b", "0" * len(strict))):
+            way = [point(0, "0" * len(strict), kl=0.0), point(10, gain, kl=4.0)]
+            runs.append(dataclasses.replace(make_run(arm, 1, "1100", progress=way), of=of))
+    study = dataclasses.replace(make_study(runs), replicates="annotator")
+    got = compare(study, "a", "b", MEASURE, MATCHED_KL, HOW)
+    assert got.difference is not None and got.difference.value == pytest.approx(0.5)  # not (1 + 0) / 2 of a shared prompt's
+    assert (got.difference.units, got.prompts) == (2, 5)
 
 
 def test_runs_without_prompts_are_paired_by_their_means() -> None:
@@ -95,9 +133,9 @@ def test_prompts_of_unseen_combinations_are_not_counted_in() -> None:
 def test_a_run_that_did_not_end_is_named_and_left_out() -> None:
     runs = [make_run("a", 1, "1111"), make_run("a", 2, None), make_run("b", 1, "1100"), make_run("b", 2, "1100")]
     got = analyse(make_study(runs), MEASURE, HOW)
-    assert got.arms[0].seeds == (1,)
+    assert got.arms[0].replicates == seeds(1)
     first = got.under(END)[0]
-    assert first.seeds == (1,)
+    assert first.replicates == seeds(1)
     assert "arm=a,seed=2 did not end" in first.limits
 
 
@@ -189,7 +227,7 @@ def test_matched_kl_is_the_largest_that_all_runs_reach() -> None:
     assert got.difference is not None
     assert got.difference.value == pytest.approx(-1 / 3)
     chosen = compare(make_study(runs), "a", "b", MEASURE, MATCHED_KL, dataclasses.replace(HOW, kl=6.0))
-    assert (chosen.at, chosen.seeds) == (6.0, (2,))
+    assert (chosen.at, chosen.replicates) == (6.0, seeds(2))
     assert chosen.limits[0] == "arm=b,seed=1 never reaches KL 6, only KL 4"
     (verdict,) = [c.verdict for c in analyse(make_study(runs, pairs=[("a", "b")]), MEASURE, HOW).under(MATCHED_KL)]
     assert verdict.startswith("a > b at KL 4: not shown (-0.333, ")

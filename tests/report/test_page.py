@@ -174,7 +174,11 @@ def test_results_say_how_many_runs_ended(tmp_path: Path) -> None:
 def test_an_interval_of_one_seed_says_so(tmp_path: Path) -> None:
     study = made.study(tmp_path)
     analysis = made.analysis(study)
-    one = replace(analysis.arms[0], seeds=(1,), change=replace(made.estimate(0.3, seeds=1), note="one seed: over prompts only"))
+    one = replace(
+        analysis.arms[0],
+        replicates=made.REPLICATES[:1],
+        change=replace(made.estimate(0.3, units=1), note="one seed: over prompts only"),
+    )
     analysis = replace(analysis, arms=(one, analysis.arms[1]))
     assert results(study, analysis).rows[0][4].below == "+0.250 to +0.350; one seed: over prompts only"
     assert "rubric (one seed)" in figures(study, analysis, 20)["change.svg"]

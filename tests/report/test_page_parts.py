@@ -110,7 +110,7 @@ def test_a_run_that_diverged_is_drawn_without_its_nan(tmp_path: Path) -> None:
 
 def test_an_unfinished_run_has_its_own_line_and_no_part_in_the_mean(tmp_path: Path) -> None:
     line = curves(made.study(tmp_path), 20, 4)["lines"]["measured/shapes"][1]
-    assert [run["seed"] for run in line["runs"]] == [1, 2]
+    assert [(run["run"], run["short"]) for run in line["runs"]] == [("seed 1", "1"), ("seed 2", "2")]
     assert line["bands"]["updates"]["mean"] == line["runs"][0]["y"]  # of seed 1 alone
 
 
@@ -174,7 +174,9 @@ def test_the_sample_is_spread_over_runs_and_updates(tmp_path: Path) -> None:
     study = made.study(tmp_path)
     shown, every = sample(study, Album(192, 1e6), 8, [])
     assert every == 4 * 2 * 5
-    assert [(v["arm"], v["seed"], v["update"]) for v in shown] == [(a, s, u) for a in (0, 1) for s in (1, 2) for u in (0, 29)]
+    assert [(v["arm"], v["run"], v["update"]) for v in shown] == [
+        (a, f"seed {s}", u) for a in (0, 1) for s in (1, 2) for u in (0, 29)
+    ]
     everything, _ = sample(study, Album(192, 1e6), 1000, [])
     assert len(everything) == every
     rows = agreement(everything, study).rows
@@ -204,7 +206,7 @@ def test_a_broken_sample_is_left_out(tmp_path: Path) -> None:
     shown, _ = sample(study, Album(192, 1e6), 1000, missing)
     assert len(missing) == 1
     assert missing[0].startswith("update_00000.json cannot be read")
-    assert len([v for v in shown if (v["arm"], v["seed"]) == (0, 1)]) == 4
+    assert len([v for v in shown if (v["arm"], v["run"]) == (0, "seed 1")]) == 4
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from arr_rpo.report import verdicts
+from arr_rpo.report import tables, verdicts
 from arr_rpo.report.compare import analyses
 from arr_rpo.report.estimates import Comparing
 from arr_rpo.report.page import page
@@ -198,7 +198,7 @@ def test_a_run_that_was_made_twice_is_named(tmp_path: Path) -> None:
     for name in ("first", "second"):
         write_run(tmp_path / name)
     study = read_study(tmp_path)
-    assert study.missing == ("second is in no comparison: first has the same arm (t2i_rpo) and seed (1)",)
+    assert study.missing == ("second is in no comparison: first is of the same arm (t2i_rpo) and replicate (seed 1)",)
 
 
 def test_verdict_pictures(tmp_path: Path) -> None:
@@ -217,3 +217,41 @@ def test_verdict_pictures(tmp_path: Path) -> None:
 def test_no_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no run"):
         read_study(tmp_path)
+
+
+def write_annotators(folder: Path, block: str = "") -> None:
+    for arm, annotator in (("told", "mia"), ("told", "nils"), ("scalar", "mia"), ("scalar", "nils")):
+        config = f"study: {{name: s, reference: told, arm: {arm}, annotator: {annotator}{block}}}\n"
+        write_run(folder / f"arm={arm},annotator={annotator},seed=1", config=config)
+
+
+def test_what_arms_are_repeated_over_makes_no_arm(tmp_path: Path) -> None:
+    write_annotators(tmp_path, ", replicates: annotator")
+    study = read_study(tmp_path)
+    assert study.arms == ("scalar", "told")
+    assert study.unit == "annotator"
+    assert [(run.arm, run.which) for run in study.runs] == [
+        ("scalar", "mia, seed 1"),
+        ("scalar", "nils, seed 1"),
+        ("told", "mia, seed 1"),
+        ("told", "nils, seed 1"),
+    ]
+    assert study.missing == ()  # the annotator in the blocks is the runs' own
+    rows = tables.runs(study)
+    assert rows.head[:4] == ("run", "arm", "annotator", "seed")
+    assert [cell.text for cell in rows.rows[0]][1:4] == ["scalar", "mia", "1"]
+
+
+def test_replicates_can_be_named_for_runs_whose_study_names_none(tmp_path: Path) -> None:
+    write_annotators(tmp_path)
+    assert read_study(tmp_path).arms == (
+        "scalar, annotator=mia",
+        "scalar, annotator=nils",
+        "told, annotator=mia",
+        "told, annotator=nils",
+    )
+    assert read_study(tmp_path, replicates="annotator").arms == ("scalar", "told")
+    with pytest.raises(
+        UserError, match="replicates=annotater: no run's folder is named so; a name is 'arm=scalar,annotator=mia,seed=1'"
+    ):
+        read_study(tmp_path, replicates="annotater")

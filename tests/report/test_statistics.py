@@ -49,17 +49,17 @@ def test_bootstrap_p_value_by_hand() -> None:
 
 
 def test_the_intervals_of_an_estimate() -> None:
-    both = estimate(np.array([[0.0, 1.0, 1.0], [1.0, 1.0, 1.0]]), HOW)
+    both = estimate(np.array([[0.0, 1.0, 1.0], [1.0, 1.0, 1.0]]), HOW, "seed")
     assert both.value == pytest.approx(5 / 6)
-    assert (both.seeds, both.note) == (2, "")
+    assert (both.units, both.note) == (2, "")
     assert both.t is not None and both.bootstrap is not None
     assert (both.low, both.high) == (both.t.low, both.t.high)  # the wider one: two seeds have a t of 12.7
-    means = estimate(np.array([[0.2], [0.3]]), HOW)
+    means = estimate(np.array([[0.2], [0.3]]), HOW, "seed")
     assert means.bootstrap is not None and (means.bootstrap.low, means.bootstrap.high) == (0.2, 0.3)  # over seeds
-    one = estimate(np.array([[0.0, 1.0, 1.0]]), HOW)
+    one = estimate(np.array([[0.0, 1.0, 1.0]]), HOW, "seed")
     assert one.t is None and one.bootstrap is not None and one.bootstrap.low < one.bootstrap.high  # over prompts
     assert one.note == "one seed: the interval is over prompts only"
-    alone = estimate(np.array([[0.2]]), HOW)
+    alone = estimate(np.array([[0.2]]), HOW, "seed")
     assert (alone.value, alone.low, alone.high, alone.note) == (0.2, None, None, "one seed: no interval")
 
 
@@ -69,7 +69,7 @@ def test_intervals_contain_the_truth_as_often_as_they_say(between_seeds: float, 
     rng, simulations, held = np.random.default_rng(0), 400, 0
     for _ in range(simulations):
         seeds, prompts = rng.normal(0, between_seeds, (5, 1)), rng.normal(0, between_prompts, (1, 40))
-        found = estimate(0.1 + seeds + prompts + rng.normal(0, 0.3, (5, 40)), HOW)
+        found = estimate(0.1 + seeds + prompts + rng.normal(0, 0.3, (5, 40)), HOW, "seed")
         assert found.low is not None and found.high is not None
         held += found.low <= 0.1 <= found.high
     assert held / simulations >= 0.935  # 0.95 less one and a half standard errors

@@ -31,6 +31,7 @@ COLUMNS = ("arm", "seed", "measure", "before", "after", "kl", "images", "judge_c
     {
         "study=runs/study/...": "the folder of runs, or of judge benches; several are study=[a,b]",
         "reference=ARM": "the arm that the others are compared with, in place of the study's own",
+        "replicates=annotator": "what arms are repeated over beside seeds, as folders are named; else the study's own",
         "output=FOLDER": "where the report is written",
         "compare.confidence=0.95": "of its intervals",
     },
@@ -54,7 +55,7 @@ def report(config: DictConfig) -> Path:
             raise UserError(f"study={folder}: no such folder. Quote one with '=' in its name: \"study='runs/.../seed=1'\"")
     if not any(True for folder in folders for _ in run_folders(folder)) and (path := of_benches(folders, config)):
         return path
-    study = read_study(*folders, reference=config.reference)
+    study = read_study(*folders, reference=config.reference, replicates=config.replicates)
     found = analyses(study, instantiate(config.compare))
     limits = instantiate(config.limits)
     output = Path(config.output or study.folder)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from arr_rpo.report.study import Replicate
+
 END: Final = "end"
 EQUAL_IMAGES: Final = "equal images"
 EQUAL_CALLS: Final = "equal judge calls"
@@ -21,17 +23,24 @@ class Interval:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds. seeds: how many. t: Student's, over seeds; None with one seed. bootstrap: over seeds and prompts, or
-    over those of which there is more than one; None if there is one of each.
+    """A mean over seeds, or over what else a study repeats its arms. units: how many; unit: of what (`Study.unit`). t:
+    Student's, over them; None with one. bootstrap: over them and prompts, or over those of which there is more than one; None
+    if there is one of each.
 
     note: what the reader must know ("one seed: the interval is over prompts only"), or "".
     """
 
     value: float
-    seeds: int
+    units: int
     t: Interval | None
     bootstrap: Interval | None
     note: str = ""
+    unit: str = "seed"
+
+    @property
+    def counted(self) -> str:
+        """ "5 seeds" """
+        return f"{self.units} {self.unit}{'s' * (self.units != 1)}"
 
     @property
     def low(self) -> float | None:
@@ -45,12 +54,12 @@ class Estimate:
 
 @dataclass(frozen=True)
 class ArmResult:
-    """An arm over its seeds, by one measure. seeds: of the finished runs. before, after, change: of all held-out prompts.
-    figures_after: of the measure's further figures, over the runs that have them.
+    """An arm over its replicates, by one measure. replicates: of the finished runs. before, after, change: of all held-out
+    prompts. figures_after: of the measure's further figures, over the runs that have them.
     An estimate is None where no finished run has the figure."""
 
     arm: str
-    seeds: tuple[int, ...]
+    replicates: tuple[Replicate, ...]
     before: Estimate | None
     after: Estimate | None
     change: Estimate | None
@@ -63,12 +72,12 @@ class ArmResult:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A held-out measure of `arm` minus that of `reference`, paired by seed and by prompt.
+    """A held-out measure of `arm` minus that of `reference`, paired by replicate and by prompt.
 
     condition: one of `CONDITIONS`. at: where the runs were compared: number of images, of judge calls, or KL; None at the end.
-    difference: None where nothing can be compared; `verdict` then says why. seeds: the shared ones. prompts: how many each seed
-    was paired on; 0 where only the runs' means are known.
-    p: two-sided, None with one seed. p_holm: corrected over all comparisons of the same condition.
+    difference: None where nothing can be compared; `verdict` then says why. replicates: the shared ones. prompts: how many each
+    seed was paired on, or all of them together where units have prompts of their own; 0 where only the runs' means are known.
+    p: two-sided, None with one unit. p_holm: corrected over all comparisons of the same condition.
     result: "shown" (the arm is better), "reversed" (it is worse), "not shown", or "no data".
     verdict: the sentence to print. limits: what set `at`, and which runs never reach it or were left out, as sentences.
     """
@@ -78,7 +87,7 @@ class Comparison:
     condition: str
     at: float | None
     difference: Estimate | None
-    seeds: tuple[int, ...]
+    replicates: tuple[Replicate, ...]
     prompts: int
     p: float | None
     p_holm: float | None

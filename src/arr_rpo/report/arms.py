@@ -24,16 +24,23 @@ class Label:
     arm: str = ""
 
 
-def label(config: Mapping[str, Any], folder: Path) -> Label:
-    """Of the run in a folder, with its config."""
+def label(config: Mapping[str, Any], folder: Path, replicates: str = "") -> Label:
+    """Of the run in a folder, with its config. replicates: an override that makes no arm (`replicate_of`)."""
     study = config.get("study")
     arm = study.get("arm") if isinstance(study, Mapping) else None
-    return Label(str(config.get("name", folder.name)), tuple(overrides_of(folder)), str(arm or ""))
+    overrides = [part for part in overrides_of(folder) if not (replicates and part.startswith(f"{replicates}="))]
+    return Label(str(config.get("name", folder.name)), tuple(overrides), str(arm or ""))
 
 
 def overrides_of(folder: Path) -> list[str]:
     """Folder "judge=random,seed=2" -> ["judge=random"]."""
     return [part for part in overrides_in(folder.name) if "=" in part and not part.startswith("seed=")]
+
+
+def replicate_of(folder: Path, replicates: str) -> str:
+    """Folder "arm=told,annotator=mia,seed=2", "annotator" -> "mia"; "" where the name has no such override."""
+    found = (part.removeprefix(f"{replicates}=") for part in overrides_in(folder.name) if part.startswith(f"{replicates}="))
+    return next(found, "") if replicates else ""
 
 
 def seed_of(folder: Path) -> int | None:

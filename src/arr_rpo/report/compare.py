@@ -1,4 +1,4 @@
-"""What the runs of a study show: each arm over its seeds, arms against each other on the same footing, and orders of arms.
+"""What the runs of a study show: each arm over its replicates, arms against each other on the same footing, and orders of arms.
 
 A claim that the data do not carry is "not shown"; arms that cannot be compared have "no data". Neither is an error.
 """
@@ -17,17 +17,17 @@ from arr_rpo.report.estimates import (
     Comparing,
     Held,
     arm_result,
-    by_seed_and_prompt,
+    by_replicate,
+    by_unit_and_prompt,
     ends_at,
     estimate,
     held,
     less,
     of_heldout,
-    one_a_seed,
     reached,
 )
 from arr_rpo.report.sentences import amount, verdict
-from arr_rpo.report.study import Run, Study
+from arr_rpo.report.study import Replicate, Run, Study
 
 SAME = 1e-9  # differences of shares that are rounding
 METHODS = (
@@ -45,8 +45,10 @@ METHODS = (
     "Where all of them ended with the same number of images or calls, it is that on all held-out prompts.",
     "With one seed nothing is claimed: its interval is over prompts only. Runs that did not end are in no comparison.",
 )
-
-NO_SPREAD = "the same in each seed, so that nothing says how sure it is"
+REPEATED = (
+    "Here arms are repeated over more than seeds: the units are {unit}s, of whose seeds the mean is taken. Runs are paired by "
+    "{unit}, seed and prompt, and as each {unit} may have prompts of its own, intervals and p-values are over {unit}s alone."
+)
 
 
 def analyses(study: Study, how: Comparing) -> tuple[Analysis, ...]:
@@ -66,7 +68,8 @@ def analyse(study: Study, measure: str, how: Comparing) -> Analysis:
         for condition in CONDITIONS
     ]
     arms = tuple(arm_result(study, arm, measure, how) for arm in study.arms)
-    return Analysis(measure, arms, tuple(comparisons), tuple(claims), how.confidence, METHODS)
+    methods = (*METHODS, *[REPEATED.format(unit=study.unit)] * bool(study.replicates))
+    return Analysis(measure, arms, tuple(comparisons), tuple(claims), how.confidence, methods)
 
 
 def pairs_of(study: Study) -> list[tuple[str, str]]:
@@ -85,47 +88,63 @@ def pairs_of(study: Study) -> list[tuple[str, str]]:
 
 def compare(study: Study, arm: str, reference: str, measure: str, condition: str, how: Comparing) -> Comparison:
     """One comparison, before any correction."""
-    ours, theirs = one_a_seed(study.of(arm)), one_a_seed(study.of(reference))
+    ours, theirs = by_replicate(study.of(arm)), by_replicate(study.of(reference))
     limits = [f"{run.name} did not end" for name in (arm, reference) for run in study.of(name) if not run.finished]
     at, where = None, condition
     if condition != END:
-        shared = [some[seed] for some in (ours, theirs) for seed in some if seed in ours and seed in theirs]
+        shared = [some[one] for some in (ours, theirs) for one in some if one in ours and one in theirs]
         at = place(shared, measure, condition, how, limits)
         if ends_at(shared, condition, at):
             where = END
     known = {arm: _known(ours, measure, where, at), reference: _known(theirs, measure, where, at)}
-    seeds = sorted(set(known[arm]) & set(known[reference]))
-    alone = [f"seed {seed} of {name}" for name, some in known.items() for seed in some if seed not in seeds]
-    limits += [f"{', '.join(alone)}: no partner"] if alone else []
+    both = sorted(set(known[arm]) & set(known[reference]))
+    alone = {name: "; ".join(str(one) for one in some if one not in both) for name, some in known.items()}
+    limits += [f"{', '.join(f'{some} of {name}' for name, some in alone.items() if some)}: no partner"] * any(alone.values())
     if condition == END:
         limits += unmeasured({arm: ours, reference: theirs}, known)
-        limits += different_starts(ours, theirs, measure, seeds)
-    bare = Comparison(arm, reference, condition, at, None, tuple(seeds), 0, None, None, "no data", "", tuple(limits))
-    return _paired(bare, known[arm], known[reference], how) if seeds else bare
+        limits += different_starts(ours, theirs, measure, both)
+    bare = Comparison(arm, reference, condition, at, None, tuple(both), 0, None, None, "no data", "", tuple(limits))
+    return _paired(bare, known[arm], known[reference], how, study.unit) if both else bare
 
 
-def _known(runs: Mapping[int, Run], measure: str, condition: str, at: float | None) -> dict[int, Held]:
-    """By seed, of the runs that have it."""
-    found = {seed: held(run, measure, condition, at) for seed, run in runs.items()}
-    return {seed: one for seed, one in found.items() if one is not None}
+def _known(runs: Mapping[Replicate, Run], measure: str, condition: str, at: float | None) -> dict[Replicate, Held]:
+    """Of the runs that have it."""
+    found = {replicate: held(run, measure, condition, at) for replicate, run in runs.items()}
+    return {replicate: one for replicate, one in found.items() if one is not None}
 
 
-def _paired(bare: Comparison, ours: Mapping[int, Held], theirs: Mapping[int, Held], how: Comparing) -> Comparison:
-    """The same with the difference, paired by seed and prompt, and its p-value."""
-    differences_SP = by_seed_and_prompt([less(ours[seed], theirs[seed]) for seed in bare.seeds])
-    prompts = differences_SP.shape[1] if differences_SP.shape[1] > 1 else 0
-    most = max(len(one.by_prompt) for one in [*ours.values(), *theirs.values()])
+def _paired(
+    bare: Comparison, ours: Mapping[Replicate, Held], theirs: Mapping[Replicate, Held], how: Comparing, unit: str
+) -> Comparison:
+    """The same with the difference, paired by replicate and prompt, and its p-value."""
+    differences = {one: less(ours[one], theirs[one]) for one in bare.replicates}
+    differences_UP = by_unit_and_prompt(differences)
+    prompts, most = _prompts(differences, differences_UP, ours, theirs)
     limits = bare.limits
     if prompts < most:
         limits += (f"paired on {prompts} of {most} prompts: the others were not measured in all runs",)
-    difference, several = estimate(differences_SP, how), len(bare.seeds) > 1
-    p: float | None = None
-    if several and not prompts and np.ptp(differences_SP) < SAME:
-        difference = dataclasses.replace(difference, note=NO_SPREAD)
+    difference, p = estimate(differences_UP, how, unit), None
+    several, by_means = difference.units > 1, differences_UP.shape[1] == 1
+    if several and by_means and np.ptp(differences_UP) < SAME:
+        difference = dataclasses.replace(difference, note=f"the same in each {unit}, so that nothing says how sure it is")
     elif several:
-        means = st.bootstrap_means(differences_SP, how.draws, how.seed)
-        p = max(st.t_p_value(differences_SP.mean(axis=1).tolist()), st.bootstrap_p_value(means))
+        means = st.bootstrap_means(differences_UP, how.draws, how.seed)
+        p = max(st.t_p_value(differences_UP.mean(axis=1).tolist()), st.bootstrap_p_value(means))
     return dataclasses.replace(bare, difference=difference, prompts=prompts, p=p, limits=limits)
+
+
+def _prompts(
+    differences: Mapping[Replicate, Held],
+    differences_UP: st.Floats,
+    ours: Mapping[Replicate, Held],
+    theirs: Mapping[Replicate, Held],
+) -> tuple[int, int]:
+    """On how many prompts these are paired, and how many there are: of each seed, or of all replicates that have their own."""
+    if any(replicate.of for replicate in differences):
+        most = sum(max(len(ours[one].by_prompt), len(theirs[one].by_prompt)) for one in differences)
+        return sum(len(found.by_prompt) for found in differences.values()), most
+    most = max(len(one.by_prompt) for one in [*ours.values(), *theirs.values()])
+    return (differences_UP.shape[1] if differences_UP.shape[1] > 1 else 0), most
 
 
 def place(runs: Sequence[Run], measure: str, condition: str, how: Comparing, limits: list[str]) -> float | None:
@@ -148,18 +167,20 @@ def place(runs: Sequence[Run], measure: str, condition: str, how: Comparing, lim
     return known[least]
 
 
-def unmeasured(finished: Mapping[str, Mapping[int, Run]], known: Mapping[str, Mapping[int, Held]]) -> list[str]:
+def unmeasured(finished: Mapping[str, Mapping[Replicate, Run]], known: Mapping[str, Mapping[Replicate, Held]]) -> list[str]:
     """A sentence on the arms with finished runs that do not have the measure."""
     without = [name for name, runs in finished.items() if set(runs) - set(known[name])]
     return [f"{' and '.join(without)} was not measured on held-out prompts"] if without else []
 
 
-def different_starts(ours: Mapping[int, Run], theirs: Mapping[int, Run], measure: str, seeds: Sequence[int]) -> list[str]:
+def different_starts(
+    ours: Mapping[Replicate, Run], theirs: Mapping[Replicate, Run], measure: str, both: Sequence[Replicate]
+) -> list[str]:
     """A sentence if the arms do not start from the same base."""
-    for seed in seeds:
-        a, b = (of_heldout(some[seed], measure, "before") for some in (ours, theirs))
+    for one in both:
+        a, b = (of_heldout(some[one], measure, "before") for some in (ours, theirs))
         if a and b and abs(a.mean - b.mean) > SAME:
-            return [f"the arms start from different values ({a.mean:.3f} and {b.mean:.3f} with seed {seed})"]
+            return [f"the arms start from different values ({a.mean:.3f} and {b.mean:.3f} with {one})"]
     return []
 
 

@@ -116,8 +116,13 @@ def _line(study: Study, arm: str, number: int, key: str, points: int) -> dict[st
     found = [(run, some) for run in study.of(arm) if (some := series(run, key))]
     whole = [some for run, some in found if run.finished] or [some for _, some in found]
     bands = {axis: band([(s.x[axis], s.y) for s in whole if axis in s.x], points) for axis, _ in AXES}
-    runs = [{"seed": run.seed, **_thinned(some, points)} for run, some in found]
+    runs = [{"run": run.which or "one run", "short": _short(run), **_thinned(some, points)} for run, some in found]
     return {"arm": number, "runs": runs, "bands": {axis: found for axis, found in bands.items() if found}}
+
+
+def _short(run: Run) -> str:
+    """ "mia 1", "1" """
+    return " ".join(map(str, (part for part in (run.of, run.seed) if part not in ("", None))))
 
 
 def _thinned(some: Series, points: int) -> dict[str, Any]:

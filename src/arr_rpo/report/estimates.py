@@ -1,7 +1,8 @@
-"""What a measure was of each run at one place of its way, and means over an arm's seeds, each with two intervals."""
+"""What a measure was of each run at one place of its way, and means over an arm's replicates, each with two intervals."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,10 +12,8 @@ import numpy as np
 
 from arr_rpo.report import statistics as st
 from arr_rpo.report.analysis import END, EQUAL_CALLS, EQUAL_IMAGES, MATCHED_KL, ArmResult, Estimate, Interval
-from arr_rpo.report.study import ProgressPoint, Run, Study
+from arr_rpo.report.study import ProgressPoint, Replicate, Run, Study
 
-ONE_SEED = "one seed: the interval is over prompts only"
-ONE_SEED_ALONE = "one seed: no interval"
 FIELDS: Mapping[str, Callable[[ProgressPoint], float | None]] = {
     EQUAL_IMAGES: lambda point: point.images,
     EQUAL_CALLS: lambda point: point.judge_calls,
@@ -85,7 +84,7 @@ def _between(a: Held, b: Held, share: float) -> Held:
     return Held((1 - share) * a.mean + share * b.mean, by_prompt)
 
 
-# -- means over seeds ----------------------------------------------------------------------------------------------------
+# -- means over replicates -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -99,25 +98,32 @@ class Comparing:
     kl: float | None
 
 
-def estimate(values_SP: st.Floats, how: Comparing) -> Estimate:
-    """The mean over S seeds of the means over P prompts; P is 1 where only the runs' means are known."""
-    seeds, prompts = values_SP.shape
+def estimate(values_UP: st.Floats, how: Comparing, unit: str) -> Estimate:
+    """The mean over U units (seeds, annotators) of the means over P prompts; P is 1 where only means are known."""
+    units, prompts = values_UP.shape
     t, bootstrap, note = None, None, ""
-    if seeds > 1:
-        t = Interval(*st.t_interval(values_SP.mean(axis=1).tolist(), how.confidence))
-    if seeds > 1 or prompts > 1:
-        bootstrap = Interval(*st.bootstrap_interval(st.bootstrap_means(values_SP, how.draws, how.seed), how.confidence))
-    if seeds == 1:
-        note = ONE_SEED if prompts > 1 else ONE_SEED_ALONE
-    return Estimate(float(values_SP.mean()), seeds, t, bootstrap, note)
+    if units > 1:
+        t = Interval(*st.t_interval(values_UP.mean(axis=1).tolist(), how.confidence))
+    if units > 1 or prompts > 1:
+        bootstrap = Interval(*st.bootstrap_interval(st.bootstrap_means(values_UP, how.draws, how.seed), how.confidence))
+    if units == 1:
+        note = f"one {unit}: {'the interval is over prompts only' if prompts > 1 else 'no interval'}"
+    return Estimate(float(values_UP.mean()), units, t, bootstrap, note, unit)
 
 
-def by_seed_and_prompt(found: Sequence[Held]) -> st.Floats:
-    """(S, P) values on the prompts that all S runs have, or (S, 1) means where a run has none."""
-    prompts = [p for p in found[0].by_prompt if all(p in one.by_prompt for one in found)]
+def by_unit_and_prompt(found: Mapping[Replicate, Held]) -> st.Floats:
+    """(S, P) values of S seeds on the prompts that all of them have, or (S, 1) means where a run has none. Of replicates that
+    are more than seeds (U, 1): each has prompts of its own, and its seeds are one unit, by their mean."""
+    if any(replicate.of for replicate in found):
+        by_unit: dict[str, list[float]] = defaultdict(list)
+        for replicate, one in found.items():
+            by_unit[replicate.of].append(float(np.mean(list(one.by_prompt.values()))) if one.by_prompt else one.mean)
+        return np.array([[np.mean(means)] for means in by_unit.values()])
+    first, *others = found.values()
+    prompts = [p for p in first.by_prompt if all(p in one.by_prompt for one in others)]
     if not prompts:
-        return np.array([[one.mean] for one in found])
-    return np.array([[one.by_prompt[p] for p in prompts] for one in found])
+        return np.array([[one.mean] for one in found.values()])
+    return np.array([[one.by_prompt[p] for p in prompts] for one in found.values()])
 
 
 def less(a: Held, b: Held) -> Held:
@@ -126,47 +132,47 @@ def less(a: Held, b: Held) -> Held:
     return Held(a.mean - b.mean, both)
 
 
-def one_a_seed(runs: Sequence[Run]) -> dict[int, Run]:
-    """The first finished run of each seed. A run without a seed has no partner, and is left out."""
-    found: dict[int, Run] = {}
+def by_replicate(runs: Sequence[Run]) -> dict[Replicate, Run]:
+    """The first finished run of each. A run without a seed has no partner, and is left out."""
+    found: dict[Replicate, Run] = {}
     for run in runs:
-        if run.finished and run.seed is not None:
-            found.setdefault(run.seed, run)
+        if run.finished and run.replicate is not None:
+            found.setdefault(run.replicate, run)
     return found
 
 
 def arm_result(study: Study, arm: str, measure: str, how: Comparing) -> ArmResult:
-    runs = one_a_seed(study.of(arm))
+    runs = by_replicate(study.of(arm))
     names = dict.fromkeys(name for run in runs.values() for name in run.measures.get(measure, {}).get("figures") or {})
-    figures = {name: _figure(runs, _figure_after(measure, name), how) for name in names}
+
+    def over(of: Callable[[Run], Held | None]) -> Estimate | None:
+        known = {replicate: found for replicate, run in runs.items() if (found := of(run)) is not None}
+        return estimate(by_unit_and_prompt(known), how, study.unit) if known else None
+
+    figures = {name: over(_figure(_figure_after(measure, name))) for name in names}
     return ArmResult(
         arm=arm,
-        seeds=tuple(runs),
-        before=_held(runs, lambda run: of_heldout(run, measure, "before"), how),
-        after=_held(runs, lambda run: of_heldout(run, measure, "after"), how),
-        change=_held(runs, lambda run: _change(run, measure), how),
-        kl=_figure(runs, lambda run: run.kl, how),
-        images=_figure(runs, lambda run: run.images, how),
-        judge_calls=_figure(runs, lambda run: run.judge_calls, how),
-        seconds=_figure(runs, lambda run: run.seconds, how),
+        replicates=tuple(runs),
+        before=over(lambda run: of_heldout(run, measure, "before")),
+        after=over(lambda run: of_heldout(run, measure, "after")),
+        change=over(lambda run: _change(run, measure)),
+        kl=over(_figure(lambda run: run.kl)),
+        images=over(_figure(lambda run: run.images)),
+        judge_calls=over(_figure(lambda run: run.judge_calls)),
+        seconds=over(_figure(lambda run: run.seconds)),
         figures_after={name: figure for name, figure in figures.items() if figure is not None},
     )
 
 
-def _held(runs: Mapping[int, Run], of: Callable[[Run], Held | None], how: Comparing) -> Estimate | None:
-    known = [found for found in map(of, runs.values()) if found is not None]
-    return estimate(by_seed_and_prompt(known), how) if known else None
+def _figure(of: Callable[[Run], float | None]) -> Callable[[Run], Held | None]:
+    """A number of a run as a measure that is known by its mean alone."""
+    return lambda run: None if (found := of(run)) is None else Held(found, {})
 
 
-def _figure(runs: Mapping[int, Run], of: Callable[[Run], float | None], how: Comparing) -> Estimate | None:
-    known = [found for found in map(of, runs.values()) if found is not None]
-    return estimate(np.array(known)[:, None], how) if known else None
+def _figure_after(measure: str, name: str) -> Callable[[Run], float | None]:
+    return lambda run: run.mean(measure, "after", name)
 
 
 def _change(run: Run, measure: str) -> Held | None:
     before, after = of_heldout(run, measure, "before"), of_heldout(run, measure, "after")
     return less(after, before) if before and after else None
-
-
-def _figure_after(measure: str, name: str) -> Callable[[Run], float | None]:
-    return lambda run: run.mean(measure, "after", name)

@@ -52,7 +52,7 @@ class Liked:
 
     @property
     def title(self) -> str:
-        return f"{self.run.arm}{'' if self.run.seed is None else f', seed {self.run.seed}'}: {self.measure}"
+        return f"{', '.join(filter(None, (self.run.arm, self.run.which)))}: {self.measure}"
 
     @property
     def asked_title(self) -> str:

@@ -57,15 +57,17 @@ def markdown(study: Study, analyses: Sequence[Analysis], liked: Sequence[Liked],
 def figures(study: Study, analysis: Analysis, points: int) -> dict[str, str]:
     """File name -> SVG: each arm's change with its interval, and the measure against images. Those that have data."""
     changes = [
-        (arm.arm if len(arm.seeds) > 1 else f"{arm.arm} (one seed)", span)
+        (arm.arm if arm.change.units > 1 else f"{arm.arm} (one {study.unit})", span)
         for arm in analysis.arms
-        if (span := tables.span(arm.change))
+        if arm.change and (span := tables.span(arm.change))
     ]
     found = {"change.svg": svg.forest(changes, f"change of held-out {analysis.measure}")} if changes else {}
     drawn = lines(study, f"measured/{analysis.measure}", points)
     bands = [(study.arms[line["arm"]], band["x"], band["mean"]) for line in drawn if (band := line["bands"].get("images"))]
     if bands:
-        found["heldout.svg"] = svg.lines(bands, f"held-out {analysis.measure}, mean over seeds", "images drawn in training")
+        found["heldout.svg"] = svg.lines(
+            bands, f"held-out {analysis.measure}, mean over {study.unit}s", "images drawn in training"
+        )
     return found
 
 

@@ -36,13 +36,13 @@ SCRIPTS = ("page.js", "curves.js", "pictures.js", "verdicts.js")
 
 @dataclass(frozen=True)
 class Limits:
-    """What a page shows at most, so that it stays small: judged pairs in all, held-out prompts of a grid, grids (a seed each),
-    runs that were measured by named criteria, points of a line, criteria with a curve or a row of their own, pixels of a
+    """What a page shows at most, so that it stays small: judged pairs in all, held-out prompts of a grid, grids (a replicate
+    each), runs that were measured by named criteria, points of a line, criteria with a curve or a row of their own, pixels of a
     picture's longer side, and megabytes of all pictures."""
 
     verdicts: int
     prompts: int
-    seeds: int
+    replicates: int
     liked: int
     points: int
     criteria: int
@@ -59,7 +59,7 @@ def page(study: Study, analyses: Sequence[Analysis], liked: Sequence[Liked], lim
     data: dict[str, Any] = {
         "arms": [dict(zip(("name", "colour", "dash"), (arm, *_style(i)), strict=True)) for i, arm in enumerate(study.arms)],
         "curves": curves(study, limits.points, limits.criteria),
-        "grids": grids(study, album, limits.prompts, limits.seeds),
+        "grids": grids(study, album, limits.prompts, limits.replicates),
         "liked": grids_of_liked,
         "verdicts": verdicts,
         "relations": RELATIONS,

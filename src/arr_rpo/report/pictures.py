@@ -80,19 +80,18 @@ def encode(image: Image.Image, side: int, exact: int) -> Encoded:
 # -- held-out prompts -----------------------------------------------------------------------------------------------------
 
 
-def grids(study: Study, album: Album, prompts: int, seeds: int) -> list[dict[str, Any]]:
-    """One for each of the first `seeds` seeds with pictures: `title`, `columns`, and `rows` of at most `prompts` prompts."""
+def grids(study: Study, album: Album, prompts: int, replicates: int) -> list[dict[str, Any]]:
+    """One for each of the first `replicates` with pictures: `title`, `columns`, and `rows` of at most `prompts` prompts."""
     found: list[dict[str, Any]] = []
-    for seed in sorted({run.seed for run in study.runs}, key=lambda s: (s is None, s)):
+    for replicate in sorted({run.replicate for run in study.runs}, key=lambda one: (one is None, one)):
         by_arm: dict[str, dict[str, HeldoutPrompt]] = {}
-        for run in sorted((run for run in study.runs if run.seed == seed), key=lambda run: not run.finished):
-            by_arm.setdefault(run.arm, _pictured(run.heldout))  # of several with one seed: that which is compared
+        for run in sorted((run for run in study.runs if run.replicate == replicate), key=lambda run: not run.finished):
+            by_arm.setdefault(run.arm, _pictured(run.heldout))  # of several replicates alike: that which is compared
         ids = list(dict.fromkeys(name for some in by_arm.values() for name in some))
-        if ids and len(found) < seeds:
+        if ids and len(found) < replicates:
             rows = [_row(study.arms, by_arm, name, album) for name in evenly(ids, prompts)]
-            found.append(
-                {"title": "one run" if seed is None else f"seed {seed}", "columns": ["base", *study.arms], "rows": rows}
-            )
+            title = "one run" if replicate is None else str(replicate)
+            found.append({"title": title, "columns": ["base", *study.arms], "rows": rows})
     return found
 
 

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from arr_rpo.report.arms import arm_names, label
+from arr_rpo.report.arms import arm_names, label, replicate_of
 from arr_rpo.report.read_run import read_run
-from arr_rpo.report.study import Run, Study
+from arr_rpo.report.study import Replicate, Run, Study
 from arr_rpo.run import layout
 from arr_rpo.types import UserError
 
 # A folder with one of these is a run's.
+# What is read of a `study` block; whatever else stands in it is the runs' own.
+BLOCK = ("name", "question", "reference", "replicates", "arms", "pairs", "claims")
 MARKS = {layout.CONFIG, layout.STATE, layout.SUMMARY, layout.Rows.METRICS, layout.Rows.PROGRESS}
 
 
-def read_study(*folders: Path, reference: str | None = None) -> Study:
+def read_study(*folders: Path, reference: str | None = None, replicates: str | None = None) -> Study:
     """All runs below some folders, or the one run that a folder is.
 
-    reference: the arm that the others are compared with, in place of the study's own.
+    reference: the arm that the others are compared with, replicates: the override that arms are repeated over beside seeds,
+    both in place of the study's own.
 
     Raises:
-        UserError: there is no run, or none of that arm.
+        UserError: there is no run, none of that arm, or no folder's name has that override.
     """
     if len(folders) > 1:
         folders = tuple(folder.absolute() for folder in folders)
@@ -34,12 +37,16 @@ def read_study(*folders: Path, reference: str | None = None) -> Study:
         raise UserError(f"{named} holds no run and no finished bench: give the folder of a run, a sweep or a study")
     folder = folders[0] if len(folders) == 1 else Path(os.path.commonpath(folders))
     read = {path: read_run(path, folder) for path in places}
-    names = arm_names({path: label(run.config, path) for path, run in read.items()})
-    runs = [dataclasses.replace(run, arm=names[path]) for path, run in read.items()]
-    missing = several_experiments(runs)
-    block = _block(runs, missing)
+    missing: list[str] = several_experiments(read.values())
+    block = _block(read.values(), missing)
+    repeated_over = replicates or str(block.get("replicates") or "")
+    of = {path: replicate_of(path, repeated_over) for path in read}
+    if replicates and not any(of.values()):
+        raise UserError(f"replicates={replicates}: no run's folder is named so; a name is {places[0].name!r}")
+    names = arm_names({path: label(run.config, path, repeated_over) for path, run in read.items()})
+    runs = [dataclasses.replace(run, arm=names[path], of=of[path]) for path, run in read.items()]
     arms = _in_order(names.values(), _arms_named(block))
-    runs.sort(key=lambda run: (arms.index(run.arm), run.seed is None, run.seed or 0, run.name))
+    runs.sort(key=lambda run: (arms.index(run.arm), run.of, run.seed is None, run.seed or 0, run.name))
     if reference is not None and reference not in arms:
         raise UserError(f"reference={reference!r}: no such arm; there are {', '.join(map(repr, arms))}")
     compared = reference or block.get("reference")
@@ -60,6 +67,7 @@ def read_study(*folders: Path, reference: str | None = None) -> Study:
         runs=tuple(runs),
         missing=tuple(missing),
         measures=_measures(runs),
+        replicates=repeated_over if any(of.values()) else "",
     )
 
 
@@ -79,27 +87,27 @@ def run_folders(folder: Path) -> Iterator[Path]:
             yield Path(path)
 
 
-def several_experiments(runs: Sequence[Run]) -> list[str]:
+def several_experiments(runs: Collection[Run]) -> list[str]:
     """A sentence, if a study was run on more than one task, as its claims are about one."""
     names = sorted({str(run.config["name"]) for run in runs if "study" in run.config and "name" in run.config})
     return [f"these are runs of several experiments ({', '.join(names)}): give one folder of them at a time"] * (len(names) > 1)
 
 
 def repeated(runs: Sequence[Run]) -> list[str]:
-    """A sentence for each finished run that is in no comparison, because another one has its arm and its seed."""
-    first: dict[tuple[str, int | None], Run] = {}
+    """A sentence for each finished run that is in no comparison, because another one has its arm and replicate."""
+    first: dict[tuple[str, Replicate | None], Run] = {}
     said = []
     for run in runs:
-        if run.finished and first.setdefault((run.arm, run.seed), run) is not run:
-            other = first[run.arm, run.seed].name
-            said.append(f"{run.name} is in no comparison: {other} has the same arm ({run.arm}) and seed ({run.seed})")
+        if run.finished and first.setdefault((run.arm, run.replicate), run) is not run:
+            other = first[run.arm, run.replicate].name
+            said.append(f"{run.name} is in no comparison: {other} is of the same arm ({run.arm}) and replicate ({run.which})")
     return said
 
 
-def _block(runs: Sequence[Run], missing: list[str]) -> dict[str, Any]:
-    """The `study` block of the runs' configs, without what each run has of its own."""
+def _block(runs: Iterable[Run], missing: list[str]) -> dict[str, Any]:
+    """The `study` block of the runs' configs."""
     blocks = [
-        {key: value for key, value in run.config["study"].items() if key != "arm"}
+        {key: value for key, value in run.config["study"].items() if key in BLOCK}
         for run in runs
         if isinstance(run.config.get("study"), Mapping)
     ]

@@ -79,7 +79,8 @@ def comparisons(analysis: Analysis) -> list[str]:
 
 
 def _paired_on(found: Comparison) -> list[str]:
-    return [f"paired on {found.prompts} prompts a seed"] if found.prompts else []
+    together = any(replicate.of for replicate in found.replicates)
+    return [f"paired on {found.prompts} prompts {'in all' if together else 'a seed'}"] if found.prompts else []
 
 
 def missing(study: Study) -> list[str]:
@@ -99,7 +100,7 @@ def missing(study: Study) -> list[str]:
 def _which(some: list[Run], study: Study) -> str:
     if len(some) == len(study.runs) > 1:
         return f"all {len(some)} runs"
-    named = [run.arm if run.seed is None else f"{run.arm}, seed {run.seed}" for run in some[:3]]
+    named = [", ".join(filter(None, (run.arm, run.which))) for run in some[:3]]
     more = [f"{len(some) - 3} more of {len(study.runs)} runs"] if len(some) > 3 else []
     return "; ".join(named + more)
 
@@ -111,6 +112,9 @@ def facts(study: Study) -> str:
     experiments = sorted({str(run.config["name"]) for run in study.runs if "name" in run.config})
     said = [f"experiment {', '.join(experiments)}"] if experiments else []
     said.append(f"{_count(len(study.arms), 'arm')}, {_count(len(study.runs), 'run')} ({finished} finished)")
+    units = sorted({run.of for run in study.runs if run.of})
+    if units:
+        said.append(f"{_count(len(units), study.unit)}: {', '.join(units)}")
     if seeds:
         said.append(f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}")
     if study.reference:
@@ -179,7 +183,7 @@ def verdict(c: Comparison, result: str) -> str:
     figures = [form_of(c.difference.value, "+.3f")]
     if c.difference.low is not None and c.difference.high is not None:
         figures.append(f"{form_of(c.difference.low, '+.3f')} to {form_of(c.difference.high, '+.3f')}")
-    figures += [c.difference.note] if c.p_holm is None else [f"Holm {p_text(c.p_holm)}", f"{len(c.seeds)} seeds"]
+    figures += [c.difference.note] if c.p_holm is None else [f"Holm {p_text(c.p_holm)}", c.difference.counted]
     return f"{claim}: {said} ({', '.join(figures)})"
 
 

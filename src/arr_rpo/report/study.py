@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 LARGEST = 1e15  # no run draws as many pictures, or takes as many seconds; sums and differences of larger ones are infinite
 
@@ -77,15 +77,25 @@ class Curve:
     judge_calls: tuple[float, ...] = ()
 
 
+class Replicate(NamedTuple):
+    """What a run is paired by with one of another arm. of: its value of the override that the study repeats its arms over
+    (`Study.replicates`): "mia" of "annotator=mia"; "" in a study that repeats them over seeds alone."""
+
+    of: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.of}, seed {self.seed}" if self.of else f"seed {self.seed}"
+
+
 @dataclass(frozen=True)
 class Run:
     """One run folder.
 
     name: its path below the study's folder. finished: it wrote its summary. config: `config.yaml`. summary: `summary.json` as
     it is, empty if there is none. measures: what it says of each measure, before and after, its own first. progress: by update.
-    alarms: sentences, of when and why. curves: by tag. versions: `versions.json`: packages, and `commit`,
-    `dirty`, `commands` where they were recorded. missing: sentences.
-    verdict_pictures: files that exist.
+    curves: by tag. versions: `versions.json`: packages, and `commit`, `dirty`, `commands` where they were recorded.
+    verdict_pictures: files that exist. missing: sentences. alarms: sentences, of when and why. of: see `Replicate`.
     """
 
     folder: Path
@@ -103,6 +113,17 @@ class Run:
     verdict_pictures: tuple[Path, ...]
     missing: tuple[str, ...]
     alarms: tuple[str, ...] = ()
+    of: str = ""
+
+    @property
+    def replicate(self) -> Replicate | None:
+        """None of a run without a seed, which has no partner."""
+        return None if self.seed is None else Replicate(self.of, self.seed)
+
+    @property
+    def which(self) -> str:
+        """What tells it from others of its arm: "seed 1", "mia, seed 1", or ""."""
+        return self.of if self.replicate is None else str(self.replicate)
 
     def mean(self, measure: str, when: str, *figure: str) -> float | None:
         """A measure of all held-out prompts, "before" or "after" training; or one of its further figures."""
@@ -142,8 +163,9 @@ class Study:
     reference: the arm that the others are compared with, or None. arms: in the order in which they are to be shown.
     measures: that runs have a value of, the first run's own first.
     pairs: further (arm, reference) to be compared. claims: orders that were expected, best arm first.
-    missing: of the study itself, and of its runs, each with the run's
-    name.
+    missing: of the study itself, and of its runs, each with the run's name.
+    replicates: the override, beside the seed, that the arms are repeated over ("annotator"), each of whose values may have
+    prompts of its own; "" where it is seeds alone.
     """
 
     folder: Path
@@ -156,9 +178,15 @@ class Study:
     runs: tuple[Run, ...]
     missing: tuple[str, ...]
     measures: tuple[str, ...] = ()
+    replicates: str = ""
+
+    @property
+    def unit(self) -> str:
+        """What intervals are over."""
+        return self.replicates or "seed"
 
     def of(self, arm: str) -> tuple[Run, ...]:
-        """An arm's runs, by seed."""
+        """An arm's runs, by replicate."""
         return tuple(run for run in self.runs if run.arm == arm)
 
 

@@ -83,11 +83,10 @@ def comparisons(analysis: Analysis) -> Table:
 def _difference(found: Comparison | None) -> Cell:
     if found is None or found.difference is None:
         return Cell(NOTHING, "no data")
-    seeds = f"{len(found.seeds)} seed{'s' * (len(found.seeds) != 1)}"
     p = "" if found.p_holm is None else f", p {'< 0.001' if found.p_holm < 0.001 else f'= {found.p_holm:.3f}'}"
     where = "" if found.at is None else f" at {amount(found.condition, found.at)}"
     text = f"{signed(found.difference)}: {found.result}"
-    return Cell(text, f"{around(found.difference, '+.3f')}; {seeds}{p}{where}", span(found.difference))
+    return Cell(text, f"{around(found.difference, '+.3f')}; {found.difference.counted}{p}{where}", span(found.difference))
 
 
 def runs(study: Study) -> Table:
@@ -96,6 +95,7 @@ def runs(study: Study) -> Table:
         (
             Cell(run.name),
             Cell(run.arm),
+            *[Cell(run.of or NOTHING)] * bool(study.replicates),
             Cell(NOTHING if run.seed is None else str(run.seed)),
             Cell("finished" if run.finished else "not finished"),
             Cell(form_of(last_update(run), ",.0f")),
@@ -105,8 +105,9 @@ def runs(study: Study) -> Table:
         )
         for run in study.runs
     ]
-    head = ("run", "arm", "seed", "state", "updates", "images", "judge calls", "commit")
-    return Table(head, tuple(rows), frozenset({2, 4, 5, 6}))
+    of = (study.replicates,) if study.replicates else ()
+    head = ("run", "arm", *of, "seed", "state", "updates", "images", "judge calls", "commit")
+    return Table(head, tuple(rows), frozenset(number + len(of) for number in (2, 4, 5, 6)))
 
 
 def config_differences(study: Study) -> Table:
@@ -177,5 +178,5 @@ def span(found: Estimate | None) -> tuple[float, float, float] | None:
 
 
 def _runs(arm: ArmResult, study: Study) -> str:
-    finished, started = len(arm.seeds), len(study.of(arm.arm))
+    finished, started = len(arm.replicates), len(study.of(arm.arm))
     return str(finished) if finished == started else f"{finished} of {started}"

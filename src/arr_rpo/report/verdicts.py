@@ -10,7 +10,6 @@ import numpy as np
 
 from arr_rpo.report.files import picture, read_json
 from arr_rpo.report.pictures import Album
-from arr_rpo.report.sentences import NOTHING
 from arr_rpo.report.study import Run, Study
 from arr_rpo.report.tables import Cell, Table
 
@@ -72,7 +71,7 @@ def _shown(pair: dict[str, Any], run: Run, study: Study, album: Album) -> dict[s
         return None
     return {
         "arm": study.arms.index(run.arm),
-        "seed": NOTHING if run.seed is None else run.seed,
+        "run": run.which or "one run",
         "update": pair["update"],
         **{key: pair[key] for key in ("kind", "prompt", "outcome", "p_a", "grades", "rubric", "reason")},
         "by_order": pair["p_a_by_order"],

@@ -13,7 +13,7 @@
 
   // Everything a line shows on the chosen axis: [x, y] of each of its runs, and the mean with its range.
   function parts(line) {
-    const runs = line.runs.filter((run) => run.x[axis()]).map((run) => ({ seed: run.seed, x: run.x[axis()], y: run.y }));
+    const runs = line.runs.filter((run) => run.x[axis()]).map((run) => ({ run: run.run, short: run.short, x: run.x[axis()], y: run.y }));
     return { arm: line.arm, runs, band: line.bands[axis()] };
   }
 
@@ -80,7 +80,7 @@
   }
 
   function thin({ arm, runs }, px, py) {
-    return runs.map((run) => stroke(shape("path", { class: `thin${faded(arm)}`, "data-arm": arm, d: path(run.x, run.y, px, py) }, shape("title", {}, `${report.arms[arm].name}, seed ${run.seed}`)), arm));
+    return runs.map((run) => stroke(shape("path", { class: `thin${faded(arm)}`, "data-arm": arm, d: path(run.x, run.y, px, py) }, shape("title", {}, `${report.arms[arm].name}, ${run.run}`)), arm));
   }
 
   // The value of a piecewise linear curve, or null outside of it.
@@ -100,11 +100,11 @@
     cursor.setAttribute("visibility", "visible");
     const drawn = (p) => (perRun ? p.runs : p.band ? [{ x: p.band.x, y: p.band.mean }] : []);
     const values = shown
-      .map((p) => ({ arm: p.arm, read: drawn(p).map((run) => ({ seed: run.seed, value: valueAt(run.x, run.y, at) })).filter((r) => r.value !== null) }))
+      .map((p) => ({ arm: p.arm, read: drawn(p).map((run) => ({ short: run.short, value: valueAt(run.x, run.y, at) })).filter((r) => r.value !== null) }))
       .filter((v) => v.read.length)
       .sort((a, b) => average(b.read) - average(a.read));
     clear(tip).append(element("strong", {}, `${axisLabel()}: ${number(at)}`));
-    for (const v of values) tip.append(element("div", {}, swatch(v.arm), report.arms[v.arm].name, element("b", {}, v.read.map((r) => (perRun ? `${r.seed}: ` : "") + number(r.value)).join(" · "))));
+    for (const v of values) tip.append(element("div", {}, swatch(v.arm), report.arms[v.arm].name, element("b", {}, v.read.map((r) => (perRun ? `${r.short}: ` : "") + number(r.value)).join(" · "))));
     const left = px(at) * (box.clientWidth / width);
     tip.style.left = left > box.clientWidth / 2 ? "auto" : `${left + 12}px`;
     tip.style.right = left > box.clientWidth / 2 ? `${box.clientWidth - left + 12}px` : "auto";

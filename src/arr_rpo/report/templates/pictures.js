@@ -1,8 +1,8 @@
-// Pictures of held-out prompts side by side: the base and each arm from the same initial noise, for one seed at a time; and
+// Pictures of held-out prompts side by side: the base and each arm from the same initial noise, for one seed (or annotator and seed) at a time; and
 // before and after, with what is liked of each.
 (() => {
   const grids = report.grids;
-  const select = byId("grid-seed");
+  const select = byId("grid-replicate");
 
   function table(grid) {
     const head = element("tr", {}, element("th", { scope: "col" }, "prompt"), ...grid.columns.map((name) => element("th", { scope: "col" }, name)));

@@ -39,7 +39,7 @@
     if (verdict.grades) parts.push(`grades ${grades(verdict).join(" and ")}`);
     return element("article", { class: "verdict card", tabindex: 0, "aria-label": `${verdict.prompt}: ${said}` },
       element("h3", {}, verdict.prompt),
-      element("p", { class: "meta" }, swatch(verdict.arm), `${report.arms[verdict.arm].name} · seed ${verdict.seed} · update ${verdict.update}`),
+      element("p", { class: "meta" }, swatch(verdict.arm), `${report.arms[verdict.arm].name} · ${verdict.run} · update ${verdict.update}`),
       pair(verdict),
       element("p", { class: "said" }, element("strong", {}, verdict.kind === "grades" ? "By grade: " : "Judge: "), parts.join(" · ")),
       oracleLine(verdict),
