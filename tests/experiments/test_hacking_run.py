@@ -11,7 +11,7 @@ from arr_rpo.report.read_study import read_study
 from arr_rpo.shapes.annotators.people import annotators
 from arr_rpo.types import UserError
 from arr_rpo.whole_files import write_json
-from experiments.hacking import baseline, courses, criteria, decompose, diversity, other_pairs, pictures
+from experiments.hacking import baseline, courses, criteria, decompose, diversity, other_pairs, pictures, pilots
 from experiments.unsaid.prompts import cared_for
 from tests.conftest import configure
 
@@ -54,6 +54,20 @@ def test_its_course_is_read_with_what_its_reward_gets_wrong_on_the_base(run: Pat
     assert [point.update for point in points] == [0, 1, 2]
     assert points[0].proxy == 0.5 and points[0].root_kl == 0 and points[0].sharpness > 0
     assert {point.base_accepted for point in points} == {found["accepted"]} and points[0].annotator == "ada"
+
+
+def test_a_pilot_is_read_by_the_rules_of_the_plan(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["pilots", str(run.parent)])
+    pilots.main()
+    (read,) = read_study(run.parent).runs
+    course = [*courses.points(read)]
+    gold, best = [point.gold for point in course], max(course, key=lambda point: point.gold)
+    figures = (f"{gold[0]:.3f}", f"{best.gold:.3f} (update {best.update})", f"{gold[-1]:.3f}", f"{gold[-1] - best.gold:.3f}")
+    told = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[:3] for row in told] == [[run.parent.name, "prompt_alone", who] for who in ("mean", "ada")]
+    assert all(tuple(row[3:7]) == figures for row in told)  # of one run the mean is that run
 
 
 def test_its_criteria_are_those_of_its_prompts(run: Path) -> None:
