@@ -3,7 +3,9 @@ far a reward can be trusted without any training.
 
 Many pictures of the base for each of some held-out prompts; of n of them the one is taken that the reward grades best. Its mean
 worth to the annotator (gold), over all choices of n, against n, and KL = log n - (n - 1) / n nats. Where gold falls as n grows,
-the reward is over-optimised by choosing alone. `--set` has further overrides, such as study.from_pairs=4.
+the reward is over-optimised by choosing alone. An attacker takes the one with the most reward less worth, each in standard
+deviations within the prompt: how little a picture can be worth that the reward puts high. `--set` has further overrides, such
+as study.from_pairs=4.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from arr_rpo.commands.cli.errors import plain_errors
 from arr_rpo.evaluation.images import spread
 from arr_rpo.types import Prompt, UserError
 from experiments import kept
+from experiments.hacking.courses import SAME
 from experiments.hacking.finished import worths
 from experiments.markdown import said, table
 
@@ -34,13 +37,18 @@ NS = (1, 2, 4, 8, 16, 32, 64)
 
 @dataclass(frozen=True)
 class Best:
-    """gold: mean worth, 0 to 1, of the one of n pictures that the arm's reward grades best. kl: nats. prompts: so many."""
+    """gold: mean worth, 0 to 1, of the one of n pictures that the arm's reward grades best. proxy: share of the prompt's
+    pictures that the reward puts below it, equal ones by half. attack_gold, attack_proxy: of the attacker's. kl: nats, of
+    either. prompts: so many."""
 
     annotator: str
     arm: str
     n: int
     kl: float
     gold: float
+    proxy: float
+    attack_gold: float
+    attack_proxy: float
     prompts: int
 
     @property
@@ -48,18 +56,43 @@ class Best:
         return self.annotator, self.arm, self.n
 
 
-def best_of(n: int, proxy: np.ndarray, gold: np.ndarray) -> float:
-    """Mean gold of the one that the proxy puts first among n drawn without replacement from N; equal ones are taken alike.
+def best_of(n: int, score: np.ndarray, value: np.ndarray) -> float:
+    """Mean value of the one that the score puts first among n drawn without replacement from N; equal ones are taken alike.
 
     Of the picture with k others below it, the share of the draws in which it is first is C(k, n - 1) / C(N, n).
     """
-    order = np.argsort(proxy, kind="stable")
-    chances = np.array([math.comb(k, n - 1) for k in range(len(proxy))], dtype=float) / math.comb(len(proxy), n)
-    ranked = np.empty(len(proxy))
+    order = np.argsort(score, kind="stable")
+    chances = np.array([math.comb(k, n - 1) for k in range(len(score))], dtype=float) / math.comb(len(score), n)
+    ranked = np.empty(len(score))
     ranked[order] = chances
-    for value in np.unique(proxy):  # whoever is first of equals
-        ranked[proxy == value] = ranked[proxy == value].mean()
-    return float(ranked @ gold)
+    for one in np.unique(score):  # whoever is first of equals
+        ranked[score == one] = ranked[score == one].mean()
+    return float(ranked @ value)
+
+
+def put_below(grade: np.ndarray) -> np.ndarray:
+    """Of N pictures the share that is graded below each, equal ones (itself, too) by half: 0.5 in the mean."""
+    below = (grade[:, None] > grade).mean(1) + (grade[:, None] == grade).mean(1) / 2
+    return np.asarray(below)
+
+
+def standard(value: np.ndarray) -> np.ndarray:
+    """In standard deviations from the mean; 0 where all are equal."""
+    spread = value.std()
+    return np.asarray((value - value.mean()) / spread if spread > SAME else np.zeros(len(value)))
+
+
+def bests(annotator: str, arm: str, proxy_PN: np.ndarray, gold_PN: np.ndarray) -> list[Best]:
+    """A row an n, means over the P prompts."""
+    rows = []
+    for n in (n for n in NS if n <= proxy_PN.shape[1]):
+        found = []
+        for proxy, gold in zip(proxy_PN, gold_PN, strict=True):
+            place, attack = put_below(proxy), np.round(standard(proxy) - standard(gold), 9)
+            found.append([best_of(n, score, value) for score in (proxy, attack) for value in (gold, place)])
+        gold, proxy, attack_gold, attack_proxy = np.mean(found, axis=0).tolist()
+        rows.append(Best(annotator, arm, n, math.log(n) - (n - 1) / n, gold, proxy, attack_gold, attack_proxy, len(found)))
+    return rows
 
 
 def drawn(annotator: str, prompts: int, pictures: int) -> tuple[list[Prompt], list[Image]]:
@@ -104,6 +137,17 @@ def golds_table(rows: Sequence[Best]) -> str:
     return table(["arm", "annotators", *(f"best of {n}" for n in ns), "last minus greatest mean"], lines)
 
 
+def attacks_table(rows: Sequence[Best]) -> str:
+    """Of the most pictures: the one that the reward puts first, and the one that the attacker takes."""
+    n, lines = max(row.n for row in rows), []
+    for arm in sorted({row.arm for row in rows}):
+        of = [row for row in rows if row.arm == arm and row.n == n]
+        figures = ("proxy", "gold", "attack_proxy", "attack_gold")
+        lines.append([arm, len(of), *(said([getattr(row, name) for row in of], signed=False) for name in figures)])
+    heads = ("proxy", "gold", "the attacker's proxy", "its gold")
+    return table([f"of {n}", "annotators", *heads], lines)
+
+
 @plain_errors
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -123,14 +167,12 @@ def main() -> None:
             config = composed(arm, name, given.set)
             gold_PN, proxy_PN = (x.reshape(-1, given.pictures) for x in (worth, grades(config, prompts, images)))
             whole = ~np.isnan(proxy_PN).any(1)
-            for n in (n for n in NS if n <= given.pictures):
-                gold = np.mean([best_of(n, p, g) for p, g in zip(proxy_PN[whole], gold_PN[whole], strict=True)])
-                row = Best(name, str(config.study.arm), n, math.log(n) - (n - 1) / n, float(gold), int(whole.sum()))
+            for row in bests(name, str(config.study.arm), proxy_PN[whole], gold_PN[whole]):
                 rows[row.key] = row
                 print(row, flush=True)
             if given.keep:
                 kept.write(rows.values(), Best, given.keep)
-    print(golds_table([*rows.values()]))
+    print(golds_table([*rows.values()]), attacks_table([*rows.values()]), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -64,6 +64,16 @@ def test_equals_are_taken_alike() -> None:
     assert best_of(2, np.array([1.0, 1.0, 0.0]), np.array([1.0, 0.0, 0.0])) == pytest.approx(0.5)
 
 
+def test_an_attacker_takes_what_the_reward_puts_high_and_nobody_wants() -> None:
+    proxy, gold = np.array([[0.9, 0.8, 0.1, 0.2]]), np.array([[1.0, 0.0, 0.0, 1.0]])
+    one, _, all_four = best_of_n.bests("ada", "a", proxy, gold)
+    assert (one.gold, one.proxy, one.attack_gold, one.attack_proxy) == pytest.approx((0.5, 0.5, 0.5, 0.5))
+    assert (all_four.gold, all_four.proxy) == (1.0, 0.875)  # three below it, itself by half
+    assert (all_four.attack_gold, all_four.attack_proxy) == (0.0, 0.625)
+    (*_, exact) = best_of_n.bests("ada", "a", gold, gold)
+    assert exact.gold == 1.0 and exact.attack_gold == 0.5  # a reward that is the worth leaves it nothing to choose
+
+
 def test_worth_is_a_share_of_the_most_there_is() -> None:
     ada = annotators()["ada"]
     prompt = next(
@@ -76,5 +86,10 @@ def test_worth_is_a_share_of_the_most_there_is() -> None:
 
 def test_how_far_gold_ends_below_its_greatest() -> None:
     gold = ((1, 0.5), (2, 0.7), (4, 0.6))
-    rows = [Best(who, "a", n, 0.0, value + more, 3) for n, value in gold for who, more in (("x", 0.0), ("y", 0.1))]
+    rows = [
+        Best(who, "a", n, 0.0, value + more, n / 4, 0.2, 0.5, 3) for n, value in gold for who, more in (("x", 0.0), ("y", 0.1))
+    ]
+    assert best_of_n.attacks_table(rows).splitlines()[-1] == (
+        "| a | 2 | 1.000 (1.000 to 1.000) | 0.650 (0.015 to 1.285) | 0.500 (0.500 to 0.500) | 0.200 (0.200 to 0.200) |"
+    )
     assert best_of_n.golds_table(rows).splitlines()[-1] == "| a | 2 | 0.550 | 0.750 | 0.650 | -0.100 (-0.100 to -0.100) |"
