@@ -31,8 +31,8 @@ def cells(rows: Iterable[Mapping[str, str]]) -> dict[str, list[Cell]]:
     """Rule -> its cells by learning rate, of the rows of a report's results.csv, whose arms are named "rpo, lr=0.0003"."""
     runs: dict[tuple[str, float], list[Mapping[str, str]]] = defaultdict(list)
     for row in rows:
-        rule, rate = row["arm"].split(", lr=")
-        runs[rule, float(rate)].append(row)
+        rule, lr = row["arm"].split(", lr=")
+        runs[rule, float(lr)].append(row)
     found: dict[str, list[Cell]] = defaultdict(list)
     for (rule, rate), some in sorted(runs.items()):
         changes = [float(row["after"]) - float(row["before"]) for row in some]

@@ -148,7 +148,7 @@ def draw_figure(arms: Mapping[str, Arm], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained", sharex=True)
-    styles = itertools.product(["-", "--"], plt.get_cmap("tab10").colors)
+    styles = itertools.product(["-", "--"], map(plt.get_cmap("tab10"), range(10)))
     for (name, arm), (style, color) in zip(arms.items(), styles, strict=False):
         for axis, values in zip(axes, ("gold", "proxy"), strict=True):
             axis.plot(curve(arm, "root_kl"), curve(arm, values), label=name, linestyle=style, color=color, marker=".")

@@ -128,7 +128,7 @@ def arms_of(some: Iterable[Point]) -> dict[str, dict[str, Course]]:
     found: dict[str, dict[str, dict[int, Point]]] = defaultdict(lambda: defaultdict(dict))
     for point in some:
         found[point.arm][point.annotator][point.update] = point
-    arms = {
+    arms: dict[str, dict[str, Course]] = {
         arm: {who: [course[at] for at in sorted(course)] for who, course in of.items()} for arm, of in sorted(found.items())
     }
     for name, arm in arms.items():

@@ -15,7 +15,8 @@ from PIL.Image import Image
 
 from arr_rpo.commands.runs.finished import finished_run
 from arr_rpo.evaluation.images import pictures
-from arr_rpo.measure.win_rate import Own, WinRate
+from arr_rpo.measure.base import Own
+from arr_rpo.measure.win_rate import WinRate
 from arr_rpo.run.layout import POLICY
 from arr_rpo.shapes.annotators.measure import AnnotatorOracle
 from arr_rpo.shapes.annotators.people import annotator

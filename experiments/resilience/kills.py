@@ -87,9 +87,12 @@ def main() -> None:
         halves = list((killed.path / "checkpoints").glob(".*"))
         within_a_save += bool(halves)
         print(f"kill {kills}, exit {code}: checkpoints {list(killed.checkpoints())[-1:]}, half saves {len(halves)}", flush=True)
-    same = {
+    same: dict[str, bool] = {
         "weights": same_tensors(*(load_file(r.path / "policy/pytorch_lora_weights.safetensors") for r in (whole, killed))),
-        **{kind: [without_time(r) for r in whole.rows(kind)] == [without_time(r) for r in killed.rows(kind)] for kind in Rows},
+        **{
+            kind.value: [without_time(r) for r in whole.rows(kind)] == [without_time(r) for r in killed.rows(kind)]
+            for kind in Rows
+        },
         "summary": without_time(whole.summary()) == without_time(killed.summary()),
         "curves": curves(whole.path) == curves(killed.path),
         "training state": same_tensors(

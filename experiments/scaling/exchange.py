@@ -12,7 +12,8 @@ import time
 
 import torch
 import torch.distributed as dist
-from torch import multiprocessing, nn
+from torch import nn
+from torch.multiprocessing.spawn import spawn
 
 from arr_rpo.algorithm.gradients import add_up
 
@@ -39,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--numbers", type=int, default=778_240)
     with tempfile.TemporaryDirectory() as folder:
-        multiprocessing.spawn(process, (f"{folder}/store", parser.parse_args().numbers), nprocs=2)
+        spawn(process, (f"{folder}/store", parser.parse_args().numbers), nprocs=2)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ pass). All assumptions stand here, each with where it comes from; change one and
 
 from __future__ import annotations
 
-from simulation import Job, Line, Rubrics, Server
+from experiments.scaling.simulation import Job, Line, Rubrics, Server
 
 PEAK = 989e12  # operations a second of an H100 SXM, dense bfloat16 (data sheet)
 # experiments/gpu: a rollout of 8 in 4.74 s (H200), a checkpointed training step of one candidate in 0.54 s (H100).

@@ -1,6 +1,6 @@
 """One process against two by DDP, one thread each, in turns: seconds an update by stage.
 
-    python experiments/scaling/measure.py [--updates 10] [--rounds 3] [--candidates 64] [--place runs/scaling] [override ...]
+    python -m experiments.scaling.measure [--updates 10] [--rounds 3] [--candidates 64] [--place runs/scaling] [override ...]
 
 Three arms of `experiment=t2i_rpo`: `one` process; `two`, with the same prompts and noise; and `half`, one process with half the
 candidates, which is what each of the two has to do. So `two` less `half` is what it takes to be two. Each round runs all arms
@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from measured import STAGES, Seconds, quartiles, read
+from experiments.scaling.measured import STAGES, Seconds, quartiles, read
 
 ROOT = Path(__file__).parents[2]
 QUIET = (  # nothing that is not in each update: no held-out measures, no pictures, one checkpoint

@@ -33,7 +33,7 @@ def read(run: Path) -> list[Seconds]:
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     return [
         Seconds(
-            *(row[f"time/{stage}"] for stage in STAGES),
+            **{stage: row[f"time/{stage}"] for stage in STAGES},
             images=round(row["judge/images"]),
             calls=round(row["judge/calls"]),
             optimizer_steps=round(row["policy/optimizer_steps"]),

@@ -1,7 +1,7 @@
 """What a simulation of several processes says, beside what was measured here, and of FLUX.1-dev on H100s.
 
-python experiments/scaling/simulate.py here runs/scaling [--exchange 0.003]     # after measure.py; seconds by exchange.py
-python experiments/scaling/simulate.py flux
+python -m experiments.scaling.simulate here runs/scaling [--exchange 0.003]     # after measure.py; seconds by exchange.py
+python -m experiments.scaling.simulate flux
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import flux
-from measured import STAGES, Seconds, quartiles, read
-from simulation import Job, Line, Server, Update, simulated
+from experiments.scaling import flux
+from experiments.scaling.measured import STAGES, Seconds, quartiles, read
+from experiments.scaling.simulation import Job, Line, Server, Update, simulated
 
 UPDATES = 200
 

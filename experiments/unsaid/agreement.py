@@ -80,7 +80,8 @@ class Remembering:
     """A policy whose pictures are drawn once."""
 
     def __init__(self, policy: Any) -> None:
-        self.policy, self.made = policy, {}
+        self.policy = policy
+        self.made: dict[tuple[int, tuple[int | str, ...]], Image] = {}
 
     def generate(self, prompts: Sequence[Prompt], seed: int, keys: Sequence[tuple[int | str, ...]]) -> list[Image]:
         new = [i for i, key in enumerate(keys) if (seed, key) not in self.made]
@@ -165,7 +166,8 @@ class Table:
         config.bench.progress = False
         new = self.preferences(cell, split="shapes/open_heldout", pairs=NEW, chance=False, seed=5)
         parts: dict[str, Any] = {"pairs": new, "judge": self._judge(cell, config)}
-        parts["rubric"], said = None, {}
+        said: dict[str, Any] = {}
+        parts["rubric"] = None
         if config.rubric is not None:
             parts["rubric"], said = self._rubric(cell, config, parts["judge"])
         node = {key: value for key, value in config.bench.items() if key not in parts}
@@ -223,7 +225,7 @@ class Table:
             node = {key: value for key, value in config.module.items() if key != "pairs"}
             pl.seed_everything(cell.seed, verbose=False)
             recipe = instantiate({**node, "_partial_": True})(pairs=self.labelled(cell))
-            quiet = {
+            quiet: dict[str, Any] = {
                 "logger": False,
                 "enable_progress_bar": False,
                 "enable_checkpointing": False,

@@ -80,9 +80,18 @@ def points(run: Run) -> Iterator[Point]:
     named["algorithm"] = run.config["algorithm"]["objective"]["_target_"].rsplit(".", 1)[-1]
 
     def point(when: str, images: float, calls: float | None, kl: float | None, worth: Measured) -> Point:
-        some = {name: worth.figures[name] for name in ("taste", "followed", "strict")}
+        taste, followed, strict = (worth.figures[name] for name in ("taste", "followed", "strict"))
+        far, asked, value = kl or 0.0, calls or 0.0, worth.value or 0.0
         return Point(
-            **named, when=when, images=images, judge_calls=calls or 0.0, kl=kl or 0.0, worth=worth.value or 0.0, **some
+            **named,
+            when=when,
+            images=images,
+            judge_calls=asked,
+            kl=far,
+            worth=value,
+            taste=taste,
+            followed=followed,
+            strict=strict,
         )
 
     def whole(when: str) -> Measured:

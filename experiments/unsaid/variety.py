@@ -31,7 +31,7 @@ def samples(prompts: Sequence[Prompt], n: int) -> Mapping[str, list[Sequence[Loc
         policy = instantiate(compose("evaluate", overrides=overrides).preferences.policy)
     asked = [prompt for prompt in prompts for _ in range(n)]
     images = policy.generate(asked, SEED, [(prompt.id, k) for prompt in prompts for k in range(n)])
-    found = [detection.detect(image) for image in images]
+    found: list[Sequence[Located]] = [detection.detect(image) for image in images]
     return {prompt.id: found[i * n : (i + 1) * n] for i, prompt in enumerate(prompts)}
 
 
