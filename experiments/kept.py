@@ -9,6 +9,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from arr_rpo.types import UserError
 from arr_rpo.whole_files import write_text
 
 T = TypeVar("T")
@@ -26,7 +27,17 @@ def write(rows: Iterable[Any], kind: type[Any], path: Path) -> None:
 
 
 def read(kind: type[T], path: Path) -> Iterator[T]:
+    """The rows of a file that `write` made.
+
+    Raises:
+        UserError: its columns are not those of the rows, as of a file that an older version wrote.
+    """
     kinds = {field.name: KINDS[str(field.type)] for field in fields(kind)}  # type: ignore[arg-type]
     with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
+        rows = csv.DictReader(file)
+        if (found := list(rows.fieldnames or ())) != list(kinds):
+            raise UserError(
+                f"{path} has the columns {', '.join(found)}, not {', '.join(kinds)}: give another file, or make it anew"
+            )
+        for row in rows:
             yield kind(**{name: kinds[name](value) for name, value in row.items()})

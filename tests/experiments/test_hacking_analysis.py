@@ -193,6 +193,9 @@ def test_runs_are_read_kept_and_read_again(tmp_path: Path) -> None:
     assert arms_of(read(tmp_path / "kept.csv")) == found
     with pytest.raises(UserError, match="'own_weighted' were measured at other updates"):
         arms_of([*read(tmp_path / "kept.csv"), dataclasses.replace(last, update=20)])
+    (tmp_path / "old.csv").write_text("arm,annotator\na,ada\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"old\.csv has the columns arm, annotator, not arm, annotator, update"):
+        [*read(tmp_path / "old.csv")]
 
 
 def test_scenes_are_parted_whole(tmp_path: Path) -> None:
