@@ -52,11 +52,34 @@ def test_arms_that_are_repeated_over_annotators_are_paired_within_each_and_teste
     half = 0.1875 * math.tan(0.475 * math.pi)
     assert (got.difference.t.low, got.difference.t.high) == pytest.approx((0.1875 - half, 0.1875 + half))
     assert got.difference.counted == "2 annotators"
-    assert (got.replicates, got.prompts, got.limits) == (tuple(Replicate(of, seed) for of, seed in gained), 12, ())
+    assert (got.replicates, got.prompts, got.limits) == (tuple(Replicate(of, seed) for of, seed in gained), 8, ())
     assert got.verdict.endswith("2 annotators)")
     change = found.arms[0].change
     assert change is not None and change.value == pytest.approx(0.1875) and change.units == 2
-    assert found.methods[-1].startswith("Here arms are repeated over more than seeds: the units are annotators")
+    assert found.methods[0].startswith(
+        "Arms are compared by a held-out measure, by differences that are paired by annotator and seed"
+    )
+    assert found.methods[-1] == "With one annotator nothing is claimed. Runs that did not end are in no comparison."
+
+
+def test_runs_of_each_annotator_are_read_at_the_least_kl_of_their_own() -> None:
+    runs = []
+    for of, far in (("mia", 4.0), ("nils", 9.0)):
+        for arm, kl, after in (("a", far, "1111"), ("b", 2 * far, "1100")):
+            runs.append(
+                dataclasses.replace(
+                    make_run(arm, 1, "1100", progress=[point(0, "0000", kl=0.0), point(10, after, kl=kl)]), of=of
+                )
+            )
+    study = dataclasses.replace(make_study(runs), replicates="annotator")
+    got = compare(study, "a", "b", MEASURE, MATCHED_KL, HOW)
+    assert got.difference is not None and got.difference.value == pytest.approx(0.75)  # 1 at the end of a, 0.25 halfway of b
+    assert (got.at, got.limits) == (None, ())
+    runs[1] = dataclasses.replace(runs[1], progress=())
+    (at_kl,) = analyse(dataclasses.replace(study, runs=tuple(runs), reference="b"), MEASURE, HOW).under(MATCHED_KL)
+    assert at_kl.difference is not None and at_kl.difference.counted == "1 annotator"
+    assert at_kl.verdict == "a > b at matched KL: not shown (+0.750, one annotator: no interval)"
+    assert "mia, seed 1 of a: no partner" in at_kl.limits
 
 
 def test_prompts_of_one_name_are_not_paired_across_annotators() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from arr_rpo.commands.report import results_csv
 from arr_rpo.report import tables, verdicts
 from arr_rpo.report.compare import analyses
 from arr_rpo.report.estimates import Comparing
@@ -240,6 +241,43 @@ def test_what_arms_are_repeated_over_makes_no_arm(tmp_path: Path) -> None:
     rows = tables.runs(study)
     assert rows.head[:4] == ("run", "arm", "annotator", "seed")
     assert [cell.text for cell in rows.rows[0]][1:4] == ["scalar", "mia", "1"]
+
+
+def test_a_run_of_before_the_study_said_so_is_repeated_as_the_others_are(tmp_path: Path) -> None:
+    write_annotators(tmp_path)
+    write_run(
+        tmp_path / "arm=told,annotator=olga,seed=1",
+        config="study: {name: s, reference: told, arm: told, replicates: annotator}\n",
+    )
+    study = read_study(tmp_path)
+    assert (study.arms, study.unit, study.reference) == (("scalar", "told"), "annotator", "told")
+    assert study.missing == ()
+    assert "different" not in " ".join(study.missing)
+
+
+def test_of_one_annotator_seeds_are_what_there_are_several_of(tmp_path: Path) -> None:
+    for arm, seed in (("told", 1), ("told", 2), ("scalar", 1), ("scalar", 2)):
+        config = f"study: {{reference: told, arm: {arm}, replicates: annotator}}\n"
+        write_run(tmp_path / f"arm={arm},annotator=mia,seed={seed}", seed, config)
+    study = read_study(tmp_path)
+    assert (study.unit, study.arms) == ("seed", ("scalar", "told"))
+    assert [run.which for run in study.of("told")] == ["seed 1", "seed 2"]
+
+
+def test_a_run_that_is_of_nobody_is_named_and_left_out(tmp_path: Path) -> None:
+    write_annotators(tmp_path, ", replicates: annotator")
+    write_run(tmp_path / "arm=told,seed=1", config="study: {name: s, reference: told, arm: told}\n")
+    study = read_study(tmp_path)
+    assert len(study.runs) == 4
+    assert study.missing == ("arm=told,seed=1 is left out: its folder names no annotator",)
+    assert {run.of for run in read_study(tmp_path, replicates="").runs} == {""}  # by seeds alone, if one wants it
+
+
+def test_the_csv_says_of_whom_a_run_is(tmp_path: Path) -> None:
+    write_annotators(tmp_path, ", replicates: annotator")
+    head, *rows = results_csv(read_study(tmp_path)).splitlines()
+    assert head.startswith("arm,annotator,seed,measure,before")
+    assert [row.split(",")[:3] for row in rows] == [[arm, who, "1"] for arm in ("scalar", "told") for who in ("mia", "nils")]
 
 
 def test_replicates_can_be_named_for_runs_whose_study_names_none(tmp_path: Path) -> None:

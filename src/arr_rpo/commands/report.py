@@ -105,17 +105,18 @@ def report_run(run_dir: Path) -> None:
 
 
 def results_csv(study: Study) -> str:
-    """A row a finished run and measure; an empty cell where a run lacks the figure."""
+    """A row a finished run and measure; an empty cell where a run lacks the figure. What arms are repeated over beside seeds
+    has a column behind the arm."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow([COLUMNS[0], *[study.replicates] * bool(study.replicates), *COLUMNS[1:]])
     for run in study.runs:
         if run.finished:
             for name in [name for name in study.measures if name in run.measures] or [""]:
                 figures = (run.mean(name, "before"), run.mean(name, "after"), run.kl)
                 said = (number_at(run.summary, "judge", what) for what in ("ties", "flips", "failures"))
                 counts = map(_whole, (run.images, run.judge_calls, run.seconds, *said))
-                writer.writerow([run.arm, run.seed, name, *figures, *counts])
+                writer.writerow([run.arm, *[run.of] * bool(study.replicates), run.seed, name, *figures, *counts])
     return text.getvalue()
 
 

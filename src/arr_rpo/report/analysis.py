@@ -74,7 +74,8 @@ class ArmResult:
 class Comparison:
     """A held-out measure of `arm` minus that of `reference`, paired by replicate and by prompt.
 
-    condition: one of `CONDITIONS`. at: where the runs were compared: number of images, of judge calls, or KL; None at the end.
+    condition: one of `CONDITIONS`. at: where the runs were compared: number of images, of judge calls, or KL; None at the end,
+    or where each unit has a place of its own.
     difference: None where nothing can be compared; `verdict` then says why. replicates: the shared ones. prompts: how many each
     seed was paired on, or all of them together where units have prompts of their own; 0 where only the runs' means are known.
     p: two-sided, None with one unit. p_holm: corrected over all comparisons of the same condition.

@@ -29,25 +29,35 @@ from arr_rpo.report.estimates import (
 from arr_rpo.report.sentences import amount, verdict
 from arr_rpo.report.study import Replicate, Run, Study
 
+Places = Mapping[Replicate, tuple[str, float | None]]  # condition, and where
 SAME = 1e-9  # differences of shares that are rounding
-METHODS = (
+SEEDS = (
     "Arms are compared by a held-out measure, by differences that are paired by seed and, within a seed, by prompt: all arms "
     "draw the held-out pictures from the same noise.",
     "Each mean has two intervals, whose outer limits are shown: Student's t over seeds, which takes the prompts as given, and "
     "a percentile bootstrap that draws both seeds and prompts (Owen 2007, The pigeonhole bootstrap, Annals of Applied "
     "Statistics 1, 386-411). It counts the noise of single pictures more than once, so that a small effect may go unshown. "
     "Likewise the larger of the two p-values counts.",
-    "p-values are corrected over all comparisons of one condition and measure (Holm 1979, Scandinavian Journal of Statistics "
-    "6, 65-70); the intervals are not.",
-    "An order of arms is shown if each of its links is (an intersection-union test: Berger 1982, Technometrics 24, 295-300).",
     "At equal images, equal judge calls and matched KL, the measure is that on the prompts measured during training, on the "
     "line between two measurements, at the largest number that all runs of the two arms reach and where each reaches it first. "
     "Where all of them ended with the same number of images or calls, it is that on all held-out prompts.",
     "With one seed nothing is claimed: its interval is over prompts only. Runs that did not end are in no comparison.",
 )
-REPEATED = (
-    "Here arms are repeated over more than seeds: the units are {unit}s, of whose seeds the mean is taken. Runs are paired by "
-    "{unit}, seed and prompt, and as each {unit} may have prompts of its own, intervals and p-values are over {unit}s alone."
+REPLICATES = (
+    "Arms are compared by a held-out measure, by differences that are paired by {unit} and seed and, within these, by prompt: "
+    "all arms draw the held-out pictures from the same noise.",
+    "What varies is the {unit}, each with prompts of its own: the mean over the seeds and prompts of one is one value. Each "
+    "mean over {unit}s has two intervals, whose outer limits are shown: Student's t and a percentile bootstrap that draws "
+    "{unit}s. Likewise the larger of the two p-values counts.",
+    "At equal images, equal judge calls and matched KL, the measure is that on the prompts measured during training, on the "
+    "line between two measurements, at the largest number that both runs of one {unit} and seed reach and where each reaches "
+    "it first. Where both ended with the same number of images or calls, it is that on all held-out prompts.",
+    "With one {unit} nothing is claimed. Runs that did not end are in no comparison.",
+)
+METHODS = (
+    "p-values are corrected over all comparisons of one condition and measure (Holm 1979, Scandinavian Journal of Statistics "
+    "6, 65-70); the intervals are not.",
+    "An order of arms is shown if each of its links is (an intersection-union test: Berger 1982, Technometrics 24, 295-300).",
 )
 
 
@@ -68,7 +78,8 @@ def analyse(study: Study, measure: str, how: Comparing) -> Analysis:
         for condition in CONDITIONS
     ]
     arms = tuple(arm_result(study, arm, measure, how) for arm in study.arms)
-    methods = (*METHODS, *[REPEATED.format(unit=study.unit)] * bool(study.replicates))
+    own = [text.format(unit=study.unit) for text in REPLICATES] if study.replicates else SEEDS
+    methods = (*own[:2], *METHODS, *own[2:])
     return Analysis(measure, arms, tuple(comparisons), tuple(claims), how.confidence, methods)
 
 
@@ -90,14 +101,13 @@ def compare(study: Study, arm: str, reference: str, measure: str, condition: str
     """One comparison, before any correction."""
     ours, theirs = by_replicate(study.of(arm)), by_replicate(study.of(reference))
     limits = [f"{run.name} did not end" for name in (arm, reference) for run in study.of(name) if not run.finished]
-    at, where = None, condition
+    places: Places = dict.fromkeys([*ours, *theirs], (condition, None))
     if condition != END:
-        shared = [some[one] for some in (ours, theirs) for one in some if one in ours and one in theirs]
-        at = place(shared, measure, condition, how, limits)
-        if ends_at(shared, condition, at):
-            where = END
-    known = {arm: _known(ours, measure, where, at), reference: _known(theirs, measure, where, at)}
+        together = [[one] for one in places] if study.replicates else [list(places)]
+        places = _places(together, ours, theirs, measure, condition, how, limits)
+    known = {name: _known(runs, measure, places) for name, runs in ((arm, ours), (reference, theirs))}
     both = sorted(set(known[arm]) & set(known[reference]))
+    at = None if study.replicates else next((at for _, at in places.values()), None)
     alone = {name: "; ".join(str(one) for one in some if one not in both) for name, some in known.items()}
     limits += [f"{', '.join(f'{some} of {name}' for name, some in alone.items() if some)}: no partner"] * any(alone.values())
     if condition == END:
@@ -107,10 +117,31 @@ def compare(study: Study, arm: str, reference: str, measure: str, condition: str
     return _paired(bare, known[arm], known[reference], how, study.unit) if both else bare
 
 
-def _known(runs: Mapping[Replicate, Run], measure: str, condition: str, at: float | None) -> dict[Replicate, Held]:
+def _places(
+    together: Sequence[Sequence[Replicate]],
+    ours: Mapping[Replicate, Run],
+    theirs: Mapping[Replicate, Run],
+    measure: str,
+    condition: str,
+    how: Comparing,
+    limits: list[str],
+) -> Places:
+    """For each replicate the condition by which its two runs are read, and where: those of one group at the same place. What
+    limits one is said where there is but one, or where nothing can be compared."""
+    found: dict[Replicate, tuple[str, float | None]] = {}
+    for group in together:
+        runs = [some[one] for some in (ours, theirs) for one in group if one in ours and one in theirs]
+        said: list[str] = []
+        at = place(runs, measure, condition, how, said)
+        limits += said if len(together) == 1 or at is None else []
+        found |= dict.fromkeys(group, (END if ends_at(runs, condition, at) else condition, at))
+    return found
+
+
+def _known(runs: Mapping[Replicate, Run], measure: str, places: Places) -> dict[Replicate, Held]:
     """Of the runs that have it."""
-    found = {replicate: held(run, measure, condition, at) for replicate, run in runs.items()}
-    return {replicate: one for replicate, one in found.items() if one is not None}
+    found = {one: held(run, measure, *places[one]) for one, run in runs.items() if one in places}
+    return {one: value for one, value in found.items() if value is not None}
 
 
 def _paired(
@@ -140,9 +171,9 @@ def _prompts(
     theirs: Mapping[Replicate, Held],
 ) -> tuple[int, int]:
     """On how many prompts these are paired, and how many there are: of each seed, or of all replicates that have their own."""
-    if any(replicate.of for replicate in differences):
-        most = sum(max(len(ours[one].by_prompt), len(theirs[one].by_prompt)) for one in differences)
-        return sum(len(found.by_prompt) for found in differences.values()), most
+    if any(one.of for one in differences):
+        either = {(one.of, prompt) for some in (ours, theirs) for one in differences for prompt in some[one].by_prompt}
+        return len({(one.of, prompt) for one, found in differences.items() for prompt in found.by_prompt}), len(either)
     most = max(len(one.by_prompt) for one in [*ours.values(), *theirs.values()])
     return (differences_UP.shape[1] if differences_UP.shape[1] > 1 else 0), most
 

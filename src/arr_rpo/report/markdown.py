@@ -65,9 +65,7 @@ def figures(study: Study, analysis: Analysis, points: int) -> dict[str, str]:
     drawn = lines(study, f"measured/{analysis.measure}", points)
     bands = [(study.arms[line["arm"]], band["x"], band["mean"]) for line in drawn if (band := line["bands"].get("images"))]
     if bands:
-        found["heldout.svg"] = svg.lines(
-            bands, f"held-out {analysis.measure}, mean over {study.unit}s", "images drawn in training"
-        )
+        found["heldout.svg"] = svg.lines(bands, f"held-out {analysis.measure}, mean over runs", "images drawn in training")
     return found
 
 

@@ -83,15 +83,15 @@ def encode(image: Image.Image, side: int, exact: int) -> Encoded:
 def grids(study: Study, album: Album, prompts: int, replicates: int) -> list[dict[str, Any]]:
     """One for each of the first `replicates` with pictures: `title`, `columns`, and `rows` of at most `prompts` prompts."""
     found: list[dict[str, Any]] = []
-    for replicate in sorted({run.replicate for run in study.runs}, key=lambda one: (one is None, one)):
+    by_replicate = sorted(study.runs, key=lambda run: (run.of, run.seed is None, run.seed or 0))
+    for which in dict.fromkeys(run.which for run in by_replicate):
         by_arm: dict[str, dict[str, HeldoutPrompt]] = {}
-        for run in sorted((run for run in study.runs if run.replicate == replicate), key=lambda run: not run.finished):
+        for run in sorted((run for run in study.runs if run.which == which), key=lambda run: not run.finished):
             by_arm.setdefault(run.arm, _pictured(run.heldout))  # of several replicates alike: that which is compared
         ids = list(dict.fromkeys(name for some in by_arm.values() for name in some))
         if ids and len(found) < replicates:
             rows = [_row(study.arms, by_arm, name, album) for name in evenly(ids, prompts)]
-            title = "one run" if replicate is None else str(replicate)
-            found.append({"title": title, "columns": ["base", *study.arms], "rows": rows})
+            found.append({"title": which or "one run", "columns": ["base", *study.arms], "rows": rows})
     return found
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from arr_rpo.report.arms import arm_names, label, replicate_of
 from arr_rpo.report.read_run import read_run
-from arr_rpo.report.study import Replicate, Run, Study
+from arr_rpo.report.study import Run, Study
 from arr_rpo.run import layout
 from arr_rpo.types import UserError
 
@@ -39,10 +39,18 @@ def read_study(*folders: Path, reference: str | None = None, replicates: str | N
     read = {path: read_run(path, folder) for path in places}
     missing: list[str] = several_experiments(read.values())
     block = _block(read.values(), missing)
-    repeated_over = replicates or str(block.get("replicates") or "")
+    repeated_over = str(block.get("replicates") or "") if replicates is None else replicates
     of = {path: replicate_of(path, repeated_over) for path in read}
     if replicates and not any(of.values()):
         raise UserError(f"replicates={replicates}: no run's folder is named so; a name is {places[0].name!r}")
+    if len({value for value in of.values() if value}) < 2:  # of one, seeds are what there are several of
+        repeated_over, of = "", dict.fromkeys(read, "")
+    missing += [
+        f"{run.name} is left out: its folder names no {repeated_over}"
+        for path, run in read.items()
+        if repeated_over and not of[path]
+    ]
+    read = {path: run for path, run in read.items() if of[path] or not repeated_over}
     names = arm_names({path: label(run.config, path, repeated_over) for path, run in read.items()})
     runs = [dataclasses.replace(run, arm=names[path], of=of[path]) for path, run in read.items()]
     arms = _in_order(names.values(), _arms_named(block))
@@ -67,7 +75,7 @@ def read_study(*folders: Path, reference: str | None = None, replicates: str | N
         runs=tuple(runs),
         missing=tuple(missing),
         measures=_measures(runs),
-        replicates=repeated_over if any(of.values()) else "",
+        replicates=repeated_over,
     )
 
 
@@ -95,25 +103,28 @@ def several_experiments(runs: Collection[Run]) -> list[str]:
 
 def repeated(runs: Sequence[Run]) -> list[str]:
     """A sentence for each finished run that is in no comparison, because another one has its arm and replicate."""
-    first: dict[tuple[str, Replicate | None], Run] = {}
+    first: dict[tuple[str, str], Run] = {}
     said = []
     for run in runs:
-        if run.finished and first.setdefault((run.arm, run.replicate), run) is not run:
-            other = first[run.arm, run.replicate].name
+        if run.finished and first.setdefault((run.arm, run.which), run) is not run:
+            other = first[run.arm, run.which].name
             said.append(f"{run.name} is in no comparison: {other} is of the same arm ({run.arm}) and replicate ({run.which})")
     return said
 
 
 def _block(runs: Iterable[Run], missing: list[str]) -> dict[str, Any]:
-    """The `study` block of the runs' configs."""
-    blocks = [
-        {key: value for key, value in run.config["study"].items() if key in BLOCK}
-        for run in runs
-        if isinstance(run.config.get("study"), Mapping)
-    ]
-    if any(block != blocks[0] for block in blocks):
-        missing.append("the runs' configs have different `study` blocks: that of the first run counts")
-    return blocks[0] if blocks else {}
+    """The `study` block of the runs' configs; what an older run's lacks is taken from the others'."""
+    block: dict[str, Any] = {}
+    differ: dict[str, None] = {}
+    for run in runs:
+        block_of_run = run.config.get("study")
+        own = block_of_run if isinstance(block_of_run, Mapping) else {}
+        for key in BLOCK:
+            if own.get(key) is not None and block.setdefault(key, own[key]) != own[key]:
+                differ[key] = None
+    if differ:
+        missing.append(f"the runs' configs have different `study` blocks ({', '.join(differ)}): that of the first run counts")
+    return block
 
 
 def _arms_named(block: Mapping[str, Any]) -> list[str]:

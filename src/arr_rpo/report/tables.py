@@ -119,9 +119,10 @@ def config_differences(study: Study) -> Table:
 
 
 def _values_by_key(study: Study) -> dict[str, tuple[str, ...]]:
-    """Key -> for each arm, its runs' value or values, as text."""
+    """Key -> for each arm, its runs' value or values, as text, of what all arms have been repeated over."""
+    shared = set.intersection(*({run.of for run in study.of(arm)} for arm in study.arms)) if study.arms else set()
     found: dict[str, dict[str, set[str]]] = {}
-    for run in study.runs:
+    for run in [run for run in study.runs if run.of in shared] or study.runs:
         place = str(run.config.get("run_dir", run.folder))
         for key, value in flat(run.config):
             if key.split(".")[-1] not in ("seed", "run_dir", "resume") and key.split(".")[0] != "study":
