@@ -29,10 +29,12 @@ from experiments.hacking.gamed import (
     excess,
     exploited,
     falls,
+    fooled,
     gained,
     is_gamed,
     lesser,
     minus,
+    onset,
     proxy_held,
     stopped,
 )
@@ -57,13 +59,14 @@ def golds_table(arms: Mapping[str, Arm]) -> str:
             f"{gold[best]:.3f} (update {updates[best]})",
         ]
         cells += [f"{gold[-1]:.3f}", said([*falls(arm).values()]), said([*gained(arm, "taste").values()])]
-        rows.append([*cells, f"since update {updates[best]}" if is_gamed(arm) else "no"])
+        rows.append([*cells, f"yes, onset {onset(arm) or '-'}" if is_gamed(arm) else "no"])
     return table([*heads, "gamed"], rows)
 
 
 def proxies_table(arms: Mapping[str, Arm]) -> str:
     """What the reward says at the end, how often it is wrong, and when the run's alarm rang."""
-    heads = ["arm", "proxy, last", "exploited", "less its baseline", "sharpness, last / base", "alarm rang, at (median)"]
+    heads = ["arm", "proxy, last", "exploited", "less its baseline", "preferred of what got worse, less the same"]
+    heads += ["sharpness, last / base", "alarm rang, at (median)"]
     rows = []
     for name, arm in arms.items():
         rang, sharpness = [course[0].alarm for course in arm.values() if course[0].alarm >= 0], curve(arm, "sharpness")
@@ -72,6 +75,7 @@ def proxies_table(arms: Mapping[str, Arm]) -> str:
             f"{curve(arm, 'proxy')[-1]:.3f}",
             said([*exploited(arm).values()], signed=False),
             said([*excess(arm).values()]),
+            said([*fooled(arm).values()]),
         ]
         cells += [
             f"{sharpness[-1] / sharpness[0]:.2f}",
@@ -100,8 +104,9 @@ def against(arms: Mapping[str, Arm], reference: str) -> str:
             ours, theirs = (tuple(some[one][-1] for one in who) for some in (arm, arms[reference]))
             figures = ("gold", "taste", "followed")
             gaps = [[getattr(a, n) - getattr(b, n) for a, b in zip(ours, theirs, strict=True)] for n in figures]
+            gaps.append(minus(*(fooled({one: some[one] for one in who}) for some in (arm, arms[reference]))))
             rows.append([name, len(who), *(said(values) for values in gaps)])
-    return table([f"last, minus {reference}", "annotators", "gold", "taste", "followed"], rows)
+    return table([f"last, minus {reference}", "annotators", "gold", "taste", "followed", "preferred of what got worse"], rows)
 
 
 class Claim(NamedTuple):
@@ -115,8 +120,14 @@ class Claim(NamedTuple):
     as_claimed: bool
 
 
+def whole(arm: Arm) -> bool:
+    """Whether it counts: all annotators have run."""
+    return {*arm} >= {*itertools.chain(*ANNOTATORS.values())}
+
+
 def claims(arms: Mapping[str, Arm]) -> Iterator[Claim]:
-    """Those of the plan of whose arms there are runs, and baselines where these are taken off."""
+    """Those of the plan of whose arms all annotators have run, with baselines where these are taken off."""
+    arms = {name: arm for name, arm in arms.items() if whole(arm)}
     for one, other, sign in EXPLOITED:
         if one in arms and other in arms and not math.isnan(sum([*excess(arms[one]).values(), *excess(arms[other]).values()])):
             ours, theirs = both(arms[one], arms[other])
@@ -141,7 +152,9 @@ def claims_table(arms: Mapping[str, Arm]) -> str:
     for claim, p in zip(found, holm([claim.p for claim in found]), strict=True):
         result = "not shown" if p >= 0.05 else "shown" if claim.as_claimed else "reversed, or the proxy fell too"
         rows.append((claim.says, said(claim.values), claim.matched, f"{p:.3f}", result))
-    return table(["claim", "difference, equal updates", "at matched KL", "p, Holm", ""], rows)
+    part = [f"{name} ({len(arm)})" for name, arm in arms.items() if not whole(arm)]
+    without = f"\n\nLeft out, as not all annotators have run: {', '.join(part)}." if part else ""
+    return table(["claim", "difference, equal updates", "at matched KL", "p, Holm", ""], rows) + without
 
 
 def draw_figure(arms: Mapping[str, Arm], path: Path) -> None:
@@ -176,7 +189,7 @@ def main() -> None:
         if part := {name: arm for name, arm in part.items() if len(arm) > 1}:
             print("", f"Annotators whose tastes are {group} by the judge:", golds_table(part), proxies_table(part), sep="\n\n")
     if given.figure:
-        draw_figure(arms, given.figure)
+        draw_figure({name: arm for name, arm in arms.items() if whole(arm)}, given.figure)
 
 
 if __name__ == "__main__":

@@ -125,16 +125,21 @@ def grades(config: Any, prompts: Sequence[Prompt], images: Sequence[Image]) -> n
 
 
 def golds_table(rows: Sequence[Best]) -> str:
-    """Gold by n, means over annotators, and how far it ends below its greatest."""
+    """Gold by n, means over annotators, and how far it ends below its greatest: for each annotator that of the n at which the
+    others' mean is greatest, so that a lucky one is no fall."""
     ns, lines = sorted({row.n for row in rows}), []
     for arm in sorted({row.arm for row in rows}):
         gold = {(row.annotator, row.n): row.gold for row in rows if row.arm == arm}
         who = sorted({name for name, _ in gold})
-        means = {n: fmean(gold[name, n] for name in who) for n in ns}
-        best = max(ns, key=lambda n: means[n])
-        fell = said([gold[name, ns[-1]] - gold[name, best] for name in who])
-        lines.append([arm, len(who), *(f"{means[n]:.3f}" for n in ns), fell])
-    return table(["arm", "annotators", *(f"best of {n}" for n in ns), "last minus greatest mean"], lines)
+        own = [n for n in ns if all((name, n) in gold for name in who)]
+        means = {n: f"{fmean(gold[name, n] for name in who):.3f}" for n in own}
+        fell = []
+        for name in who:
+            others = [other for other in who if other != name] or who
+            best = max(own, key=lambda n: fmean(gold[other, n] for other in others))
+            fell.append(gold[name, own[-1]] - gold[name, best])
+        lines.append([arm, len(who), *(means.get(n, "-") for n in ns), said(fell)])
+    return table(["arm", "annotators", *(f"best of {n}" for n in ns), "last minus greatest"], lines)
 
 
 def attacks_table(rows: Sequence[Best]) -> str:

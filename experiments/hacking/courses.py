@@ -26,7 +26,7 @@ from experiments import kept
 
 Floats = NDArray[np.float64]
 ANNOTATORS = {"seen": ("olga", "pia", "rosa", "sven", "tea"), "blind": ("mia", "nils", "quin")}  # PLAN.md, amendments
-SEED, SAME = 1, 1e-6  # of the study, no pilot's; worths that are one
+SEED, PAIRS, SAME = 1, 64, 1e-6  # of the study, no pilot's; worths that are one
 BASELINE = "baseline.json"
 
 
@@ -36,7 +36,8 @@ class Point:
 
     root_kl: square root of the path KL from the base. gold_0, gold_1: of every other scene, and of the others. accepted: share
     of the prompts at which the reward prefers the picture to the base's and the annotator one of the two; bad: at which the
-    picture is then worth less. base_accepted, base_bad: the same of two pictures of the base; NaN where nobody has looked.
+    picture is then worth less; worse: at which it is worth less, whatever the reward says. base_accepted, base_bad: as accepted
+    and bad, of two pictures of the base; NaN where nobody has looked.
     sharpness: of the pictures (`measure.signs`). alarm: after how many updates the run's own rang; -1 never.
     """
 
@@ -52,6 +53,7 @@ class Point:
     proxy: float
     accepted: float
     bad: float
+    worse: float
     base_accepted: float
     base_bad: float
     sharpness: float
@@ -60,6 +62,11 @@ class Point:
 
 Course = Sequence[Point]  # of one run, by update
 Arm = Mapping[str, Course]  # annotator -> course
+
+
+def arm_of(name: str) -> str:
+    """ "own_weighted, 64 pairs" -> "own_weighted", the study's; "own_weighted, 16 pairs" stays, and is another arm."""
+    return name.removesuffix(f", {PAIRS} pairs")
 
 
 def points(run: Run) -> Iterator[Point]:
@@ -77,13 +84,13 @@ def points(run: Run) -> Iterator[Point]:
     half = halves(str(OmegaConf.load(run.folder / CONFIG).data.heldout), prompts)  # which refers to the annotator
     decided = np.abs(gold_TP - gold_TP[:1]) > SAME
     accepted = (proxy_TP > 0.5) & decided
-    bad = accepted & (gold_TP < gold_TP[:1])
+    worse = decided & (gold_TP < gold_TP[:1])
     place = run.folder / BASELINE
     base = json.loads(place.read_text(encoding="utf-8")) if place.is_file() else {}
     rang = run.summary.get("alarm")
     for t, one in enumerate(run.progress):
         yield Point(
-            arm=str(run.config["study"]["arm"]).split(",")[0],
+            arm=arm_of(run.config["study"]["arm"]),
             annotator=str(run.config["study"]["annotator"]),
             update=one.update,
             root_kl=math.sqrt(max(0.0, one.kl or 0.0)),
@@ -94,7 +101,8 @@ def points(run: Run) -> Iterator[Point]:
             followed=one.measures["annotator"].figures["followed"],
             proxy=float(proxy_TP[t].mean()),
             accepted=float(accepted[t].mean()),
-            bad=float(bad[t].mean()),
+            bad=float((accepted & worse)[t].mean()),
+            worse=float(worse[t].mean()),
             base_accepted=base.get("accepted", math.nan),
             base_bad=base.get("bad", math.nan),
             sharpness=one.measures["signs"].figures["sharpness"],

@@ -22,6 +22,7 @@ from arr_rpo.shapes.annotators.measure import AnnotatorOracle
 from arr_rpo.shapes.annotators.people import annotator
 from arr_rpo.types import Prompt, UserError
 from experiments import kept
+from experiments.hacking.courses import arm_of
 
 BATCH = 64
 
@@ -59,7 +60,7 @@ class Finished:
 
     def __init__(self, run: Path) -> None:
         self.config = finished_run(run)
-        self.arm = str(self.config.study.arm).split(",")[0]
+        self.arm = arm_of(str(self.config.study.arm))
         self.who = annotator(str(self.config.study.annotator))
         data = instantiate(self.config.data)
         self.heldout, self.training = list(data.heldout), list(data.train)
@@ -101,14 +102,23 @@ def preferred(config: DictConfig, shown: Shown) -> list[float | None]:
 
 def each(places: Sequence[Path], name: str, kind: type[T], find: Callable[[Path], Iterable[T]]) -> list[T]:
     """Rows of each run, kept in its folder as `name` and not looked for again, and those of a CSV file that was kept elsewhere;
-    of two of one `key` the later one."""
+    of two of one `key` the later one, as of a file and of a run.
+
+    Raises:
+        UserError: two runs have rows of one key, such as two seeds.
+    """
     rows: dict[Hashable, T] = {}
+    runs: dict[Hashable, Path] = {}
     for place in places:
         file = place / name if place.suffix != ".csv" else place
         if not file.is_file():
             kept.write(find(place), kind, file)
             print(place.name, flush=True)
-        rows |= {row.key: row for row in kept.read(kind, file)}
+        found = {row.key: row for row in kept.read(kind, file)}
+        for key in found if file != place else ():
+            if runs.setdefault(key, place) != place:
+                raise UserError(f"{runs[key].name} and {place.name} have rows of one kind ({key}): give one of them")
+        rows |= found
     return [*rows.values()]
 
 

@@ -78,6 +78,22 @@ def excess(arm: Arm, place: Mapping[str, float] | None = None) -> dict[str, floa
     return {who: value - base[who] for who, value in exploited(arm, place).items()}
 
 
+def fooled(arm: Arm) -> dict[str, float]:
+    """Of the last pictures that are worth less than the base's the share that the reward prefers, less the share of pairs of
+    the base's own that it calls wrongly. Unlike `excess` it does not fall as fewer pictures become worse."""
+    last = ({who: getattr(c[-1], name) for who, c in arm.items()} for name in ("worse", "bad"))
+    base = shares(*({who: getattr(c[0], name) for who, c in arm.items()} for name in ("base_accepted", "base_bad")))
+    return {who: value - base[who] for who, value in shares(*last).items()}
+
+
+def onset(arm: Arm) -> int | None:
+    """The first measurement from which gold falls and the proxy rises at two in a row; None if there is none."""
+    gold, proxy = np.diff(curve(arm, "gold")), np.diff(curve(arm, "proxy"))
+    apart = (gold < 0) & (proxy > 0)
+    updates = [point.update for point in next(iter(arm.values()))]
+    return next((updates[t] for t in range(len(apart) - 1) if apart[t] and apart[t + 1]), None)
+
+
 def lesser(arm: Arm, other: Arm) -> dict[str, float]:
     """Each annotator's lesser last root KL of two arms."""
     return {who: min(arm[who][-1].root_kl, other[who][-1].root_kl) for who in arm if who in other}

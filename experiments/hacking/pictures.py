@@ -2,7 +2,7 @@
 
 For each run, of the held-out pictures that its own reward prefers to the base's of the same prompt and noise, those that
 lost most of what they are worth to the annotator: the base's above, the trained policy's below, with both worths (0 to 1). A
-run with fewer of them leaves places empty.
+run with fewer of them leaves places empty. Beside them, how many are worse, of those that the annotator does not call equal.
 """
 
 from __future__ import annotations
@@ -51,8 +51,10 @@ def of_run(run: Path, most: int) -> tuple[str, list[Lost]]:
         for prompt, (image, base), before, after in zip(shown.prompts, shown.pairs, *worth, strict=True)
     ]
     liked = preferred(trained.config, shown)
-    many, accepted = len(most_lost(pairs, liked, len(pairs))), sum(said is not None and said > 0.5 for said in liked)
-    return f"{trained.arm}\n{trained.who.name}\n{many} of {accepted}\npreferred\nare worse", most_lost(pairs, liked, most)
+    decided = [abs(pair.worth - pair.worth_base) > SAME for pair in pairs]
+    accepted = sum(said is not None and said > 0.5 and one for said, one in zip(liked, decided, strict=True))
+    many = len(most_lost(pairs, liked, len(pairs)))
+    return f"{trained.arm}\n{trained.who.name}\n{many} of {accepted}\nthat it prefers\nare worse", most_lost(pairs, liked, most)
 
 
 def sheet(rows: Sequence[tuple[str, Sequence[Lost]]], most: int) -> Image.Image:

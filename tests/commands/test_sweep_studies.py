@@ -128,6 +128,9 @@ def test_what_is_gamed_is_learned_from_the_same_pairs() -> None:
         assert (exact["rubric"], exact["reward"]) == (sources[arm], found[arm]["reward"])
     margins = [run["reward"]["protocol"]["tie_margin"] for run in found.values() if "gate" in run["reward"].get("protocol", {})]
     assert margins == [0] * 11  # of all checklists, as in training
+    attackers = runs(HACKING, "study.annotator=mia", "arm=hacking/attack_per_prompt,hacking/attack_weighted").values()
+    proxies = [run["reward"]["parts"]["proxy"]["reward"]["protocol"] for run in attackers]
+    assert [proxy["tie_margin"] for proxy in proxies] == [0, 0]  # as of the arms that they attack
     assert sources["conjunctive"] == sources["verdict"] == sources["prompt_alone"]
     models = found["ensemble"]["reward"]["protocol"]["models"].values()
     assert {model["judge"]["model"]["checkpoint"] for model in models} == {"shapes_tastes"}

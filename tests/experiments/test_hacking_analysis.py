@@ -13,10 +13,10 @@ import pytest
 
 from arr_rpo.types import UserError
 from experiments import kept
-from experiments.hacking.analyse import against, annotators_table, claims_table, proxies_table
+from experiments.hacking.analyse import against, annotators_table, claims_table, golds_table, proxies_table
 from experiments.hacking.baseline import called
 from experiments.hacking.courses import Arm, Point, arms_of, halves, read
-from experiments.hacking.gamed import at, below, excess, exploited, falls, gained, is_gamed, lesser, shares
+from experiments.hacking.gamed import at, below, excess, exploited, falls, fooled, gained, is_gamed, lesser, onset, shares
 
 WHO = ("mia", "nils", "olga", "pia", "quin", "rosa", "sven", "tea")
 RISES = [0.5, 0.6, 0.65, 0.7, 0.75]
@@ -40,6 +40,7 @@ def made(name: str, gold: Sequence[float], proxy: Sequence[float], bad: float = 
                 proxy=p,
                 accepted=0.5 * (t > 0),
                 bad=(bad + 0.002 * k) * (t > 0),
+                worse=0.25 * (t > 0),
                 base_accepted=0.4,
                 base_bad=0.04 + 0.001 * k,
                 sharpness=0.03,
@@ -101,6 +102,34 @@ def test_what_accuracy_alone_makes_is_taken_off() -> None:
     assert all(math.isnan(value) for value in excess(nobody).values())
     assert "| +nan |" in proxies_table({"a": nobody})
     assert proxies_table({"a": arm}).endswith("| 1.00 | 3 of 8, 20 | 0.710 |")
+
+
+def test_what_is_preferred_of_what_got_worse_does_not_hang_on_how_much_did() -> None:
+    """A reward that calls one pair in ten wrongly: of many that got better few are exploited, and as before it takes in one of
+    ten that got worse."""
+    arm = made("a", RISES, RISES, bad=0.1)
+    same = {
+        who: [dataclasses.replace(p, accepted=0.74, bad=0.02, worse=0.2, base_accepted=0.9, base_bad=0.09) for p in c]
+        for who, c in arm.items()
+    }
+    assert np.mean([*excess(same).values()]) == pytest.approx(0.02 / 0.74 - 0.1)
+    assert np.mean([*fooled(same).values()]) == pytest.approx(0.0)
+    assert np.mean([*fooled(arm).values()]) == pytest.approx(0.107 / 0.25 - 0.0435 / 0.4)
+    assert f"| {0.107 / 0.25 - 0.0435 / 0.4:+.3f} (" in against({"a": arm, "b": same}, "b")
+
+
+def test_the_onset_is_the_first_of_two_in_a_row() -> None:
+    assert onset(made("a", TURNS, RISES)) == 20
+    assert onset(made("a", RISES, RISES)) is None
+    assert onset(made("a", [0.5, 0.6, 0.59, 0.7, 0.69], RISES)) is None  # once, and once more
+    assert "| yes, onset 20 |" in golds_table({"a": made("a", TURNS, RISES)})
+
+
+def test_an_arm_counts_once_all_have_run() -> None:
+    arms = {"prompt_alone": made("prompt_alone", TURNS, RISES), "conjunctive": made("conjunctive", RISES, RISES, who=WHO[:1])}
+    told = claims_table(arms)
+    assert told.endswith("Left out, as not all annotators have run: conjunctive (1).")
+    assert "conjunctive has" not in told and "| shown |" in told
 
 
 def test_arms_are_read_where_both_have_been_and_at_their_end_where_they_have_no_more() -> None:

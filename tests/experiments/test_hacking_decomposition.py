@@ -67,6 +67,10 @@ def test_what_is_found_of_a_run_is_kept_in_its_folder(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     rows = each([tmp_path / "a", tmp_path / "b"], "some.csv", Measured, find)
     kept.write([Measured("b", 0.25), Measured("c", 1.0)], Measured, tmp_path / "kept.csv")
+    with pytest.raises(UserError, match=r"^a and c have rows of one kind \(a\): give one of them$"):
+        (tmp_path / "c").mkdir()
+        kept.write([Measured("a", 0.5)], Measured, tmp_path / "c" / "some.csv")
+        each([tmp_path / "a", tmp_path / "c"], "some.csv", Measured, find)
     again = each([tmp_path / "a", tmp_path / "b", tmp_path / "kept.csv"], "some.csv", Measured, find)
     assert looked == ["a", "b"] and rows == [Measured("a", 0.5), Measured("b", 0.5)]
     assert again == [Measured("a", 0.5), Measured("b", 0.25), Measured("c", 1.0)]
