@@ -11,22 +11,13 @@ from safetensors import safe_open
 
 from arr_rpo.algorithm.finite import NonFiniteError
 from arr_rpo.callbacks.guard import Guard
-from arr_rpo.callbacks.rubric_reward import JudgedUpdate, RubricReward
-from arr_rpo.types import Rewards, UserError
+from arr_rpo.types import UserError
 from tests.callbacks.doubles import trainer_with
 from tests.test_module import module_with
 
 
-class Seat(RubricReward):
-    """Has judged what it is told."""
-
-    def __init__(self, *values: float) -> None:
-        rewards = Rewards(torch.tensor(values), torch.ones(len(values), dtype=torch.bool))
-        self.last = JudgedUpdate((), None, rewards)  # type: ignore[arg-type]
-
-
-def ended(folder: Path, guard: Guard, module: Any, *values: float, update: int = 0) -> None:
-    guard.on_train_batch_end(trainer_with(folder, Seat(*values)), module, None, (update, ()), update)
+def ended(folder: Path, guard: Guard, module: Any, update: int = 0) -> None:
+    guard.on_train_batch_end(trainer_with(folder), module, None, (update, ()), update)
 
 
 def test_skipped_updates_in_a_row_end_the_run_also_over_a_resume(tmp_path: Path) -> None:
@@ -35,11 +26,11 @@ def test_skipped_updates_in_a_row_end_the_run_also_over_a_resume(tmp_path: Path)
     bad = NonFiniteError("1 of 4 numbers of the gradient of a.b are not finite")
     module.inputs = {"the rewards": torch.tensor([float("nan"), 1.0])}
     for module.bad in (bad, bad, None, bad, bad):  # a good one between them
-        ended(tmp_path, guard, module, 1.0, -1.0)
+        ended(tmp_path, guard, module)
     again = Guard(max_skipped=3, max_kept=1, max_silent=9)
     again.load_state_dict(guard.state_dict())
     with pytest.raises(UserError, match=r"3 updates in a row.*update 7.*the gradient of a\.b"):
-        ended(tmp_path, again, module, 1.0, -1.0, update=7)
+        ended(tmp_path, again, module, update=7)
     assert again.skipped == 5
     (kept,) = (tmp_path / "skipped").iterdir()  # not more than it should
     with safe_open(kept, "pt") as file:
@@ -50,7 +41,8 @@ def test_skipped_updates_in_a_row_end_the_run_also_over_a_resume(tmp_path: Path)
 def test_updates_without_a_group_that_says_anything_end_the_run(tmp_path: Path) -> None:
     module, _ = module_with()
     guard = Guard(max_skipped=3, max_kept=1, max_silent=2)
-    for values in ((0.5, 0.5, 1.0, 1.0), (0.5, 0.5, 1.0, 0.0), (1.0, 1.0, 1.0, 1.0)):
-        ended(tmp_path, guard, module, *values)
+    for silent in (1.0, 0.5, 1.0):
+        module.metrics = {"reward/silent_groups": silent}
+        ended(tmp_path, guard, module)
     with pytest.raises(UserError, match=r"2 updates in a row.*no group had two candidates"):
-        ended(tmp_path, guard, module, 0.0, 0.0, 0.0, 0.0)
+        ended(tmp_path, guard, module)

@@ -55,6 +55,20 @@ def test_what_was_said_so_far() -> None:
     assert "first 1 answers" in str(watch.so_far)
 
 
+def test_a_run_that_goes_on_has_heard_what_was_said_before() -> None:
+    """Else its first answers alone, all of one kind by chance, would end it."""
+    heard, silent = Monotony(after=4), Monotony(after=4)
+    heard.heard([said(0.9, 0.2), said(0.9, 0.8)])  # two kinds
+    silent.heard([Grade(None, reason="down", failure=Reason.UNREACHABLE)] * 3)
+    again, still = Monotony(after=4), Monotony(after=4)
+    again.load_state_dict(heard.state_dict())
+    still.load_state_dict(silent.state_dict())
+    assert again.heard([said(0.9, 0.2)] * 9) is None
+    assert "all of the first 4 answers: no answer, 4 of them for the reason unreachable" in str(
+        still.heard([Grade(None, reason="down", failure=Reason.UNREACHABLE)])
+    )
+
+
 def test_settings() -> None:
     with pytest.raises(UserError, match="after=0"):
         Monotony(after=0)

@@ -18,13 +18,15 @@ class NonFiniteError(UserError):
 
 
 def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
-    """What is wrong with the first tensor that has a number that is not finite; None where all are."""
-    for name, tensor in tensors.items():
-        try:
-            check_finite(name, tensor.to_local() if isinstance(tensor, DTensor) else tensor)
-        except NonFiniteError as error:
-            return str(error)
-    return None
+    """What is wrong with the first tensor that has a number that is not finite; None where all are.
+
+    A GPU is waited for once.
+    """
+    own = {name: tensor.to_local() if isinstance(tensor, DTensor) else tensor for name, tensor in tensors.items()}
+    whole = [torch.isfinite(tensor).all() for tensor in own.values()]
+    if not whole or all(torch.stack([one.to(whole[0].device) for one in whole]).tolist()):
+        return None
+    return next(said for name, tensor in own.items() if (said := _said(name, tensor)) is not None)
 
 
 def raise_together(message: str | None) -> None:
@@ -36,9 +38,13 @@ def raise_together(message: str | None) -> None:
 
 def check_finite(name: str, tensor: Tensor) -> None:
     """Raises NonFiniteError where a number of the tensor is NaN or infinite."""
+    if (said := _said(name, tensor)) is not None:
+        raise NonFiniteError(said)
+
+
+def _said(name: str, tensor: Tensor) -> str | None:
     finite = torch.isfinite(tensor)
-    if not bool(finite.all()):
-        raise NonFiniteError(f"{int((~finite).sum())} of {tensor.numel()} numbers of {name} are not finite")
+    return None if bool(finite.all()) else f"{int((~finite).sum())} of {tensor.numel()} numbers of {name} are not finite"
 
 
 class Snapshot:

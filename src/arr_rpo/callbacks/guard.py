@@ -8,9 +8,7 @@ import pytorch_lightning as pl
 
 from arr_rpo import ranks
 from arr_rpo.algorithm.finite import not_finite
-from arr_rpo.callbacks.rubric_reward import RubricReward
 from arr_rpo.callbacks.run_records import RunRecords
-from arr_rpo.formulas.advantages import group_std
 from arr_rpo.module import RPOModule
 from arr_rpo.run.layout import SKIPPED, by_update
 from arr_rpo.types import UserError
@@ -54,11 +52,7 @@ class Guard(pl.Callback):
                 )
             return
         self.skipped_in_a_row = 0
-        reward = RubricReward.of(trainer)
-        if reward is None or reward.last is None:
-            return
-        valid_PG = reward.last.rewards.valid_B.view(-1, pl_module.algorithm.group_size)
-        silent = not group_std(reward.last.rewards.values_B.view_as(valid_PG), valid_PG).any()
+        silent = float(pl_module.metrics.get("reward/silent_groups", 0.0)) == 1.0
         self.silent_in_a_row = self.silent_in_a_row + 1 if silent else 0
         if self.silent_in_a_row >= self.max_silent:
             raise UserError(

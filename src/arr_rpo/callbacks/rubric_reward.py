@@ -187,10 +187,11 @@ class RubricReward(pl.Callback):
             return WrittenRubrics([None] * len(prompts), Cost(), 0)
         cost, failures = self.rubric.cost, self.rubric.failures
         self.rubric.update = self._update
-        rubrics = self.rubric.rubrics(prompts, self.judge)
-        self.rubric.update = None  # measures ask it too
-        spent = Cost(self.rubric.cost.calls - cost.calls, self.rubric.cost.tokens - cost.tokens)
-        return WrittenRubrics(rubrics, spent, self.rubric.failures - failures)
+        try:
+            rubrics = self.rubric.rubrics(prompts, self.judge)
+        finally:
+            self.rubric.update = None  # measures ask it too
+        return WrittenRubrics(rubrics, self.rubric.cost - cost, self.rubric.failures - failures)
 
     def _log(self, rewards: Rewards, judged: Counts) -> None:
         assert self._module is not None
@@ -251,6 +252,7 @@ class RubricReward(pl.Callback):
             "recent": self._recent,
             "curves": self.curves,
             "rubric_failures": self.rubric_failures,
+            "monotony": self.monotony.state_dict(),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -261,3 +263,5 @@ class RubricReward(pl.Callback):
         self.images, self._recent = state_dict["images"], list(state_dict["recent"])
         self.curves = list(state_dict["curves"])
         self.rubric_failures = state_dict["rubric_failures"]
+        if "monotony" in state_dict:
+            self.monotony.load_state_dict(state_dict["monotony"])

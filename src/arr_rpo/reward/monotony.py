@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from arr_rpo.judge.reasons import FIXES
 from arr_rpo.types import Grade, Outcome, Reason, UserError, Verdict
@@ -49,6 +50,15 @@ class Monotony:
     def failing(self) -> bool:
         """Whether none of all that it was asked had an answer."""
         return self._kind == NO_ANSWER and not self._differ
+
+    def state_dict(self) -> dict[str, Any]:
+        reasons = {None if reason is None else str(reason): count for reason, count in self._reasons.items()}
+        return {"count": self.count, "kind": self._kind, "reasons": reasons, "differ": self._differ}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """A run that goes on has heard what was said before."""
+        self.count, self._kind, self._differ = state_dict["count"], state_dict["kind"], state_dict["differ"]
+        self._reasons = Counter({reason and Reason(reason): count for reason, count in state_dict["reasons"].items()})
 
     def _why(self) -> str:
         """The commonest reason, with what mends it."""
