@@ -20,7 +20,6 @@ from arr_rpo.algorithm.gradients import add_up
 from arr_rpo.formulas.advantages import group_std
 from arr_rpo.noise import Noise, Purpose
 from arr_rpo.policy.adapter import swapped
-from arr_rpo.policy.parity import check_parity
 from arr_rpo.policy.pipeline import PipelinePolicy
 from arr_rpo.policy.sharding import assign, like, saved, whole
 from arr_rpo.run.clock import StageClock
@@ -122,11 +121,9 @@ class RPOModule(pl.LightningModule):
             rollout = self.rollout(prompts, noise)
         self.check("the rollout's latents", rollout.clean_BD)
         self.check("the rollout's log-probabilities", rollout.log_probs_BT)
-        limits = (self.algorithm.objective.clip_range, self.algorithm.objective.kl_threshold)
-        if self.replay_floor is None and (limits != (None, None) or rollout.step_indices):
-            own = {"log_ratio": ratio} if (ratio := getattr(self.algorithm.objective, "log_ratio", None)) else {}
-            self.replay_floor = check_parity(self.policy, rollout, *limits, **own)
-            self.print(f"replay parity: log-probabilities agree within {self.replay_floor:.1e} nats a dimension")
+        if self.replay_floor is None and (floor := self.algorithm.objective.parity(self.policy, rollout)) is not None:
+            self.replay_floor = floor
+            self.print(f"replay parity: log-probabilities agree within {floor:.1e} nats a dimension")
         if self.policy.short_way is None:
             self.policy.find_short_way(rollout)
             if isinstance(self.policy.short_way, str):

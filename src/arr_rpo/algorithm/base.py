@@ -43,8 +43,10 @@ class Objective(Protocol):
     """Makes a loss of a rollout's candidates and their advantages."""
 
     needs_old: bool  # whether the weights that rolled out are kept for it
-    clip_range: float | None  # in the units of its ratio; None where nothing is clipped
-    kl_threshold: float | None  # nats a dimension of a step, where this holds candidates back in place of a clipped ratio
+
+    def parity(self, policy: PipelinePolicy, rollout: Rollout) -> float | None:
+        """How far the rollout's steps, computed again, are from the recorded ones (`policy.parity.check_parity`, which see for
+        errors), in nats a dimension; None where none is to be computed again."""
 
     def units(self, advantages: Advantages, group_size: int) -> Tensor:
         """(N, k): rows that the loss is a mean over, alone (k = 1) or in pairs of a better and a worse one (k = 2). None that

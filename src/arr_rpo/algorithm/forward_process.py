@@ -9,30 +9,39 @@ from arr_rpo.algorithm.base import Microbatch, best_and_worst, candidates
 from arr_rpo.formulas.forward_losses import diffusion_nft, flow_dpo, noised, optimality, squared_error
 from arr_rpo.noise import Purpose
 from arr_rpo.policy.adapter import swapped
+from arr_rpo.policy.parity import check_parity
 from arr_rpo.policy.pipeline import PipelinePolicy
 from arr_rpo.types import Advantages, Rollout
 
 
-class FlowDPO:
-    """Online DPO (arXiv 2501.13918): the best and the worst candidate of each group, as the judge ranks them, are the pair.
+class ForwardProcess:
+    """What these share: all units count, every noise level can be taken, and of a stochastic sampler's steps none is computed
+    again, but that they could be is checked all the same."""
 
-    Args:
-        beta: strength of the pull to the reference model, in units of 1 / velocity error (a mean over dimensions).
-    """
+    needs_old = False
 
-    needs_old, clip_range, kl_threshold = False, None, None
-
-    def __init__(self, *, beta: float) -> None:
-        self.beta = beta
-
-    def units(self, advantages: Advantages, group_size: int) -> Tensor:
-        return best_and_worst(advantages, group_size)
+    def parity(self, policy: PipelinePolicy, rollout: Rollout) -> float | None:
+        return check_parity(policy, rollout, None) if rollout.step_indices else None
 
     def working(self, advantages: Advantages, units: Tensor) -> Tensor:
         return units
 
     def steps(self, policy: PipelinePolicy, rollout: Rollout) -> int:
         return policy.num_inference_steps
+
+
+class FlowDPO(ForwardProcess):
+    """Online DPO (arXiv 2501.13918): the best and the worst candidate of each group, as the judge ranks them, are the pair.
+
+    Args:
+        beta: strength of the pull to the reference model, in units of 1 / velocity error (a mean over dimensions).
+    """
+
+    def __init__(self, *, beta: float) -> None:
+        self.beta = beta
+
+    def units(self, advantages: Advantages, group_size: int) -> Tensor:
+        return best_and_worst(advantages, group_size)
 
     def loss(self, policy: PipelinePolicy, batch: Microbatch) -> tuple[Tensor, dict[str, Tensor]]:
         """A pair shares its noise and its noise level."""
@@ -51,8 +60,8 @@ class FlowDPO:
         return result.loss, {**result.log, "policy/velocity_distance": squared_error(velocity.detach(), before).mean()}
 
 
-class DiffusionNFT:
-    """Negative-aware fine-tuning (arXiv 2509.16117).
+class DiffusionNFT(ForwardProcess):
+    """Negative-aware fine-tuning (arXiv 2509.16117). A candidate of optimality 1/2 counts, too: it pulls to the old velocity.
 
     Args:
         beta: how far v+ and v- lie from the old velocity.
@@ -60,20 +69,13 @@ class DiffusionNFT:
         kl_coefficient: of the mean squared difference of velocities to the reference model.
     """
 
-    needs_old, clip_range, kl_threshold = True, None, None
+    needs_old = True
 
     def __init__(self, *, beta: float, advantage_scale: float, kl_coefficient: float) -> None:
         self.beta, self.advantage_scale, self.kl_coefficient = beta, advantage_scale, kl_coefficient
 
     def units(self, advantages: Advantages, group_size: int) -> Tensor:
         return candidates(advantages)
-
-    def working(self, advantages: Advantages, units: Tensor) -> Tensor:
-        """All: a candidate of optimality 1/2 pulls back to the old velocity."""
-        return units
-
-    def steps(self, policy: PipelinePolicy, rollout: Rollout) -> int:
-        return policy.num_inference_steps
 
     def loss(self, policy: PipelinePolicy, batch: Microbatch) -> tuple[Tensor, dict[str, Tensor]]:
         rows = batch.units.flatten()

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from arr_rpo.algorithm.base import Microbatch, candidates
 from arr_rpo.formulas.losses import ClippedLoss, Step, clipped_surrogate, divergence_masked_surrogate, step_kl
+from arr_rpo.policy.parity import check_parity
 from arr_rpo.policy.pipeline import PipelinePolicy
 from arr_rpo.policy.scheduler import ReplayedStep
 from arr_rpo.types import Advantages, Rollout
@@ -27,7 +28,6 @@ class PolicyGradient:
     """
 
     needs_old = False
-    kl_threshold: float | None = None
 
     def __init__(
         self,
@@ -41,6 +41,9 @@ class PolicyGradient:
         self.log_ratio, self.weight, self.kl = log_ratio, weight, kl
         self.clip_range = clip_range
         self.kl_coefficient = kl_coefficient
+
+    def parity(self, policy: PipelinePolicy, rollout: Rollout) -> float | None:
+        return check_parity(policy, rollout, self.clip_range, log_ratio=self.log_ratio)
 
     def units(self, advantages: Advantages, group_size: int) -> Tensor:
         return candidates(advantages)
@@ -95,7 +98,10 @@ class FlowDPPO(PolicyGradient):
         kl: Callable[[Step], Tensor],
     ) -> None:
         super().__init__(log_ratio=log_ratio, weight=weight, clip_range=None, kl_coefficient=kl_coefficient, kl=kl)
-        self.kl_threshold: float = kl_threshold
+        self.kl_threshold = kl_threshold
+
+    def parity(self, policy: PipelinePolicy, rollout: Rollout) -> float | None:
+        return check_parity(policy, rollout, None, self.kl_threshold)
 
     def surrogate(self, step: Step, advantages_B: Tensor) -> ClippedLoss:
         kl_B = step_kl(step).detach()

@@ -11,7 +11,7 @@ from PIL.Image import Image
 from arr_rpo.reward.joining import together
 from arr_rpo.types import Prompt, Rewards, Rollout, Rubric
 
-Reward = Callable[[Rollout, Sequence[Rubric | None]], Rewards]
+Judging = Callable[[Rollout, Sequence[Rubric | None]], Rewards]
 
 
 class JudgingAhead:
@@ -25,7 +25,7 @@ class JudgingAhead:
         prompts, rubrics: of the rollout.
     """
 
-    def __init__(self, reward: Reward, prompts: Sequence[Prompt], rubrics: Sequence[Rubric | None], group_size: int) -> None:
+    def __init__(self, reward: Judging, prompts: Sequence[Prompt], rubrics: Sequence[Rubric | None], group_size: int) -> None:
         self._reward, self._prompts, self._rubrics, self._size = reward, tuple(prompts), rubrics, group_size
         self._images: list[Image] = []
         self._groups = 0  # that are being judged, or are
