@@ -38,9 +38,10 @@ def main() -> None:
             truth = np.array([taste.truth(detection.detect(image)) for image in images])
             said = judge.check(some, images, [taste.question] * len(some))
             p = np.array([float("nan") if answer.value is None else answer.value for answer in said])
+            p, truth = p[known := ~np.isnan(p)], truth[known]  # what has no answer is called neither
             auc = float(binary_auroc(torch.tensor(p), torch.tensor(truth).long()))
             right = ((p > 0.5) == truth).mean()
-            cells = [taste.question, who.name, who.group, len(some), f"{truth.mean():.2f}", f"{auc:.2f}", f"{right:.2f}"]
+            cells = [taste.question, who.name, who.group, len(p), f"{truth.mean():.2f}", f"{auc:.2f}", f"{right:.2f}"]
             print(f"| {' | '.join(map(str, cells))} |", flush=True)
 
 

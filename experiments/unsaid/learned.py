@@ -143,7 +143,7 @@ def by_annotator(values: Mapping[tuple[str, int], float]) -> list[float]:
 
 
 def arms_table(found: Mapping[str, Mapping[tuple[str, int], Learned]]) -> str:
-    some = next(iter(found.values()))
+    some = {key: one for of in found.values() for key, one in of.items()}  # of one annotator and seed all arms begin alike
     before = [f"{fmean(by_annotator({k: getattr(one.before, n) for k, one in some.items()})):.3f}" for n in FIGURES[:-1]]
     rows: list[list[object]] = [["before training", len(some), *before, 0, 0]]
     for arm, of in found.items():
