@@ -16,6 +16,7 @@ from typing import Any
 from arr_rpo.commands.cli.errors import plain_errors
 from arr_rpo.evaluation.bench_rows import file_of
 from arr_rpo.report.statistics import holm, t_p_value
+from arr_rpo.types import UserError
 from arr_rpo.whole_files import write_text
 from experiments.markdown import said, table
 
@@ -174,13 +175,17 @@ def main() -> None:
     parser.add_argument("places", nargs="+", type=Path)
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--annotators", nargs="*", help="of these alone")
+    parser.add_argument("--source", help="that is compared with each other one")
     given = parser.parse_args()
     rows = once(row for place in given.places for row in read(place))
     if given.annotators:
         rows = [row for row in rows if row["annotator"] in given.annotators]
     if given.keep:
         keep(rows, given.keep)
-    mine = "own_weighted_listed" if any(row["source"] == "own_weighted_listed" for row in rows) else "own_weighted"
+    known = [row["source"] for row in rows]
+    mine = given.source or ("own_weighted_listed" if "own_weighted_listed" in known else "own_weighted")
+    if mine not in known:
+        raise UserError(f"--source {mine}: there is none; there are {', '.join(dict.fromkeys(known))}")
     print(sources_table(rows), differences(rows, mine), orders(rows), sep="\n\n")
     if any(row["source"] == "prompt_rubric" for row in rows):
         print("", needed(rows, "agreement"), needed(rows, "taste alone"), sep="\n\n")
