@@ -77,18 +77,18 @@ def test_grades_are_logged_written_and_counted(tmp_path: Path) -> None:
     assert [(line["update"], line["kind"], line["value"]) for line in lines] == [
         (7, "grade", 0.5), (7, "grade", None), (7, "grade", 1.0), (7, "grade", None),
     ]  # fmt: skip
-    assert callback.outcomes["failed"] == 2
-    assert callback.images == 4
+    assert callback.total.outcomes["failed"] == 2
+    assert callback.total.images == 4
 
 
 def test_verdicts_are_counted_by_outcome(tmp_path: Path) -> None:
     callback = seat(tmp_path, Reward(PAIRED))
     judged(callback, rollout(4, 2))
     judged(callback, rollout(4, 2))
-    assert callback.outcomes == {"A": 2, "tie": 2, "inconsistent": 2, "failed": 2}
+    assert callback.total.outcomes == {"A": 2, "tie": 2, "inconsistent": 2, "failed": 2}
     restored = seat(tmp_path, Reward(PAIRED))
     restored.load_state_dict(callback.state_dict())
-    assert (restored.outcomes, restored.images) == (callback.outcomes, 16)
+    assert (restored.total.outcomes, restored.total.images) == (callback.total.outcomes, 16)
 
 
 def test_what_an_update_took_counts_when_it_is_done(tmp_path: Path) -> None:
@@ -122,11 +122,11 @@ def test_rubrics_are_asked_for_only_where_they_are_read_and_their_cost_counts(tm
     judged(callback, made)
     assert source.asked == [(made.prompts, JUDGE)]
     assert (reads.judge, reads.rubrics) == (JUDGE, [RUBRIC, None])
-    assert (callback.cost, callback.writing) == (Cost(4, 0), Cost(2, 30))
+    assert (callback.total.cost, callback.total.writing) == (Cost(4, 0), Cost(2, 30))
     callback = seat(tmp_path, does_not, Source())
     judged(callback, made)
     assert does_not.rubrics == [None, None]
-    assert (callback.cost, callback.writing) == (Cost(4, 0), Cost())
+    assert (callback.total.cost, callback.total.writing) == (Cost(4, 0), Cost())
 
 
 def test_a_reward_that_reads_a_rubric_needs_one(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_failures_are_counted_by_reason(tmp_path: Path) -> None:
     judged(callback, rollout(4, 2))
     restored = seat(tmp_path, Reward(PAIRED))
     restored.load_state_dict(callback.state_dict())
-    assert restored.reasons == {"empty": 1}
+    assert restored.total.reasons == {"empty": 1}
 
 
 def test_failures_at_the_limit_do_not_stop_it(tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ class Heldout(pl.Callback):
         with isolate_rng(), averaged(trainer, module), module.clock.stage("evaluation"):
             taken = self._part(trainer, module, update)
             kl = self._kl(trainer, module, self.kl_prompts)
-        spent = {"images": reward.images if reward else 0, "judge_calls": reward.cost.calls if reward else 0}
+        spent = {"images": reward.total.images if reward else 0, "judge_calls": reward.total.cost.calls if reward else 0}
         row = {**spent, "seconds": round(seconds, 1), "kl": kl, "measures": {name: _row(one) for name, one in taken.items()}}
         RunRecords.of(trainer).folder.add(Rows.PROGRESS, update, [row])
         shown = {**({} if kl is None else {"heldout/kl": kl}), **_points(taken)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -16,6 +15,7 @@ from PIL import Image
 from arr_rpo import ranks
 from arr_rpo.callbacks.judged_pairs import judged_pairs
 from arr_rpo.callbacks.judging_ahead import JudgingAhead
+from arr_rpo.callbacks.judging_counts import JudgingCounts
 from arr_rpo.callbacks.run_records import RunRecords
 from arr_rpo.callbacks.verdict_rows import failure_rate, failures_by_reason, outcomes, rates, reasons, records
 from arr_rpo.judge.base import Judge
@@ -60,19 +60,6 @@ class JudgedUpdate:
         return replace(self.own, prompts=self.prompts, images=images, first=0)
 
 
-@dataclass(frozen=True)
-class Counts:
-    """What one update took, in all processes."""
-
-    cost: Cost
-    writing: Cost
-    images: int
-    outcomes: Counter[str]
-    rubric_failures: int
-    failure_rate: float
-    reasons: Counter[str]
-
-
 class RubricReward(pl.Callback):
     """Prompts -> rubrics -> verdicts or grades -> rewards, with rates in the log and each one of them in `verdicts.jsonl`.
 
@@ -101,13 +88,11 @@ class RubricReward(pl.Callback):
             raise UserError("this reward reads a rubric and rubric=none: choose rubric=per_prompt, or reward=pairwise")
         self.max_curves, self.curves, self.monotony = max_curves, list[str](), monotony
         self.max_failure_rate, self.failure_window = max_failure_rate, failure_window
-        self.cost, self.writing = Cost(), Cost()  # of judging; of writing rubrics, which are free where a store has them
-        self.outcomes, self.images, self.rubric_failures = Counter[str](), 0, 0
-        self.reasons = Counter[str]()  # of what failed
+        self.total = JudgingCounts()
         self.last: JudgedUpdate | None = None
         self._recent: list[float] = []
         self._update = 0  # that the next rollout belongs to
-        self._judged: Counts | None = None  # of the present update, until it is done
+        self._judged: tuple[JudgingCounts, float] | None = None  # of the present update, and how much failed, until it is done
         self._ahead: JudgingAhead | None = None  # where the judge answers elsewhere, and so while pictures are drawn
         self._written = WrittenRubrics([], Cost(), 0)  # for it
         self._module: RPOModule | None = None
@@ -142,14 +127,10 @@ class RubricReward(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: Any, batch_idx: int
     ) -> None:
         """Counts what was judged now that the update is done: a checkpoint of before it must not have it."""
-        if (judged := self._judged) is not None:
-            self.cost += judged.cost
-            self.writing += judged.writing
-            self.images += judged.images
-            self.outcomes.update(judged.outcomes)
-            self.reasons.update(judged.reasons)
-            self.rubric_failures += judged.rubric_failures
-            self._recent = [*self._recent, judged.failure_rate][-self.failure_window :]
+        if self._judged is not None:
+            judged, failed = self._judged
+            self.total += judged
+            self._recent = [*self._recent, failed][-self.failure_window :]
 
     @staticmethod
     def of(trainer: Any) -> RubricReward | None:
@@ -165,21 +146,21 @@ class RubricReward(pl.Callback):
             else:
                 own = self.reward(self.judge, rollout, written.rubrics[ranks.share(len(prompts))])
         rewards = together(ranks.gathered(own), rollout.group_size)
-        self._judged = Counts(
+        judged = JudgingCounts(
             cost=rewards.cost,
             writing=written.cost,
             images=len(rewards.values_B),
             outcomes=outcomes(rewards),
-            rubric_failures=written.failures,
-            failure_rate=failure_rate(rewards),
             reasons=failures_by_reason(rewards),
+            rubric_failures=written.failures,
         )
+        self._judged = judged, (failed := failure_rate(rewards))
         self.last = JudgedUpdate(prompts, rollout.pictures_alone(), rewards)
-        self._log(rewards, self._judged)
+        self._log(rewards, judged)
         assert self._folder is not None
         self._folder.add(Rows.VERDICTS, self._update, records(prompts, rollout.group_size, rewards))
         self._stop_if_monotonous(rewards)
-        self._stop_if_failing(rewards, self._judged)
+        self._stop_if_failing(rewards, failed)
         return rewards
 
     def _rubrics(self, prompts: Sequence[Prompt]) -> WrittenRubrics:
@@ -193,7 +174,7 @@ class RubricReward(pl.Callback):
             self.rubric.update = None  # measures ask it too
         return WrittenRubrics(rubrics, self.rubric.cost - cost, self.rubric.failures - failures)
 
-    def _log(self, rewards: Rewards, judged: Counts) -> None:
+    def _log(self, rewards: Rewards, judged: JudgingCounts) -> None:
         assert self._module is not None
         found = rates(rewards)
         for name in [name for name in found if name.startswith(CRITERION) and name != f"{CRITERION}mean"]:
@@ -228,8 +209,8 @@ class RubricReward(pl.Callback):
         if said := self.monotony.so_far:
             _log.warning("judge: %s", said)
 
-    def _stop_if_failing(self, rewards: Rewards, judged: Counts) -> None:
-        recent = [*self._recent, judged.failure_rate][-self.failure_window :]
+    def _stop_if_failing(self, rewards: Rewards, failed: float) -> None:
+        recent = [*self._recent, failed][-self.failure_window :]
         rate = sum(recent) / len(recent)
         if len(recent) == self.failure_window and rate > self.max_failure_rate:
             assert self._folder is not None
@@ -241,27 +222,11 @@ class RubricReward(pl.Callback):
             )
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "calls": self.cost.calls,
-            "tokens": self.cost.tokens,
-            "writing_calls": self.writing.calls,
-            "writing_tokens": self.writing.tokens,
-            "outcomes": dict(self.outcomes),
-            "reasons": dict(self.reasons),
-            "images": self.images,
-            "recent": self._recent,
-            "curves": self.curves,
-            "rubric_failures": self.rubric_failures,
-            "monotony": self.monotony.state_dict(),
-        }
+        own = {"recent": self._recent, "curves": self.curves, "monotony": self.monotony.state_dict()}
+        return {**self.total.state_dict(), **own}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.cost = Cost(state_dict["calls"], state_dict["tokens"])
-        self.writing = Cost(state_dict["writing_calls"], state_dict["writing_tokens"])
-        self.outcomes = Counter(state_dict["outcomes"])
-        self.reasons = Counter(state_dict.get("reasons", {}))  # not in an older checkpoint
-        self.images, self._recent = state_dict["images"], list(state_dict["recent"])
-        self.curves = list(state_dict["curves"])
-        self.rubric_failures = state_dict["rubric_failures"]
-        if "monotony" in state_dict:
+        self.total = JudgingCounts.of_state(state_dict)
+        self._recent, self.curves = list(state_dict["recent"]), list(state_dict["curves"])
+        if "monotony" in state_dict:  # not in an older checkpoint
             self.monotony.load_state_dict(state_dict["monotony"])

@@ -44,7 +44,7 @@ class Summary(pl.Callback):
             "heldout_prompts": len(trainer.datamodule.heldout),  # type: ignore[attr-defined]
             "seconds": round(self._seconds(), 1),
             "seed": self.seed,
-            "images": reward.images if reward else 0,
+            "images": reward.total.images if reward else 0,
             "judge": _judge(reward),
             "kl": heldout.kl if heldout else None,
             "optimizer_steps": records.optimizer_steps,
@@ -104,15 +104,15 @@ def _judge(reward: RubricReward | None) -> dict[str, Any] | None:
     return {
         "name": reward.judge.name,
         "revision": reward.judge.revision,
-        "calls": reward.cost.calls,
-        "tokens": reward.cost.tokens,
-        "writing_calls": reward.writing.calls,
-        "writing_tokens": reward.writing.tokens,
-        "ties": reward.outcomes[str(Outcome.TIE)],
-        "flips": reward.outcomes[str(Outcome.INCONSISTENT)],
-        "failures": reward.outcomes[str(Outcome.FAILED)],
-        "failures_by_reason": dict(reward.reasons),
-        "rubric_failures": reward.rubric_failures,
+        "calls": reward.total.cost.calls,
+        "tokens": reward.total.cost.tokens,
+        "writing_calls": reward.total.writing.calls,
+        "writing_tokens": reward.total.writing.tokens,
+        "ties": reward.total.outcomes[str(Outcome.TIE)],
+        "flips": reward.total.outcomes[str(Outcome.INCONSISTENT)],
+        "failures": reward.total.outcomes[str(Outcome.FAILED)],
+        "failures_by_reason": dict(reward.total.reasons),
+        "rubric_failures": reward.total.rubric_failures,
         "account": account(reward.judge),
     }
 

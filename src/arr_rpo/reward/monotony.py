@@ -52,13 +52,13 @@ class Monotony:
         return self._kind == NO_ANSWER and not self._differ
 
     def state_dict(self) -> dict[str, Any]:
-        reasons = {None if reason is None else str(reason): count for reason, count in self._reasons.items()}
+        reasons = {str(reason or ""): count for reason, count in self._reasons.items()}
         return {"count": self.count, "kind": self._kind, "reasons": reasons, "differ": self._differ}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """A run that goes on has heard what was said before."""
         self.count, self._kind, self._differ = state_dict["count"], state_dict["kind"], state_dict["differ"]
-        self._reasons = Counter({reason and Reason(reason): count for reason, count in state_dict["reasons"].items()})
+        self._reasons = Counter({Reason(reason) if reason else None: count for reason, count in state_dict["reasons"].items()})
 
     def _why(self) -> str:
         """The commonest reason, with what mends it."""
