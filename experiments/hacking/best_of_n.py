@@ -33,6 +33,7 @@ from experiments.hacking.finished import worths
 from experiments.markdown import said, table
 
 NS = (1, 2, 4, 8, 16, 32, 64)
+FALL = 0.02  # of gold, as in PLAN.md
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def grades(config: Any, prompts: Sequence[Prompt], images: Sequence[Image]) -> n
 
 def golds_table(rows: Sequence[Best]) -> str:
     """Gold by n, means over annotators, and how far it ends below its greatest: for each annotator that of the n at which the
-    others' mean is greatest, so that a lucky one is no fall."""
+    others' mean is greatest, so that a lucky one is no fall. Last, whose own gold falls by `FALL` from its greatest."""
     ns, lines = sorted({row.n for row in rows}), []
     for arm in sorted({row.arm for row in rows}):
         gold = {(row.annotator, row.n): row.gold for row in rows if row.arm == arm}
@@ -138,8 +139,9 @@ def golds_table(rows: Sequence[Best]) -> str:
             others = [other for other in who if other != name] or who
             best = max(own, key=lambda n: fmean(gold[other, n] for other in others))
             fell.append(gold[name, own[-1]] - gold[name, best])
-        lines.append([arm, len(who), *(means.get(n, "-") for n in ns), said(fell)])
-    return table(["arm", "annotators", *(f"best of {n}" for n in ns), "last minus greatest"], lines)
+        falls = sum(max(gold[name, n] for n in own) - gold[name, own[-1]] >= FALL for name in who)
+        lines.append([arm, len(who), *(means.get(n, "-") for n in ns), said(fell), f"{falls} of {len(who)}"])
+    return table(["arm", "annotators", *(f"best of {n}" for n in ns), "last minus greatest", f"fell by {FALL}"], lines)
 
 
 def attacks_table(rows: Sequence[Best]) -> str:
@@ -156,8 +158,8 @@ def attacks_table(rows: Sequence[Best]) -> str:
 @plain_errors
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--annotators", nargs="+", required=True)
-    parser.add_argument("--arms", nargs="+", required=True)
+    parser.add_argument("--annotators", nargs="*", default=[], help="none prints what was kept")
+    parser.add_argument("--arms", nargs="*", default=[])
     parser.add_argument("--prompts", type=int, default=24)
     parser.add_argument("--pictures", type=int, default=64)
     parser.add_argument("--set", nargs="*", default=[])
@@ -177,6 +179,8 @@ def main() -> None:
                 print(row, flush=True)
             if given.keep:
                 kept.write(rows.values(), Best, given.keep)
+    if not rows:
+        raise UserError("nothing was kept: give --annotators and --arms, or the file that has them (--keep)")
     print(golds_table([*rows.values()]), attacks_table([*rows.values()]), sep="\n\n")
 
 

@@ -28,6 +28,11 @@ from experiments.hacking.finished import Finished, Shown, look
 from experiments.markdown import said, table
 
 ALL = ""  # questions of a kind together
+UNCHECKED = (  # tastes of the annotators whose AUC on the base's own samples is below 0.7 (experiments/unsaid/checked.py)
+    "do all objects have different colors?",
+    "is every object in the lower row?",
+    "is every object in the right column?",
+)
 KINDS = {
     "prompt": "what the prompt asks for",
     "liked": "tastes of the annotator that the prompt leaves open",
@@ -148,6 +153,24 @@ def kinds_table(found: Sequence[Found]) -> str:
     return table(["arm", "criteria about", "runs", "P(yes) rose by", "truth rose by", "gap"], rows)
 
 
+def tastes_table(found: Sequence[Found]) -> str:
+    """Tastes that a run's rubrics name, apart by whether the judge can check them; an annotator's are one value."""
+    rows = []
+    for arm, blind in itertools.product(dict.fromkeys(row.arm for row in found), (False, True)):
+        by_annotator: dict[str, list[Found]] = defaultdict(list)
+        for row in found:
+            if row.arm == arm and row.kind == "liked" and row.question and (row.question in UNCHECKED) == blind:
+                by_annotator[row.annotator].append(row)
+        if by_annotator:
+            figures = [
+                [fmean(getattr(r, name) for r in some) for some in by_annotator.values()] for name in ("rise", "truth", "gap")
+            ]
+            rise, truth = (f"{fmean(values):+.3f}" for values in figures[:2])
+            words = "that the judge cannot check" if blind else "that it can"
+            rows.append((arm, words, len(by_annotator), rise, truth, said(figures[2])))
+    return table(["arm", "tastes that rubrics name", "annotators", "P(yes) rose by", "truth rose by", "gap"], rows)
+
+
 def worst(found: Sequence[Found], at_least: int = 10, most: int = 8) -> str:
     """Single criteria whose P(yes) rose most beyond the truth, of those that were asked so often."""
     some = sorted((row for row in found if row.question and row.asked >= at_least), key=lambda row: -row.gap)
@@ -161,7 +184,7 @@ def worst(found: Sequence[Found], at_least: int = 10, most: int = 8) -> str:
 
 @plain_errors
 def main() -> None:
-    look(__doc__, "criteria.csv", Found, of_run, kinds_table, worst)
+    look(__doc__, "criteria.csv", Found, of_run, kinds_table, tastes_table, worst)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from arr_rpo.shapes.world.scene import Thing, draw
 from arr_rpo.types import Answer, Criterion, Rubric
 from experiments.hacking import best_of_n
 from experiments.hacking.best_of_n import Best, best_of
-from experiments.hacking.criteria import Found, asked, kind_of, kinds_table, sort_of, summed, worst
+from experiments.hacking.criteria import Found, asked, kind_of, kinds_table, sort_of, summed, tastes_table, worst
 from experiments.hacking.finished import Shown, worths
 
 
@@ -49,6 +49,14 @@ def test_a_criterion_is_gamed_where_yes_rises_and_the_truth_does_not() -> None:
     assert f"| a | ada | {red} | 1 | +1.000 | +0.000 | +1.000 |" in worst(found, at_least=1).splitlines()
     assert worst(found, at_least=2).startswith("Single criteria, asked 2 times and more: 0, none")
     rows = kinds_table([dataclasses.replace(row, annotator=who) for row in found for who in ("ada", "ben")])
+    blind = [
+        dataclasses.replace(row, question="is every object in the lower row?", gap=0.5) for row in found if row.question == red
+    ]
+    apart = tastes_table([*found, *blind]).splitlines()[2:]
+    assert apart == [
+        "| a | that it can | 1 | +1.000 | +0.000 | +1.000 |",
+        "| a | that the judge cannot check | 1 | +1.000 | +0.000 | +0.500 |",
+    ]
     liked = "| a | tastes of the annotator that the prompt leaves open | 2"
     assert f"{liked} | +1.000 | +0.000 | +1.000 (+1.000 to +1.000) |" in rows.splitlines()
 
@@ -92,4 +100,6 @@ def test_how_far_gold_ends_below_its_greatest() -> None:
     assert best_of_n.attacks_table(rows).splitlines()[-1] == (
         "| a | 2 | 1.000 (1.000 to 1.000) | 0.650 (0.015 to 1.285) | 0.500 (0.500 to 0.500) | 0.200 (0.200 to 0.200) |"
     )
-    assert best_of_n.golds_table(rows).splitlines()[-1] == "| a | 2 | 0.550 | 0.750 | 0.650 | -0.100 (-0.100 to -0.100) |"
+    assert (
+        best_of_n.golds_table(rows).splitlines()[-1] == "| a | 2 | 0.550 | 0.750 | 0.650 | -0.100 (-0.100 to -0.100) | 2 of 2 |"
+    )
