@@ -25,6 +25,7 @@ from hydra.utils import instantiate
 from PIL.Image import Image
 
 from arr_rpo.commands.cli.errors import plain_errors
+from arr_rpo.evaluation.best_of_n import expected_best, put_below
 from arr_rpo.evaluation.images import spread
 from arr_rpo.types import Prompt, UserError
 from experiments import kept
@@ -57,26 +58,6 @@ class Best:
         return self.annotator, self.arm, self.n
 
 
-def best_of(n: int, score: np.ndarray, value: np.ndarray) -> float:
-    """Mean value of the one that the score puts first among n drawn without replacement from N; equal ones are taken alike.
-
-    Of the picture with k others below it, the share of the draws in which it is first is C(k, n - 1) / C(N, n).
-    """
-    order = np.argsort(score, kind="stable")
-    chances = np.array([math.comb(k, n - 1) for k in range(len(score))], dtype=float) / math.comb(len(score), n)
-    ranked = np.empty(len(score))
-    ranked[order] = chances
-    for one in np.unique(score):  # whoever is first of equals
-        ranked[score == one] = ranked[score == one].mean()
-    return float(ranked @ value)
-
-
-def put_below(grade: np.ndarray) -> np.ndarray:
-    """Of N pictures the share that is graded below each, equal ones (itself, too) by half: 0.5 in the mean."""
-    below = (grade[:, None] > grade).mean(1) + (grade[:, None] == grade).mean(1) / 2
-    return np.asarray(below)
-
-
 def standard(value: np.ndarray) -> np.ndarray:
     """In standard deviations from the mean; 0 where all are equal."""
     spread = value.std()
@@ -90,7 +71,7 @@ def bests(annotator: str, arm: str, proxy_PN: np.ndarray, gold_PN: np.ndarray) -
         found = []
         for proxy, gold in zip(proxy_PN, gold_PN, strict=True):
             place, attack = put_below(proxy), np.round(standard(proxy) - standard(gold), 9)
-            found.append([best_of(n, score, value) for score in (proxy, attack) for value in (gold, place)])
+            found.append([expected_best(n, score, value) for score in (proxy, attack) for value in (gold, place)])
         gold, proxy, attack_gold, attack_proxy = np.mean(found, axis=0).tolist()
         rows.append(Best(annotator, arm, n, math.log(n) - (n - 1) / n, gold, proxy, attack_gold, attack_proxy, len(found)))
     return rows

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from arr_rpo.shapes.world.asked import own
 from arr_rpo.shapes.world.scene import Thing, draw
 from arr_rpo.types import Answer, Criterion, Rubric
 from experiments.hacking import best_of_n
-from experiments.hacking.best_of_n import Best, best_of
+from experiments.hacking.best_of_n import Best
 from experiments.hacking.criteria import Found, asked, kind_of, kinds_table, sort_of, summed, tastes_table, worst
 from experiments.hacking.finished import Shown, worths
 
@@ -59,17 +58,6 @@ def test_a_criterion_is_gamed_where_yes_rises_and_the_truth_does_not() -> None:
     ]
     liked = "| a | tastes of the annotator that the prompt leaves open | 2"
     assert f"{liked} | +1.000 | +0.000 | +1.000 (+1.000 to +1.000) |" in rows.splitlines()
-
-
-@pytest.mark.parametrize("n", [1, 2, 3])
-def test_best_of_n_is_the_mean_over_all_choices(n: int) -> None:
-    proxy, gold = np.array([0.1, 0.9, 0.5, 0.7]), np.array([0.4, 0.0, 1.0, 0.6])
-    choices = [gold[max(some, key=lambda k: proxy[k])] for some in itertools.combinations(range(4), n)]
-    assert best_of(n, proxy, gold) == pytest.approx(np.mean(choices))
-
-
-def test_equals_are_taken_alike() -> None:
-    assert best_of(2, np.array([1.0, 1.0, 0.0]), np.array([1.0, 0.0, 0.0])) == pytest.approx(0.5)
 
 
 def test_an_attacker_takes_what_the_reward_puts_high_and_nobody_wants() -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-import torch
 from PIL.Image import Image
 
-from arr_rpo.reward.joining import together
+from arr_rpo.reward.joining import of_pictures, together
 from arr_rpo.types import Prompt, Rewards, Rollout, Rubric
 
 Judging = Callable[[Rollout, Sequence[Rubric | None]], Rewards]
@@ -38,7 +37,7 @@ class JudgingAhead:
         if (groups := len(self._images) // self._size) > self._groups:
             some = slice(self._groups, groups)
             self._groups = groups
-            part = _pictures(self._prompts[some], self._size, self._images[some.start * self._size : some.stop * self._size])
+            part = of_pictures(self._prompts[some], self._size, self._images[some.start * self._size : some.stop * self._size])
             self._parts.append(self._thread.submit(self._reward, part, self._rubrics[some]))
 
     def rewards(self) -> Rewards:
@@ -52,9 +51,3 @@ class JudgingAhead:
     def drop(self) -> None:
         """Judges nothing more, where an update is given up."""
         self._thread.shutdown(wait=True, cancel_futures=True)
-
-
-def _pictures(prompts: tuple[Prompt, ...], group_size: int, images: Sequence[Image]) -> Rollout:
-    """What a judge needs of a rollout."""
-    none = torch.empty(0)
-    return Rollout(prompts, group_size, tuple(images), none, none, none, none, ())

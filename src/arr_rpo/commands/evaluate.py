@@ -1,5 +1,6 @@
 """`arr-rpo evaluate run=<folder>`: measures a finished run's policy on its held-out prompts again, by its or other measures.
 `arr-rpo evaluate task=judge ...`: measures a judge on labelled pairs.
+`arr-rpo evaluate task=best_of_n ...`: how far a reward can be trusted before anything is trained.
 `arr-rpo evaluate task=benchmark ...`: a judge's answers to the questions of a benchmark, on pictures of `arr-rpo generate`."""
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from PIL.Image import Image
@@ -22,7 +24,8 @@ from arr_rpo.callbacks.heldout import Heldout
 from arr_rpo.commands.cli.entry import entry
 from arr_rpo.commands.cli.quiet import quieten
 from arr_rpo.commands.generate import Benchmark
-from arr_rpo.commands.runs.finished import finished_run
+from arr_rpo.commands.runs.best_of_n import best_of_n
+from arr_rpo.commands.runs.finished import finished_run, with_policy_of_run
 from arr_rpo.commands.runs.foreign import allowed
 from arr_rpo.commands.runs.stage import SERVING
 from arr_rpo.data.datamodule import PromptDataModule
@@ -42,13 +45,16 @@ SETTING = ("judge", "rubric", "reward.protocol", "preferences")  # what a bench 
     {
         "run=runs/...": "the held-out pictures of a finished run, by its measures or measure=[...]",
         "task=judge judge=...": "how good a judge is on labelled pairs (docs/bench.md)",
+        "task=best_of_n reward=...": "how far a reward can be trusted before anything is trained (docs/hacking.md)",
         "task=benchmark benchmark=dpg": "a judge's answers to a benchmark's questions (docs/benchmarks.md)",
     },
 )
 def main(config: DictConfig) -> None:
-    """Prints what was measured, and writes it: `evaluation.json` in a policy's run folder, `bench.json` or
+    """Prints what was measured, and writes it: `evaluation.json` in a policy's run folder, `bench.json`, `best_of_n.json` or
     `scores.json` in a folder of its own."""
-    {"benchmark": benchmark, "judge": bench}.get(config.task, evaluate)(config)
+    if config.task == "best_of_n":
+        config = with_policy_of_run(config, list(HydraConfig.get().overrides.task))
+    {"benchmark": benchmark, "best_of_n": best_of_n, "judge": bench}.get(config.task, evaluate)(config)
 
 
 def evaluate(config: DictConfig) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from PIL.Image import Image
 
 from arr_rpo import ranks
@@ -16,8 +15,9 @@ from arr_rpo.judge.asked_once import AskedOnce
 from arr_rpo.judge.base import Judge
 from arr_rpo.measure.base import Measure, Own, Value
 from arr_rpo.reward.combined import Reward
+from arr_rpo.reward.joining import of_pictures
 from arr_rpo.reward.protocols import PairProtocol, PointProtocol, as_verdicts
-from arr_rpo.types import Cost, Outcome, Prompt, Rollout, Rubric, UserError, Verdict
+from arr_rpo.types import Cost, Outcome, Prompt, Rubric, UserError, Verdict
 
 AT_ONCE = 64  # prompts whose rubrics are written together
 TIED, ORDER_DECIDED = "tied", "order decided"
@@ -124,8 +124,8 @@ class WinRate(Measure):
         rubrics: Sequence[Rubric | None],
     ) -> list[tuple[bool, bool]]:
         """Whether the pictures of each pair fail at a gate. One that has no value there does not."""
-        none, images = torch.empty(0), tuple(image for pair in pairs for image in pair)
-        found = gate.reward(judge, Rollout(tuple(prompts), 2, images, none, none, none, none, ()), rubrics)
+        images = tuple(image for pair in pairs for image in pair)
+        found = gate.reward(judge, of_pictures(prompts, 2, images), rubrics)
         self.cost += found.cost
         shut = (found.valid_B & (found.values_B < gate.least)).tolist()
         return list(zip(shut[::2], shut[1::2], strict=True))

@@ -1,12 +1,16 @@
-"""The rewards of several rollouts as those of one."""
+"""The rewards of several rollouts as those of one, and pictures alone as a rollout."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 
-from arr_rpo.types import Cost, Rewards
+from arr_rpo.types import Cost, Prompt, Rewards, Rollout
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 def together(parts: Sequence[Rewards], group_size: int) -> Rewards:
@@ -25,3 +29,9 @@ def together(parts: Sequence[Rewards], group_size: int) -> Rewards:
         cost=sum((part.cost for part in parts), Cost()),
         parts={name: together([part.parts[name] for part in parts], group_size) for name in parts[0].parts},
     )
+
+
+def of_pictures(prompts: Sequence[Prompt], group_size: int, images: Sequence[Image]) -> Rollout:
+    """What a reward needs of a rollout, for pictures that no training draws."""
+    none = torch.empty(0)
+    return Rollout(tuple(prompts), group_size, tuple(images), none, none, none, none, ())

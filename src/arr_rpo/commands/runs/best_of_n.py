@@ -1,0 +1,115 @@
+"""`arr-rpo evaluate task=best_of_n reward=... measure=[...]`: how far a reward can be trusted before anything is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from arr_rpo.commands.cli.quiet import quieten
+from arr_rpo.commands.runs.finished import painter
+from arr_rpo.commands.runs.training import recorded, versions
+from arr_rpo.data.prompts import Reading, read_prompts
+from arr_rpo.evaluation.best_of_n import Graded, figures, graded, sheet
+from arr_rpo.evaluation.images import spread
+from arr_rpo.measure.base import Measure
+from arr_rpo.run.folder import RunFolder
+from arr_rpo.run.layout import CONFIG, VERSIONS
+from arr_rpo.types import Prompt, Rewards, Rollout, UserError
+
+
+def best_of_n(config: DictConfig) -> dict[str, Any]:
+    """Draws, grades and measures, prints a table, and writes `best_of_n.json` and `best_of_n.png` into `run_dir`.
+
+    Raises:
+        UserError: the parts do not fit, or nothing can be graded or measured.
+    """
+    if config.pictures < 2 or config.pictures & (config.pictures - 1):
+        raise UserError(f"pictures={config.pictures}: a power of two from 2 on, as n is doubled up to it")
+    if config.num_threads:
+        torch.set_num_threads(config.num_threads)
+    quieten()
+    reward, rubric, judge = (instantiate(config[part]) for part in ("reward", "rubric", "judge"))
+    if reward.uses_rubric and rubric is None:
+        raise UserError("this reward reads a rubric and rubric=none: choose rubric=per_prompt, or reward=scalar")
+    reward.check_group_size(config.pictures)
+    rows = read_prompts(config.prompts, Reading(**config.data))[:]
+    prompts = spread(rows, len(rows) if config.limit is None else config.limit)
+    if not prompts:
+        raise UserError(f"limit={config.limit}: one prompt is the least")
+    measures, policy = _measures(config, prompts), painter(config)
+
+    def judged(rollout: Rollout) -> Rewards:
+        asked = rubric.rubrics(rollout.prompts, judge) if reward.uses_rubric else [None] * len(rollout.prompts)
+        rewards: Rewards = reward(judge, rollout, asked)
+        return rewards
+
+    found: list[Graded] = []
+    with Progress(disable=not config.progress) as progress:
+        bar = progress.add_task("drawing and grading", total=len(prompts))
+        for start in range(0, len(prompts), config.batch_size):
+            some = prompts[start : start + config.batch_size]
+            found += graded(policy, judged, measures, some, config.pictures, config.seed)
+            progress.advance(bar, len(some))
+    result = figures(found, instantiate(config.resampling))
+    run = RunFolder(Path(config.run_dir))
+    run.text(CONFIG, recorded(config))
+    run.json(VERSIONS, versions(run))
+    run.json("best_of_n.json", result)
+    if config.sheet:
+        run.picture("best_of_n.png", sheet(spread(found, config.sheet)))
+    _show(result)
+    print(f"figures and pictures: {config.run_dir}")
+    return result
+
+
+def _measures(config: DictConfig, prompts: tuple[Prompt, ...]) -> dict[str, Measure]:
+    """Those that have something to say of the prompts.
+
+    Raises:
+        UserError: none has, or one compares with pictures of before training.
+    """
+    found = {str(name): instantiate(measure) for name, measure in config.measure.items()}
+    if paired := [name for name, measure in found.items() if measure.against_base]:
+        raise UserError(f"measure={paired[0]} compares with pictures of before training: leave it out here")
+    for name, measure in [*found.items()]:
+        if why := measure.why_not(prompts):
+            print(f"measure={name} is left out: {why}")
+            del found[name]
+    if not found:
+        raise UserError("there is nothing to measure the choice by: measure=[...] names measures (docs/measures.md)")
+    for measure in found.values():
+        measure.begin(None)
+        measure.prepare(prompts)
+    return found
+
+
+def _show(result: dict[str, Any]) -> None:
+    table = Table(title=f"best of n by the reward, {result['prompts']} prompts")
+    names = list(result["most"])
+    for column in ("n", "KL, nats", "reward's own rank", *names):
+        table.add_column(column, justify="right")
+    for row in result["rows"]:
+        worths = (_said(row["measures"][name]) for name in names)
+        table.add_row(str(row["n"]), f"{row['kl']:.2f}", f"{row['proxy']:.2f}", *worths)
+    table.add_row("last doubling", "", "", *(_said(result["last_doubling"][name], "+") for name in names))
+    table.add_row("best by the measure", "", "", *(_said(result["most"][name]) for name in names))
+    Console().print(table)
+    for name in names:
+        if (high := result["last_doubling"][name]["high"]) is not None and high < 0:
+            print(f"{name} falls as the reward chooses among more: it is over-optimised by choosing alone")
+    if result["without_reward"]:
+        print(f"{result['without_reward']} prompts are left out: a picture of theirs has no reward")
+
+
+def _said(figure: dict[str, Any], sign: str = "") -> str:
+    if figure["value"] is None:
+        return "-"
+    around = "" if figure["low"] is None else f" ({figure['low']:{sign}.3f} to {figure['high']:{sign}.3f})"
+    return f"{figure['value']:{sign}.3f}{around}"
