@@ -108,12 +108,21 @@ def test_rewards_by_verdicts_choose_as_well(tmp_path: Path) -> None:
     assert result["rows"][-1]["n"] == 2 and not (tmp_path / "best_of_n.png").exists()
 
 
+def test_a_second_judge_compares_with_the_first_picture(tmp_path: Path) -> None:
+    """As a measure of prompts of the real world; the choice of a judge is measured by itself, too."""
+    small = ["limit=2", "pictures=4", "policy.num_inference_steps=3", f"run_dir={tmp_path}", f"rubric.store={tmp_path}/rubrics"]
+    second = ["measure=[heldout_judge,win_rate]", "judge@measure.heldout_judge.judge=oracle"]
+    result = best_of_n(composed(*small, *second, "judge=oracle"))
+    first, *_, last = (row["measures"]["win_rate"]["value"] for row in result["rows"])
+    assert last >= first and last >= 0.5  # by the oracle that chose: no picture is before the one that it puts first
+    assert set(result["most"]) == {"heldout_judge", "win_rate"}
+
+
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
         (["pictures=6"], "pictures=6: a power of two"),
         (["rubric=none"], "this reward reads a rubric and rubric=none"),
-        (["measure=[win_rate]"], "measure=win_rate compares with pictures of before training"),
         (["measure=[none]"], "nothing to measure the choice by"),
         (["limit=0"], "limit=0: one prompt is the least"),
     ],

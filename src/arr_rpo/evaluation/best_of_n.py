@@ -56,12 +56,14 @@ class Graded:
 def graded(
     policy: Painter, judged: Judged, measures: Mapping[str, Measure], prompts: Sequence[Prompt], pictures: int, seed: int
 ) -> list[Graded]:
-    """Draws `pictures` of each prompt, and has all of them graded and measured."""
+    """Draws `pictures` of each prompt, and has all of them graded and measured. A measure against pictures of before training
+    is given the first one of the prompt in their place."""
     each = [prompt for prompt in prompts for _ in range(pictures)]
     images = policy.generate(each, seed, [(prompt.id, k % pictures) for k, prompt in enumerate(each)])
     rewards = judged(of_pictures(prompts, pictures, images))
     proxy = np.where(rewards.valid_B.numpy(), rewards.values_B.double().numpy(), math.nan).reshape(-1, pictures)
-    said = {name: measure.values(each, images, None) for name, measure in measures.items()}
+    first = [images[k - k % pictures] for k in range(len(images))]
+    said = {name: one.values(each, images, first if one.against_base else None) for name, one in measures.items()}
     gold = {
         name: np.array([math.nan if one.value is None else one.value for one in values]).reshape(-1, pictures)
         for name, values in said.items()

@@ -18,7 +18,7 @@ from arr_rpo.commands.runs.training import recorded, versions
 from arr_rpo.data.prompts import Reading, read_prompts
 from arr_rpo.evaluation.best_of_n import Graded, figures, graded, sheet
 from arr_rpo.evaluation.images import spread
-from arr_rpo.measure.base import Measure
+from arr_rpo.measure.base import Measure, Own
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import CONFIG, VERSIONS
 from arr_rpo.types import Prompt, Rewards, Rollout, UserError
@@ -43,7 +43,7 @@ def best_of_n(config: DictConfig) -> dict[str, Any]:
     prompts = spread(rows, len(rows) if config.limit is None else config.limit)
     if not prompts:
         raise UserError(f"limit={config.limit}: one prompt is the least")
-    measures, policy = _measures(config, prompts), painter(config)
+    measures, policy = _measures(config, prompts, Own(judge, reward, rubric)), painter(config)
 
     def judged(rollout: Rollout) -> Rewards:
         asked = rubric.rubrics(rollout.prompts, judge) if reward.uses_rubric else [None] * len(rollout.prompts)
@@ -69,15 +69,13 @@ def best_of_n(config: DictConfig) -> dict[str, Any]:
     return result
 
 
-def _measures(config: DictConfig, prompts: tuple[Prompt, ...]) -> dict[str, Measure]:
+def _measures(config: DictConfig, prompts: tuple[Prompt, ...], own: Own) -> dict[str, Measure]:
     """Those that have something to say of the prompts.
 
     Raises:
-        UserError: none has, or one compares with pictures of before training.
+        UserError: none has.
     """
     found = {str(name): instantiate(measure) for name, measure in config.measure.items()}
-    if paired := [name for name, measure in found.items() if measure.against_base]:
-        raise UserError(f"measure={paired[0]} compares with pictures of before training: leave it out here")
     for name, measure in [*found.items()]:
         if why := measure.why_not(prompts):
             print(f"measure={name} is left out: {why}")
@@ -85,7 +83,7 @@ def _measures(config: DictConfig, prompts: tuple[Prompt, ...]) -> dict[str, Meas
     if not found:
         raise UserError("there is nothing to measure the choice by: measure=[...] names measures (docs/measures.md)")
     for measure in found.values():
-        measure.begin(None)
+        measure.begin(own)
         measure.prepare(prompts)
     return found
 
