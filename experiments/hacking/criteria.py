@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import fmean
 
 from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from PIL.Image import Image
 
 from arr_rpo.commands.cli.errors import plain_errors
@@ -23,7 +24,7 @@ from arr_rpo.judge.base import Judge
 from arr_rpo.shapes.annotators.people import Annotator
 from arr_rpo.shapes.oracles.judge import TasteOracle
 from arr_rpo.shapes.world.asked import own
-from arr_rpo.types import Prompt, Rubric, UserError
+from arr_rpo.types import Criterion, Prompt, Rubric, UserError
 from experiments.hacking.finished import Finished, Shown, look
 from experiments.markdown import said, table
 
@@ -37,6 +38,7 @@ KINDS = {
     "prompt": "what the prompt asks for",
     "liked": "tastes of the annotator that the prompt leaves open",
     "other": "other tastes, and what is asked of any picture",
+    "unnamed": "tastes of the annotator that no criterion names",
     "presence": "(of all these) that something is there",
     "absence": "(of all these) that nothing is there, or nothing more",
 }
@@ -92,8 +94,9 @@ def sort_of(question: str) -> str | None:
     return "presence" if question.startswith("is there ") else None
 
 
-def asked(judge: Judge, who: Annotator, shown: Shown, rubrics: Sequence[Rubric | None]) -> list[Asked]:
-    """Of all criteria of weight above 0; what judge or oracle could not answer is left out."""
+def asked(judge: Judge, who: Annotator, shown: Shown, rubrics: Sequence[Rubric | None], kind: str | None = None) -> list[Asked]:
+    """Of all criteria of weight above 0; what judge or oracle could not answer is left out. kind: of them all, in place of
+    what each is about."""
     rows = [(k, c) for k, rubric in enumerate(rubrics) if rubric for c in rubric.criteria if c.weight > 0]
     questions = [c.question for _, c in rows]
 
@@ -106,7 +109,7 @@ def asked(judge: Judge, who: Annotator, shown: Shown, rubrics: Sequence[Rubric |
     for (k, c), *values in zip(rows, *columns, strict=True):
         known = [value for value in values if value is not None]
         if len(known) == len(values):
-            found.append(Asked(c.question, kind_of(c.question, shown.prompts[k], who), c.weight, *known))
+            found.append(Asked(c.question, kind or kind_of(c.question, shown.prompts[k], who), c.weight, *known))
     return found
 
 
@@ -133,13 +136,28 @@ def _means(rows: Sequence[Asked]) -> tuple[int, float, float, float]:
 
 
 def of_run(run: Path) -> list[Found]:
-    """Of a finished run with a rubric."""
+    """Of a finished run: criteria of its rubrics, where it has any, and tastes that these do not name, by its judge or the one
+    whose features its scalar model reads: the control, what P(yes) does where nobody is paid for it."""
     trained = Finished(run)
-    if not trained.config.get("rubric") or not trained.config.get("judge"):
-        raise UserError(f"{run} has no rubric, or no judge that answers its criteria")
-    judge, shown = instantiate(trained.config.judge), trained.shown(trained.heldout)
-    rubrics = instantiate(trained.config.rubric).rubrics(shown.prompts, judge)
-    return summed(asked(judge, trained.who, shown, rubrics), trained.arm, trained.who.name)
+    node = trained.config.get("judge") or OmegaConf.select(trained.config, "reward.protocol.judge")
+    if not node:
+        raise UserError(f"{run} has no judge that answers criteria")
+    judge, shown = instantiate(node), trained.shown(trained.heldout)
+    source = instantiate(trained.config.get("rubric"))
+    rubrics = source.rubrics(shown.prompts, judge) if source else [None] * len(shown.prompts)
+    rows = asked(judge, trained.who, shown, rubrics)
+    rows += asked(judge, trained.who, shown, unnamed(trained.who, shown.prompts, rubrics), "unnamed")
+    return summed(rows, trained.arm, trained.who.name)
+
+
+def unnamed(who: Annotator, prompts: Sequence[Prompt], rubrics: Sequence[Rubric | None]) -> list[Rubric | None]:
+    """For each prompt the tastes that it leaves open and its rubric does not name."""
+    found: list[Rubric | None] = []
+    for prompt, rubric in zip(prompts, rubrics, strict=True):
+        named = {c.question for c in rubric.criteria if c.weight > 0} if rubric else set()
+        left = [taste.question for taste, _ in who.open_in(prompt.metadata) if taste.question not in named]
+        found.append(Rubric(tuple(Criterion("taste", question) for question in left)) if left else None)
+    return found
 
 
 def kinds_table(found: Sequence[Found]) -> str:
@@ -154,12 +172,14 @@ def kinds_table(found: Sequence[Found]) -> str:
 
 
 def tastes_table(found: Sequence[Found]) -> str:
-    """Tastes that a run's rubrics name, apart by whether the judge can check them; an annotator's are one value."""
+    """Tastes that a run's rubrics name, and those that they do not, apart by whether the judge can check them; an annotator's
+    are one value."""
     rows = []
-    for arm, blind in itertools.product(dict.fromkeys(row.arm for row in found), (False, True)):
+    arms = dict.fromkeys(row.arm for row in found)
+    for blind, kind, arm in itertools.product((False, True), ("liked", "unnamed"), arms):
         by_annotator: dict[str, list[Found]] = defaultdict(list)
         for row in found:
-            if row.arm == arm and row.kind == "liked" and row.question and (row.question in UNCHECKED) == blind:
+            if (row.arm, row.kind) == (arm, kind) and row.question and (row.question in UNCHECKED) == blind:
                 by_annotator[row.annotator].append(row)
         if by_annotator:
             figures = [
@@ -167,8 +187,8 @@ def tastes_table(found: Sequence[Found]) -> str:
             ]
             rise, truth = (f"{fmean(values):+.3f}" for values in figures[:2])
             words = "that the judge cannot check" if blind else "that it can"
-            rows.append((arm, words, len(by_annotator), rise, truth, said(figures[2])))
-    return table(["arm", "tastes that rubrics name", "annotators", "P(yes) rose by", "truth rose by", "gap"], rows)
+            rows.append((words, "yes" if kind == "liked" else "no", arm, len(by_annotator), rise, truth, said(figures[2])))
+    return table(["tastes", "named", "arm", "annotators", "P(yes) rose by", "truth rose by", "gap"], rows)
 
 
 def worst(found: Sequence[Found], at_least: int = 10, most: int = 8) -> str:

@@ -18,7 +18,9 @@ from PIL import Image
 from arr_rpo.commands.runs.best_of_n import best_of_n
 from arr_rpo.evaluation.best_of_n import expected_best, figures, graded, put_below, sheet
 from arr_rpo.evaluation.bootstrap import Resampling
+from arr_rpo.judge.base import Answer
 from arr_rpo.measure.base import Measure, Value
+from arr_rpo.shapes.oracles.judge import OracleJudge
 from arr_rpo.types import Prompt, Rewards, Rollout, UserError
 
 HOW = Resampling(draws=200, confidence=0.95, unit="prompt", seed=0)
@@ -65,7 +67,9 @@ def light(rollout: Rollout, silent: int | None = None) -> Rewards:
 
 
 def test_a_measure_that_falls_as_the_reward_chooses_says_so() -> None:
-    found = graded(Shades(), light, {"likes": Lightness(1.0), "hates": Lightness(-1.0)}, PROMPTS, N, seed=1)
+    found = graded(
+        Shades(), light, {"likes": Lightness(1.0), "hates": Lightness(-1.0)}, PROMPTS, N, seed=1, shown={"p/1", "p/4"}
+    )
     result = figures(found, HOW)
     assert [row["n"] for row in result["rows"]] == [1, 2, 4]
     assert [row["kl"] for row in result["rows"]] == pytest.approx([0.0, math.log(2) - 0.5, math.log(4) - 0.75])
@@ -74,8 +78,8 @@ def test_a_measure_that_falls_as_the_reward_chooses_says_so() -> None:
     assert result["last_doubling"]["hates"]["high"] < 0 < result["last_doubling"]["likes"]["low"]
     assert result["most"]["hates"]["value"] == 0.0  # the darkest
     assert result["rows"][-1]["proxy"] == 0.875 and result["rows"][0]["proxy"] == 0.5
-    page = sheet(found)
-    assert page.height > 6 * 128
+    assert sheet(found).height == sheet(found[:2]).height * 2  # of those that are shown
+    assert result["tied"] == 0.0
 
 
 def test_what_has_no_reward_or_no_value_is_left_out_and_counted() -> None:
@@ -89,7 +93,7 @@ def test_what_has_no_reward_or_no_value_is_left_out_and_counted() -> None:
 
 def composed(*overrides: str) -> Any:
     with initialize_config_module("arr_rpo.configs", version_base="1.3"):
-        return compose("evaluate", overrides=["task=best_of_n", "run_dir=.", "progress=false", *overrides])
+        return compose("evaluate", overrides=["task=best_of_n", "run_dir=nowhere", "progress=false", *overrides])
 
 
 def test_the_command_on_the_embedded_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,12 +104,27 @@ def test_the_command_on_the_embedded_models(tmp_path: Path, capsys: pytest.Captu
     assert Image.open(tmp_path / "best_of_n.png").width > 128
     told = capsys.readouterr().out
     assert "last doubling" in told and "best by the measure" in told
+    rows = [json.loads(line) for line in (tmp_path / "pictures.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [len(row["reward"]) for row in rows] == [4, 4] and set(rows[0]["measures"]) == {"shapes"}
+    with pytest.raises(UserError, match="is not empty: give a folder of its own"):
+        best_of_n(composed(*small, "measure=[shapes]"))
 
 
-def test_rewards_by_verdicts_choose_as_well(tmp_path: Path) -> None:
-    small = ["limit=1", "pictures=2", "policy.num_inference_steps=3", f"run_dir={tmp_path}", "sheet=0"]
+def test_rewards_by_verdicts_choose_as_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["limit=2", "pictures=4", "policy.num_inference_steps=3", f"run_dir={tmp_path}", "sheet=0"]
     result = best_of_n(composed(*small, "reward=pairwise", "rubric=none", "judge=oracle"))
-    assert result["rows"][-1]["n"] == 2 and not (tmp_path / "best_of_n.png").exists()
+    assert result["rows"][-1]["n"] == 4 and not (tmp_path / "best_of_n.png").exists()
+    assert result["tied"] == 1.0 and "reward/pairing=round_robin" in capsys.readouterr().out  # two winners of two matches
+
+
+def test_a_judge_that_answers_nothing_ends_it_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        OracleJudge, "check", lambda self, prompts, images, questions: [Answer(None, reason="no")] * len(images)
+    )
+    small = ["limit=4", "pictures=2", "batch_size=2", "policy.num_inference_steps=3", f"run_dir={tmp_path}"]
+    with pytest.raises(UserError, match="none of the first 2 prompts had all of its pictures graded"):
+        best_of_n(composed(*small, "judge=oracle", f"rubric.store={tmp_path.parent}/rubrics_of_nobody"))
+    assert len((tmp_path / "pictures.jsonl").read_text(encoding="utf-8").splitlines()) == 2  # nothing is lost
 
 
 def test_a_second_judge_compares_with_the_first_picture(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from arr_rpo.shapes.world.scene import Thing, draw
 from arr_rpo.types import Answer, Criterion, Rubric
 from experiments.hacking import best_of_n
 from experiments.hacking.best_of_n import Best
-from experiments.hacking.criteria import Found, asked, kind_of, kinds_table, sort_of, summed, tastes_table, worst
+from experiments.hacking.criteria import Found, asked, kind_of, kinds_table, sort_of, summed, tastes_table, unnamed, worst
 from experiments.hacking.finished import Shown, worths
 
 
@@ -51,11 +51,15 @@ def test_a_criterion_is_gamed_where_yes_rises_and_the_truth_does_not() -> None:
     blind = [
         dataclasses.replace(row, question="is every object in the lower row?", gap=0.5) for row in found if row.question == red
     ]
-    apart = tastes_table([*found, *blind]).splitlines()[2:]
-    assert apart == [
-        "| a | that it can | 1 | +1.000 | +0.000 | +1.000 |",
-        "| a | that the judge cannot check | 1 | +1.000 | +0.000 | +0.500 |",
+    blind.append(dataclasses.replace(blind[0], kind="unnamed", gap=0.1))
+    assert tastes_table([*found, *blind]).splitlines()[2:] == [
+        "| that it can | yes | a | 1 | +1.000 | +0.000 | +1.000 |",
+        "| that the judge cannot check | yes | a | 1 | +1.000 | +0.000 | +0.500 |",
+        "| that the judge cannot check | no | a | 1 | +1.000 | +0.000 | +0.100 |",
     ]
+    (left,) = unnamed(ada, [prompt], [Rubric((Criterion("p", mine), Criterion("t", red, weight=0.0)))])
+    assert left is not None and red in {c.question for c in left.criteria}  # a criterion of weight 0 pays nothing
+    assert unnamed(ada, [prompt], [rubric]) == [None]  # all that she likes is said
     liked = "| a | tastes of the annotator that the prompt leaves open | 2"
     assert f"{liked} | +1.000 | +0.000 | +1.000 (+1.000 to +1.000) |" in rows.splitlines()
 

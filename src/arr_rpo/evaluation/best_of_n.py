@@ -5,7 +5,7 @@ arXiv 2210.10760, whose KL of the best of n this is)."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -52,12 +52,27 @@ class Graded:
     gold_N: Mapping[str, Floats]
     kept: Mapping[str, tuple[int, Image.Image]]
 
+    @property
+    def whole(self) -> bool:
+        """Whether each picture has a reward."""
+        return not np.isnan(self.proxy_N).any()
+
+    def to_dict(self) -> dict[str, Any]:
+        gold = {name: _plain(values) for name, values in self.gold_N.items()}
+        return {"prompt_id": self.prompt.id, "prompt": self.prompt.text, "reward": _plain(self.proxy_N), "measures": gold}
+
 
 def graded(
-    policy: Painter, judged: Judged, measures: Mapping[str, Measure], prompts: Sequence[Prompt], pictures: int, seed: int
+    policy: Painter,
+    judged: Judged,
+    measures: Mapping[str, Measure],
+    prompts: Sequence[Prompt],
+    pictures: int,
+    seed: int,
+    shown: Collection[str] = (),
 ) -> list[Graded]:
     """Draws `pictures` of each prompt, and has all of them graded and measured. A measure against pictures of before training
-    is given the first one of the prompt in their place."""
+    is given the first one of the prompt in their place. shown: ids of the prompts of which pictures are kept."""
     each = [prompt for prompt in prompts for _ in range(pictures)]
     images = policy.generate(each, seed, [(prompt.id, k % pictures) for k, prompt in enumerate(each)])
     rewards = judged(of_pictures(prompts, pictures, images))
@@ -72,9 +87,13 @@ def graded(
     for row, prompt in enumerate(prompts):
         own = {name: values[row] for name, values in gold.items()}
         chosen = {"first": 0, "by the reward": _best(proxy[row]), **{f"by {name}": _best(one) for name, one in own.items()}}
-        kept = {name: (k, images[row * pictures + k]) for name, k in chosen.items() if k is not None}
+        kept = {name: (k, images[row * pictures + k]) for name, k in chosen.items() if k is not None and prompt.id in shown}
         found.append(Graded(prompt, proxy[row], own, kept))
     return found
+
+
+def _plain(values: Floats) -> list[float | None]:
+    return [None if math.isnan(value) else value for value in values.tolist()]
 
 
 def _best(values: Floats) -> int | None:
@@ -85,13 +104,14 @@ def figures(found: Sequence[Graded], how: Resampling) -> dict[str, Any]:
     """rows: for n = 1, 2, 4, ... the KL from the policy in nats, `proxy`, the share of a prompt's pictures that the reward puts
     below the one it puts first, and of each measure the mean over prompts of what that one is worth, over all choices of n.
     last_doubling: how much of it the last doubling of n brought; where its interval lies below 0 the reward is over-optimised.
-    most: the mean of what is best by the measure itself. without_reward: prompts of which a picture has no reward, left out of
+    most: the mean of what is best by the measure itself. tied: share of the prompts of which several pictures are first by the
+    reward. without_reward: prompts of which a picture has no reward, left out of
     all; without: those of which a picture has no value of a measure, left out of its means.
 
     Raises:
         UserError: no prompt has a reward of all its pictures.
     """
-    known = [one for one in found if not np.isnan(one.proxy_N).any()]
+    known = [one for one in found if one.whole]
     if not known:
         raise UserError("no prompt had all of its pictures graded: `python evaluate.py task=judge` says what the judge can do")
     pictures = len(known[0].proxy_N)
@@ -116,6 +136,7 @@ def figures(found: Sequence[Graded], how: Resampling) -> dict[str, Any]:
     return {
         "prompts": len(found),
         "pictures": pictures,
+        "tied": float(np.mean([(one.proxy_N == one.proxy_N.max()).sum() > 1 for one in known])),
         "without_reward": len(found) - len(known),
         "without": {name: len(known) - len(some) for name, some in measured.items()},
         "rows": rows,
@@ -129,26 +150,39 @@ def _mean(values: Sequence[float], of: Sequence[Graded], how: Resampling) -> Fig
 
 
 def sheet(found: Sequence[Graded]) -> Image.Image:
-    """A row a prompt: its first picture, the one that the reward puts first, and the best by each measure, with what all say of
-    each."""
+    """A row a prompt with pictures: its first picture, the one that the reward puts first, and the best by each measure, with
+    what all say of each, and its source if it is an edit."""
+    found = [one for one in found if one.kept]
     names = list(dict.fromkeys(name for one in found for name in one.kept))
+    edits = [one.prompt.source is not None for one in found]
     lines = 1 + len(found[0].gold_N)
     width, height = PICTURE + 8 * MARGIN, PICTURE + (lines + 2) * LINE + MARGIN
-    page = Image.new("RGB", (MARGIN + max(len(names) * width, int(100 * LETTER)), height * len(found)), "white")
+    wide = MARGIN + max((len(names) + any(edits)) * width, int(100 * LETTER))
+    page = Image.new("RGB", (wide, height * len(found)), "white")
     pen, font = ImageDraw.Draw(page), ImageFont.load_default(12)
     for row, one in enumerate(found):
         top = row * height
         pen.text((MARGIN, top), one.prompt.text[:100], fill="black", font=font)
+        if one.prompt.source is not None:
+            pen.text((MARGIN + len(names) * width, top + LINE), "source", fill="black", font=font)
+            page.paste(_small(one.prompt.source), (MARGIN + len(names) * width, top + 2 * LINE))
         for column, name in enumerate(names):
             if name not in one.kept:
                 continue
             k, picture = one.kept[name]
             left = MARGIN + column * width
             pen.text((left, top + LINE), name, fill="green" if name == "by the reward" else "black", font=font)
-            small = picture.convert("RGB").resize((PICTURE, PICTURE), Image.Resampling.NEAREST)
-            page.paste(small, (left, top + 2 * LINE))
+            page.paste(_small(picture), (left, top + 2 * LINE))
             said = {"reward": one.proxy_N[k], **{measure: values[k] for measure, values in one.gold_N.items()}}
             for line, (who, value) in enumerate(said.items()):
                 words = f"{who}: {'none' if math.isnan(value) else f'{value:.2f}'}"
                 pen.text((left, top + 2 * LINE + PICTURE + line * LINE), words, fill="black", font=font)
     return page
+
+
+def _small(picture: Image.Image) -> Image.Image:
+    """In its own proportions; what is smaller is enlarged to the pixel."""
+    whole = picture.convert("RGB")
+    scale = PICTURE / max(whole.size)
+    size = (max(1, round(whole.width * scale)), max(1, round(whole.height * scale)))
+    return whole.resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS)

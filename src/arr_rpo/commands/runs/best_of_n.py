@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from arr_rpo import ranks
 from arr_rpo.commands.cli.quiet import quieten
 from arr_rpo.commands.runs.finished import painter
 from arr_rpo.commands.runs.training import recorded, versions
@@ -25,13 +27,19 @@ from arr_rpo.types import Prompt, Rewards, Rollout, UserError
 
 
 def best_of_n(config: DictConfig) -> dict[str, Any]:
-    """Draws, grades and measures, prints a table, and writes `best_of_n.json` and `best_of_n.png` into `run_dir`.
+    """Draws, grades and measures, prints a table, and writes `best_of_n.json` and `best_of_n.png` into `run_dir`. What is said
+    of each picture is in `pictures.jsonl` as soon as its prompts are done.
 
     Raises:
-        UserError: the parts do not fit, or nothing can be graded or measured.
+        UserError: the parts do not fit, nothing can be graded or measured, or `run_dir` is not empty.
     """
     if config.pictures < 2 or config.pictures & (config.pictures - 1):
         raise UserError(f"pictures={config.pictures}: a power of two from 2 on, as n is doubled up to it")
+    folder = Path(config.run_dir)
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"run_dir={folder} is not empty: give a folder of its own, as nothing there is written over")
+    if ranks.announced() > 1:
+        raise UserError("task=best_of_n is one process: start it without torchrun or srun")
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
     quieten()
@@ -39,11 +47,16 @@ def best_of_n(config: DictConfig) -> dict[str, Any]:
     if reward.uses_rubric and rubric is None:
         raise UserError("this reward reads a rubric and rubric=none: choose rubric=per_prompt, or reward=scalar")
     reward.check_group_size(config.pictures)
-    rows = read_prompts(config.prompts, Reading(**config.data))[:]
-    prompts = spread(rows, len(rows) if config.limit is None else config.limit)
-    if not prompts:
+    rows, how = read_prompts(config.prompts, Reading(**config.data)), instantiate(config.resampling)
+    chosen = spread(range(len(rows)), len(rows) if config.limit is None else config.limit)
+    if not chosen:
         raise UserError(f"limit={config.limit}: one prompt is the least")
+    prompts = tuple(rows[number] for number in chosen)
     measures, policy = _measures(config, prompts, Own(judge, reward, rubric)), painter(config)
+    shown = {prompt.id for prompt in spread(prompts, config.sheet)}
+    run = RunFolder(folder)
+    run.text(CONFIG, recorded(config))
+    run.json(VERSIONS, versions(run))
 
     def judged(rollout: Rollout) -> Rewards:
         asked = rubric.rubrics(rollout.prompts, judge) if reward.uses_rubric else [None] * len(rollout.prompts)
@@ -55,15 +68,19 @@ def best_of_n(config: DictConfig) -> dict[str, Any]:
         bar = progress.add_task("drawing and grading", total=len(prompts))
         for start in range(0, len(prompts), config.batch_size):
             some = prompts[start : start + config.batch_size]
-            found += graded(policy, judged, measures, some, config.pictures, config.seed)
+            found += graded(policy, judged, measures, some, config.pictures, config.seed, shown)
+            with (folder / "pictures.jsonl").open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(one.to_dict(), ensure_ascii=False) + "\n" for one in found[start:])
+            if not any(one.whole for one in found):
+                raise UserError(
+                    f"none of the first {len(found)} prompts had all of its pictures graded: `python evaluate.py task=judge` "
+                    "says what the judge can do, and `arr-rpo probe` what a server can"
+                )
             progress.advance(bar, len(some))
-    result = figures(found, instantiate(config.resampling))
-    run = RunFolder(Path(config.run_dir))
-    run.text(CONFIG, recorded(config))
-    run.json(VERSIONS, versions(run))
+    result = figures(found, how)
     run.json("best_of_n.json", result)
-    if config.sheet:
-        run.picture("best_of_n.png", sheet(spread(found, config.sheet)))
+    if shown:
+        run.picture("best_of_n.png", sheet(found))
     _show(result)
     print(f"figures and pictures: {config.run_dir}")
     return result
@@ -102,8 +119,14 @@ def _show(result: dict[str, Any]) -> None:
     for name in names:
         if (high := result["last_doubling"][name]["high"]) is not None and high < 0:
             print(f"{name} falls as the reward chooses among more: it is over-optimised by choosing alone")
-    if result["without_reward"]:
-        print(f"{result['without_reward']} prompts are left out: a picture of theirs has no reward")
+    for who, left in {"reward": result["without_reward"], **result["without"]}.items():
+        if left:
+            print(f"{left} of {result['prompts']} prompts are left out: a picture of theirs has no value by {who}")
+    if result["tied"] > 0.5:
+        print(
+            f"of {result['tied']:.0%} of the prompts several pictures are first alike, so that choosing among more says "
+            "little: with a reward by verdicts take reward/pairing=round_robin"
+        )
 
 
 def _said(figure: dict[str, Any], sign: str = "") -> str:
