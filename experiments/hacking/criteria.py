@@ -114,13 +114,13 @@ def asked(judge: Judge, who: Annotator, shown: Shown, rubrics: Sequence[Rubric |
 
 
 def summed(rows: Sequence[Asked], arm: str, annotator: str) -> list[Found]:
-    """Of each kind and sort, and of each question of a kind: means over the prompts that were asked, each criterion with its
-    weight."""
+    """Of each kind and, of those that are named, each sort, and of each question of a kind: means over the prompts that were
+    asked, each criterion with its weight."""
     groups: dict[tuple[str, str], list[Asked]] = defaultdict(list)
     for row in rows:
         groups[row.kind, ALL].append(row)
         groups[row.kind, row.question].append(row)
-        if sort := sort_of(row.question):
+        if row.kind != "unnamed" and (sort := sort_of(row.question)):
             groups[sort, ALL].append(row)
     return [Found(arm, annotator, kind, question, *_means(some)) for (kind, question), some in groups.items()]
 
@@ -139,7 +139,7 @@ def of_run(run: Path) -> list[Found]:
     """Of a finished run: criteria of its rubrics, where it has any, and tastes that these do not name, by its judge or the one
     whose features its scalar model reads: the control, what P(yes) does where nobody is paid for it."""
     trained = Finished(run)
-    node = trained.config.get("judge") or OmegaConf.select(trained.config, "reward.protocol.judge")
+    node = OmegaConf.select(trained.config, "reward.protocol.judge") or trained.config.get("judge")
     if not node:
         raise UserError(f"{run} has no judge that answers criteria")
     judge, shown = instantiate(node), trained.shown(trained.heldout)
@@ -171,20 +171,36 @@ def kinds_table(found: Sequence[Found]) -> str:
     return table(["arm", "criteria about", "runs", "P(yes) rose by", "truth rose by", "gap"], rows)
 
 
+FIGURES = ("rise", "truth", "gap")
+
+
+def of_tastes(found: Sequence[Found], arm: str, kind: str, blind: bool) -> dict[str, tuple[float, ...]]:
+    """`FIGURES` of each annotator's tastes of a kind, those that the judge cannot check or the others: means."""
+    some: dict[str, list[Found]] = defaultdict(list)
+    for row in found:
+        if (row.arm, row.kind) == (arm, kind) and row.question and (row.question in UNCHECKED) == blind:
+            some[row.annotator].append(row)
+    return {who: tuple(fmean(getattr(r, name) for r in own) for name in FIGURES) for who, own in some.items()}
+
+
+def paid_table(found: Sequence[Found]) -> str:
+    """Tastes that one arm names and the other does not, of the same annotators: what being paid for them makes."""
+    rows, arms = [], dict.fromkeys(row.arm for row in found)
+    for blind, arm, other in itertools.product((False, True), arms, arms):
+        ours, theirs = of_tastes(found, arm, "liked", blind), of_tastes(found, other, "unnamed", blind)
+        if arm != other and len(both := [who for who in ours if who in theirs]) > 1:
+            gaps = [said([ours[who][k] - theirs[who][k] for who in both]) for k in range(len(FIGURES))]
+            rows.append(("that the judge cannot check" if blind else "that it can", f"{arm} - {other}", len(both), *gaps))
+    return table(["tastes", "named - not named", "annotators", "P(yes) rose by", "truth rose by", "gap"], rows)
+
+
 def tastes_table(found: Sequence[Found]) -> str:
     """Tastes that a run's rubrics name, and those that they do not, apart by whether the judge can check them; an annotator's
     are one value."""
-    rows = []
-    arms = dict.fromkeys(row.arm for row in found)
+    rows, arms = [], dict.fromkeys(row.arm for row in found)
     for blind, kind, arm in itertools.product((False, True), ("liked", "unnamed"), arms):
-        by_annotator: dict[str, list[Found]] = defaultdict(list)
-        for row in found:
-            if (row.arm, row.kind) == (arm, kind) and row.question and (row.question in UNCHECKED) == blind:
-                by_annotator[row.annotator].append(row)
-        if by_annotator:
-            figures = [
-                [fmean(getattr(r, name) for r in some) for some in by_annotator.values()] for name in ("rise", "truth", "gap")
-            ]
+        if by_annotator := of_tastes(found, arm, kind, blind):
+            figures = [[values[k] for values in by_annotator.values()] for k in range(len(FIGURES))]
             rise, truth = (f"{fmean(values):+.3f}" for values in figures[:2])
             words = "that the judge cannot check" if blind else "that it can"
             rows.append((words, "yes" if kind == "liked" else "no", arm, len(by_annotator), rise, truth, said(figures[2])))
@@ -204,7 +220,7 @@ def worst(found: Sequence[Found], at_least: int = 10, most: int = 8) -> str:
 
 @plain_errors
 def main() -> None:
-    look(__doc__, "criteria.csv", Found, of_run, kinds_table, tastes_table, worst)
+    look(__doc__, "criteria.csv", Found, of_run, kinds_table, tastes_table, paid_table, worst)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,18 @@ from arr_rpo.shapes.world.scene import Thing, draw
 from arr_rpo.types import Answer, Criterion, Rubric
 from experiments.hacking import best_of_n
 from experiments.hacking.best_of_n import Best
-from experiments.hacking.criteria import Found, asked, kind_of, kinds_table, sort_of, summed, tastes_table, unnamed, worst
+from experiments.hacking.criteria import (
+    Found,
+    asked,
+    kind_of,
+    kinds_table,
+    paid_table,
+    sort_of,
+    summed,
+    tastes_table,
+    unnamed,
+    worst,
+)
 from experiments.hacking.finished import Shown, worths
 
 
@@ -56,6 +67,11 @@ def test_a_criterion_is_gamed_where_yes_rises_and_the_truth_does_not() -> None:
         "| that it can | yes | a | 1 | +1.000 | +0.000 | +1.000 |",
         "| that the judge cannot check | yes | a | 1 | +1.000 | +0.000 | +0.500 |",
         "| that the judge cannot check | no | a | 1 | +1.000 | +0.000 | +0.100 |",
+    ]
+    two = [dataclasses.replace(row, annotator=who, arm=arm) for row in blind for who in ("ada", "ben") for arm in (row.kind,)]
+    assert paid_table(two).splitlines()[2:] == [
+        "| that the judge cannot check | liked - unnamed | 2 "
+        "| +0.000 (+0.000 to +0.000) | +0.000 (+0.000 to +0.000) | +0.400 (+0.400 to +0.400) |"
     ]
     (left,) = unnamed(ada, [prompt], [Rubric((Criterion("p", mine), Criterion("t", red, weight=0.0)))])
     assert left is not None and red in {c.question for c in left.criteria}  # a criterion of weight 0 pays nothing
