@@ -182,7 +182,7 @@ def main() -> None:
     if given.keep:
         kept.write(some, Point, given.keep)
     arms = arms_of(some)
-    references = [against(arms, name) for name in ("prompt_alone", "reward_model") if name in arms]
+    references = [against(arms, name) for name in ("prompt_alone", "own_weighted", "reward_model") if name in arms]
     print(golds_table(arms), proxies_table(arms), annotators_table(arms), *references, claims_table(arms), sep="\n\n")
     for group, names in ANNOTATORS.items():
         part = {name: {who: c for who, c in arm.items() if who in names} for name, arm in arms.items()}
