@@ -40,6 +40,7 @@ from experiments.hacking.gamed import (
 )
 from experiments.markdown import said, table
 
+REFERENCES = ("prompt_alone", "own_weighted", "reward_model", "told exact")  # that the last measurements are compared with
 EXPLOITED = [("reward_model", "own_weighted", 1), ("dropout 50", "own_weighted", -1), ("rotation", "own_weighted", -1)]
 EXPLOITED += [("ensemble", "half model", -1), ("conjunctive", "prompt_alone", -1)]  # arms; the sign that is expected
 
@@ -182,7 +183,7 @@ def main() -> None:
     if given.keep:
         kept.write(some, Point, given.keep)
     arms = arms_of(some)
-    references = [against(arms, name) for name in ("prompt_alone", "own_weighted", "reward_model") if name in arms]
+    references = [against(arms, name) for name in REFERENCES if name in arms]
     print(golds_table(arms), proxies_table(arms), annotators_table(arms), *references, claims_table(arms), sep="\n\n")
     for group, names in ANNOTATORS.items():
         part = {name: {who: c for who, c in arm.items() if who in names} for name, arm in arms.items()}
