@@ -112,6 +112,7 @@ def test_the_command_on_the_embedded_models(tmp_path: Path, capsys: pytest.Captu
 
 def test_rewards_by_verdicts_choose_as_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     small = ["limit=2", "pictures=4", "policy.num_inference_steps=3", f"run_dir={tmp_path}", "sheet=0"]
+    small.append("policy.release_text_encoders=true")  # prompts are encoded before the first picture
     result = best_of_n(composed(*small, "reward=pairwise", "rubric=none", "judge=oracle"))
     assert result["rows"][-1]["n"] == 4 and not (tmp_path / "best_of_n.png").exists()
     assert result["tied"] == 1.0 and "reward/pairing=round_robin" in capsys.readouterr().out  # two winners of two matches

@@ -21,6 +21,7 @@ from arr_rpo.data.prompts import Reading, read_prompts
 from arr_rpo.evaluation.best_of_n import Graded, figures, graded, sheet
 from arr_rpo.evaluation.images import spread
 from arr_rpo.measure.base import Measure, Own
+from arr_rpo.policy.pipeline import PipelinePolicy
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import CONFIG, VERSIONS
 from arr_rpo.types import Prompt, Rewards, Rollout, UserError
@@ -53,6 +54,8 @@ def best_of_n(config: DictConfig) -> dict[str, Any]:
         raise UserError(f"limit={config.limit}: one prompt is the least")
     prompts = tuple(rows[number] for number in chosen)
     measures, policy = _measures(config, prompts, Own(judge, reward, rubric)), painter(config)
+    if isinstance(policy, PipelinePolicy):
+        policy.cache_prompts(prompts)
     shown = {prompt.id for prompt in spread(prompts, config.sheet)}
     run = RunFolder(folder)
     run.text(CONFIG, recorded(config))
