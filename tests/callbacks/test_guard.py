@@ -25,6 +25,7 @@ def test_skipped_updates_in_a_row_end_the_run_also_over_a_resume(tmp_path: Path)
     guard = Guard(max_skipped=3, max_kept=1, max_silent=9)
     bad = NonFiniteError("1 of 4 numbers of the gradient of a.b are not finite")
     module.inputs = {"the rewards": torch.tensor([float("nan"), 1.0])}
+    module.metrics = {"reward/silent_groups": 0.5}
     for module.bad in (bad, bad, None, bad, bad):  # a good one between them
         ended(tmp_path, guard, module)
     again = Guard(max_skipped=3, max_kept=1, max_silent=9)

@@ -52,7 +52,7 @@ class Guard(pl.Callback):
                 )
             return
         self.skipped_in_a_row = 0
-        silent = float(pl_module.metrics.get("reward/silent_groups", 0.0)) == 1.0
+        silent = pl_module.metrics["reward/silent_groups"] == 1.0
         self.silent_in_a_row = self.silent_in_a_row + 1 if silent else 0
         if self.silent_in_a_row >= self.max_silent:
             raise UserError(

@@ -140,7 +140,7 @@ def _places(
 
 def _known(runs: Mapping[Replicate, Run], measure: str, places: Places) -> dict[Replicate, Held]:
     """Of the runs that have it."""
-    found = {one: held(run, measure, *places[one]) for one, run in runs.items() if one in places}
+    found = {one: held(run, measure, *places[one]) for one, run in runs.items()}
     return {one: value for one, value in found.items() if value is not None}
 
 
