@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, median
 from typing import NamedTuple
@@ -172,6 +172,18 @@ def draw_figure(arms: Mapping[str, Arm], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
+def tables(some: Iterable[Point]) -> str:
+    """All of them, and what annotators gain apart by whether the judge can check their tastes."""
+    arms = arms_of(some)
+    found = [golds_table(arms), proxies_table(arms), claims_table(arms), annotators_table(arms)]
+    found += [against(arms, name) for name in REFERENCES if name in arms]
+    for group, names in ANNOTATORS.items():
+        part = {name: {who: c for who, c in arm.items() if who in names} for name, arm in arms.items()}
+        if part := {name: arm for name, arm in part.items() if len(arm) > 1}:
+            found += [f"Annotators whose tastes are {group} by the judge:", golds_table(part), proxies_table(part)]
+    return "\n\n".join(found)
+
+
 @plain_errors
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -182,15 +194,9 @@ def main() -> None:
     some = [point for place in given.places for point in read(place)]
     if given.keep:
         kept.write(some, Point, given.keep)
-    arms = arms_of(some)
-    references = [against(arms, name) for name in REFERENCES if name in arms]
-    print(golds_table(arms), proxies_table(arms), annotators_table(arms), *references, claims_table(arms), sep="\n\n")
-    for group, names in ANNOTATORS.items():
-        part = {name: {who: c for who, c in arm.items() if who in names} for name, arm in arms.items()}
-        if part := {name: arm for name, arm in part.items() if len(arm) > 1}:
-            print("", f"Annotators whose tastes are {group} by the judge:", golds_table(part), proxies_table(part), sep="\n\n")
+    print(tables(some))
     if given.figure:
-        draw_figure({name: arm for name, arm in arms.items() if whole(arm)}, given.figure)
+        draw_figure({name: arm for name, arm in arms_of(some).items() if whole(arm)}, given.figure)
 
 
 if __name__ == "__main__":

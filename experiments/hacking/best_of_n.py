@@ -136,6 +136,10 @@ def attacks_table(rows: Sequence[Best]) -> str:
     return table([f"of {n}", "annotators", *heads], lines)
 
 
+def tables(rows: Sequence[Best]) -> str:
+    return f"{golds_table(rows)}\n\n{attacks_table(rows)}"
+
+
 @plain_errors
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -162,7 +166,7 @@ def main() -> None:
                 kept.write(rows.values(), Best, given.keep)
     if not rows:
         raise UserError("nothing was kept: give --annotators and --arms, or the file that has them (--keep)")
-    print(golds_table([*rows.values()]), attacks_table([*rows.values()]), sep="\n\n")
+    print(tables([*rows.values()]))
 
 
 if __name__ == "__main__":

@@ -218,9 +218,13 @@ def worst(found: Sequence[Found], at_least: int = 10, most: int = 8) -> str:
     return f"Single criteria, asked {at_least} times and more: {len(some)}, {between}\n\n{table(heads, rows)}"
 
 
+def tables(found: Sequence[Found]) -> str:
+    return "\n\n".join(of(found) for of in (kinds_table, tastes_table, paid_table, worst))
+
+
 @plain_errors
 def main() -> None:
-    look(__doc__, "criteria.csv", Found, of_run, kinds_table, tastes_table, paid_table, worst)
+    look(__doc__, "criteria.csv", Found, of_run, tables)
 
 
 if __name__ == "__main__":

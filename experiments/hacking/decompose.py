@@ -129,7 +129,7 @@ def decomposed(run: Path) -> list[Part]:
     return [Part(trained.who.name, piece, share) for piece, share in found.items()]
 
 
-def pieces_table(parts: Sequence[Part]) -> str:
+def tables(parts: Sequence[Part]) -> str:
     runs: dict[str, dict[str, float]] = {}
     for part in parts:
         runs.setdefault(part.annotator, {})[part.piece] = part.share
@@ -143,7 +143,7 @@ def pieces_table(parts: Sequence[Part]) -> str:
 
 @plain_errors
 def main() -> None:
-    look(__doc__, "decomposition.csv", Part, decomposed, pieces_table)
+    look(__doc__, "decomposition.csv", Part, decomposed, tables)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def differ(run: Path) -> list[Differ]:
     return [Differ(trained.arm, trained.who.name, of("base"), of("images"))]
 
 
-def differences_table(rows: Sequence[Differ]) -> str:
+def tables(rows: Sequence[Differ]) -> str:
     lines = []
     for arm in dict.fromkeys(row.arm for row in rows):
         some = [row for row in rows if row.arm == arm]
@@ -55,7 +55,7 @@ def differences_table(rows: Sequence[Differ]) -> str:
 
 @plain_errors
 def main() -> None:
-    look(__doc__, "diversity.csv", Differ, differ, differences_table)
+    look(__doc__, "diversity.csv", Differ, differ, tables)
 
 
 if __name__ == "__main__":

@@ -123,7 +123,7 @@ def each(places: Sequence[Path], name: str, kind: type[T], find: Callable[[Path]
 
 
 def look(
-    about: str | None, name: str, kind: type[T], find: Callable[[Path], Iterable[T]], *tables: Callable[[Sequence[T]], str]
+    about: str | None, name: str, kind: type[T], find: Callable[[Path], Iterable[T]], tables: Callable[[Sequence[T]], str]
 ) -> None:
     """The command of a script that looks at finished runs, or reads what was kept of them: prints tables of what `each` has."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -134,4 +134,4 @@ def look(
     rows = each(given.places, name, kind, find)
     if given.keep:
         kept.write(rows, kind, given.keep)
-    print(*(table(rows) for table in tables), sep="\n\n")
+    print(tables(rows))

@@ -69,7 +69,7 @@ def seen(run: Path) -> list[Seen]:
     return [Seen(trained.arm, trained.who.name, *found)]
 
 
-def gains_table(rows: Sequence[Seen]) -> str:
+def tables(rows: Sequence[Seen]) -> str:
     lines = []
     for arm in dict.fromkeys(row.arm for row in rows):
         some = [row for row in rows if row.arm == arm]
@@ -82,7 +82,7 @@ def gains_table(rows: Sequence[Seen]) -> str:
 
 @plain_errors
 def main() -> None:
-    look(__doc__, "other_pairs.csv", Seen, seen, gains_table)
+    look(__doc__, "other_pairs.csv", Seen, seen, tables)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from arr_rpo.types import UserError
 from experiments import kept
+from experiments.hacking import tables
 from experiments.hacking.analyse import against, annotators_table, claims_table, golds_table, proxies_table
 from experiments.hacking.baseline import called
 from experiments.hacking.courses import Arm, Point, arms_of, halves, read
@@ -237,3 +239,15 @@ def test_scenes_are_parted_whole(tmp_path: Path) -> None:
 def test_what_a_reward_gets_wrong_without_any_training() -> None:
     found = called([1.0, 0.0, 0.5, 1.0, None], [1.0, 1.0, 1.0, 0.5, 0.0], [0.0, 0.0, 0.0, 0.5, 1.0])
     assert found == {"accepted": 0.5, "bad": 0.25, "prompts": 4}  # a tie of either's is no pair
+
+
+@pytest.mark.parametrize("name", tables.FILES)
+def test_the_tables_are_what_the_file_says(name: str):
+    assert (tables.HERE / "tables" / f"{name}.md").read_text(encoding="utf-8") == tables.page(name)
+
+
+def test_the_readme_has_no_figures_in_tables_but_those():
+    kept_rows = {row for name in tables.FILES for row in tables.page(name).splitlines()}
+    readme = (tables.HERE / "README.md").read_text(encoding="utf-8").splitlines()
+    figures = [row for row in readme if row.startswith("|") and re.search(r"\d\.\d", row)]
+    assert figures and not [row for row in figures if row not in kept_rows]

@@ -11,7 +11,7 @@ from PIL import Image
 from arr_rpo.types import Outcome, Prompt, UserError
 from experiments import kept
 from experiments.hacking import diversity, other_pairs
-from experiments.hacking.decompose import ROWS, Part, gap, of_the_same_kinds, pieces_table
+from experiments.hacking.decompose import ROWS, Part, gap, of_the_same_kinds, tables
 from experiments.hacking.finished import each
 from experiments.hacking.pictures import Lost, most_lost, sheet
 
@@ -27,7 +27,7 @@ def test_a_tie_against_a_decision_is_half_a_difference() -> None:
 
 def test_the_table_is_of_differences_within_runs() -> None:
     parts = [Part(who, piece, more + 0.1 * (piece != "reward")) for who, more in (("a", 0.2), ("b", 0.4)) for piece in ROWS]
-    first, exact = (line for line in pieces_table(parts).splitlines() if line.startswith(("| the reward", "| its criteria")))
+    first, exact = (line for line in tables(parts).splitlines() if line.startswith(("| the reward", "| its criteria")))
     assert first.endswith("| 0.300 | - |")
     assert exact.endswith("| 0.400 | +0.100 (+0.100 to +0.100) |")
 
@@ -43,7 +43,7 @@ def test_training_prompts_are_of_the_kinds_of_the_others() -> None:
 def test_what_a_run_gained_by_its_own_reward_and_by_one_of_other_pairs() -> None:
     assert other_pairs.shares([1.0, 1.0, 0.0, None], [1.0, 0.0, 0.5, 1.0], [0.1, -0.1, 0.0, 1.0]) == (3, 2 / 3, 0.5, 0.5)
     rows = [other_pairs.Seen("own_weighted", who, 3, own, 0.5, 0.25) for who, own in (("a", 0.7), ("b", 0.9))]
-    assert other_pairs.gains_table(rows).splitlines()[-1].startswith("| own_weighted | 2 | 0.800 | 0.500 | 0.250 | +0.300 (")
+    assert other_pairs.tables(rows).splitlines()[-1].startswith("| own_weighted | 2 | 0.800 | 0.500 | 0.250 | +0.300 (")
 
 
 @dataclass(frozen=True)
@@ -86,4 +86,4 @@ def test_the_pictures_that_lost_most_of_those_that_the_reward_prefers() -> None:
 
 def test_diversity_is_a_ratio_within_runs() -> None:
     rows = [diversity.Differ("a", "x", 0.1, 0.05), diversity.Differ("a", "y", 0.2, 0.14)]
-    assert diversity.differences_table(rows).splitlines()[-1].startswith("| a | 2 | 0.1500 | 0.0950 | 0.60 (")
+    assert diversity.tables(rows).splitlines()[-1].startswith("| a | 2 | 0.1500 | 0.0950 | 0.60 (")
