@@ -45,6 +45,11 @@ def local_rank() -> int:
     return _told("LOCAL_RANK") if "LOCAL_RANK" in os.environ else _slurm("SLURM_LOCALID", 0)
 
 
+def node() -> int:
+    """The number of this machine among those of the run."""
+    return _told("GROUP_RANK") if "GROUP_RANK" in os.environ else _slurm("SLURM_NODEID", 0)
+
+
 def device(asked: str) -> str:
     """A device as torch names it; of `auto` this process's GPU, or the CPU where there is none."""
     import torch

@@ -187,12 +187,17 @@ class Cost:
 
 @dataclass(frozen=True)
 class CriterionCheck:
-    """Probability that each image of a pair meets one criterion, both orders averaged."""
+    """Probability that each image of a pair meets one criterion, both orders averaged.
+
+    leads: a - b where A was shown first, and where it was shown second; None where there was no order, as each image was asked
+        about alone.
+    """
 
     name: str
     question: str
     a: float
     b: float
+    leads: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from arr_rpo.evaluation.judge_bench import Failures, JudgeBench, markdown
+from arr_rpo.judge.asking import digest
 from arr_rpo.judge.reasons import FIXES
 from arr_rpo.reward.monotony import Monotony
 from arr_rpo.reward.pair_protocols import Compare
@@ -162,7 +165,7 @@ class Rubrics:
     """A rubric for every prompt but one, at 3 calls a batch."""
 
     def __init__(self) -> None:
-        self.cost, self.failures, self.report = Cost(), 0, None
+        self.cost, self.failures, self.learned = Cost(), 0, set[frozenset[str]]()
 
     def rubrics(self, prompts: Sequence[Prompt], judge: object) -> list[Rubric | None]:
         self.cost += Cost(3, 30)
@@ -188,6 +191,31 @@ def test_with_rubrics(tmp_path: Path) -> None:
     assert result.by_criterion["red"]["agreement"].value == pytest.approx(3 / 5)
 
 
+class Apart(Pairs):
+    """Each pair with pictures of its own."""
+
+    def open(self, indices: Iterable[int]) -> Iterator[Preference]:
+        for i in indices:
+            a, b = (Image.new("RGB", (4, 4), (i, side, 0)) for side in (0, 1))
+            yield replace(next(iter(super().open([i]))), a=a, b=b)
+
+
+def test_pairs_whose_labels_the_rubrics_come_of_are_left_out(tmp_path: Path) -> None:
+    rubrics, pairs = Rubrics(), Apart(SCRIPT)
+    rubrics.learned = {frozenset((digest(pair.b), digest(pair.a))) for pair in pairs.open([0, 4])}
+    given: Any = {"protocol": Compare(uses_rubric=True), "rubric": rubrics, "pairs": pairs}
+    judge = ScriptedJudge(SCRIPT)
+    result = make(tmp_path / "some", judge, **given).run(SETTING)
+    assert (result.pairs, result.skipped) == (7, 0)
+    assert "rows left out: whose label the rubrics come of 2" in markdown(result)
+    assert not {pairs.ids[0], pairs.ids[4]} & {*judge.asked}
+    rubrics.learned = {frozenset((digest(pair.a), digest(pair.b))) for pair in pairs.open(range(len(pairs)))}
+    with pytest.raises(UserError, match=r"come of the labels of 9: name other pairs as rubric.preferences"):
+        make(tmp_path / "all", ScriptedJudge(SCRIPT), **given).run(SETTING)
+    unread = make(tmp_path / "unread", ScriptedJudge(SCRIPT), **{**given, "protocol": Compare(uses_rubric=False)})
+    assert unread.run(SETTING).pairs == 9
+
+
 def test_a_protocol_with_rubrics_needs_some(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="rubric=per_prompt"):
         make(tmp_path, ScriptedJudge(SCRIPT), protocol=Compare(uses_rubric=True))
@@ -206,7 +234,7 @@ def test_skipped_pairs_are_counted(tmp_path: Path) -> None:
     result = make(tmp_path / "some", ScriptedJudge(SCRIPT), pairs=SomeMissing({"wrong", "right 3"})).run(SETTING)
     assert (result.pairs, result.skipped) == (7, 2)
     assert "skipped for their images: 2" in markdown(result)
-    with pytest.raises(UserError, match="no pair could be judged"):
+    with pytest.raises(UserError, match="none of the 9 pairs could be judged: their images"):
         make(tmp_path / "none", ScriptedJudge(SCRIPT), pairs=SomeMissing(set(SCRIPT))).run(SETTING)
 
 

@@ -17,7 +17,20 @@ from arr_rpo.reward.gaps import Gaps
 from arr_rpo.reward.joining import together
 from arr_rpo.reward.point_protocols import Checklist
 from arr_rpo.reward.pointwise import Pointwise
-from arr_rpo.types import Answer, Cost, Criterion, Grade, Reason, Rewards, Rollout, Rubric, UserError
+from arr_rpo.types import (
+    Answer,
+    Cost,
+    Criterion,
+    Critique,
+    Grade,
+    Outcome,
+    Reason,
+    Rewards,
+    Rollout,
+    Rubric,
+    UserError,
+    Verdict,
+)
 from tests.conftest import configure
 from tests.reward.test_rewards import rollout
 
@@ -101,6 +114,12 @@ def test_behind_a_gate_nothing_is_to_be_gained() -> None:
     assert values(combined(**gated))[0] == pytest.approx([15.0, 4.0, 6.0, 17.0])
 
 
+def test_without_a_gates_value_there_is_no_reward() -> None:
+    """Nobody knows that candidate 1 passes: that the judge failed on it is nothing to be gained by."""
+    gated = {"a": ((1.0, None, 0.4, 1.0), 1.0, 0.5), "b": ((5.0, 9.0, 2.0, 7.0), 1.0, None)}
+    assert values(combined("share", **gated)) == ([6.0, 0.0, pytest.approx(2.4), 8.0], [True, False, True, True])
+
+
 def test_what_passes_one_gate_is_not_said_by_another() -> None:
     """Candidates 1 and 2 do not pass a, candidates 1 and 2 not b: at each gate by what they were given."""
     gated = {"a": ((0.9, 0.3, 0.7), 1.0, 0.5), "b": ((0.8, 0.6, 0.1), 1.0, 0.5)}
@@ -157,6 +176,26 @@ def test_the_same_question_is_asked_once() -> None:
     assert judge.asked == [["red?", "red?"], ["round?"]]
     assert [(answer.value, answer.cost.calls) for answer in again] == [(0.4, 0), (0.6, 1)]
     assert once.name == "counting"
+
+
+class Critic(Counting):
+    def compare(self, prompts: Any, pairs: Any, rubrics: Sequence[Any]) -> list[Verdict]:
+        self.asked.append([rubric.criteria[0].name for rubric in rubrics])
+        return [Verdict(Outcome.A, 0.9, cost=Cost(2, 6))] * len(rubrics)
+
+    def critique(self, prompts: Any, images: Sequence[Any], dimensions: Sequence[str]) -> list[Critique]:
+        self.asked.append([*dimensions] * len(images))
+        return [Critique("fine", {}, 4.0, Cost(1, 3))] * len(images)
+
+
+def test_a_rubric_of_the_same_criteria_and_a_critique_are_asked_once() -> None:
+    judge, made = Critic(), rollout(1, 2)
+    once: Any = AskedOnce(judge)  # type: ignore[arg-type]
+    for _ in range(2):
+        once.compare([made.prompts[0]], [made.images], [Rubric((Criterion("red", "red?"),))])
+        once.critique(made.prompts, made.images[:1], ["craft"])
+    once.critique(made.prompts, made.images[:1], ["content"])
+    assert judge.asked == [["red"], ["craft"], ["content"]]
 
 
 class FailsFirst:

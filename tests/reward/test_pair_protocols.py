@@ -101,3 +101,20 @@ def test_a_plan_that_is_none_fails_its_pair_only(text: str | NoAnswer) -> None:
     assert got[0].reason.startswith("no plan: the server is away" if isinstance(text, NoAnswer) else "no plan: ")
     assert got[0].cost + got[1].cost == Cost(2 + 2, 100 + 10)
     assert judge.pairs == [(A, C)]
+
+
+def test_by_weights_too_a_verdict_that_the_order_decides_is_none() -> None:
+    """The first picture meets the criteria, whichever it is; and where it does not decide, the orders stay apart."""
+    asked = ("is it red?", "is it round?")
+
+    def verdict(red: tuple[float, float], round_: tuple[float, float]) -> Verdict:
+        checks = [
+            CriterionCheck(n, q, *(0.5 + s * sum(leads) / 4 for s in (1, -1)), leads)
+            for n, q, leads in (("color", asked[0], red), ("shape", asked[1], round_))
+        ]
+        return Compare(uses_rubric=True).verdicts(Scripted({asked: said(0.9, 0.9, *checks)}), [PROMPT], [(A, B)], [BOTH])[0]
+
+    assert verdict((1.0, -1.0), (1.0, -1.0)).outcome is Outcome.INCONSISTENT
+    decided = verdict((1.0, 0.6), (0.0, -1.0))  # red counts three times
+    assert decided.outcome is Outcome.A
+    assert decided.p_a_by_order == pytest.approx((0.875, 0.6))

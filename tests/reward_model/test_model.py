@@ -73,6 +73,9 @@ def test_a_folder_gives_the_same_scores(judge: VLMJudge, tmp_path: Path) -> None
     (tmp_path / CONFIG).write_text(json.dumps({**about, "judge_revision": "another"}), encoding="utf-8")
     with pytest.raises(UserError, match="learned on the features of another judge"):
         RewardModelScorer(checkpoint=str(tmp_path), judge=judge, batch_size=2)
+    (tmp_path / CONFIG).write_text(json.dumps({**about, "asked": "otherwise"}), encoding="utf-8")
+    with pytest.raises(UserError, match="as it was asked otherwise"):
+        RewardModelScorer(checkpoint=str(tmp_path), judge=judge, batch_size=2)
     with pytest.raises(UserError, match="is no reward model"):
         RewardModelScorer(checkpoint=str(tmp_path / "elsewhere"), judge=judge, batch_size=2)
 

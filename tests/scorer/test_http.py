@@ -13,6 +13,7 @@ from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx2
 import pytest
 from PIL import Image
 
@@ -90,7 +91,7 @@ def test_what_is_sent(moody: str) -> None:
 
 
 def test_metadata_that_json_cannot_hold_is_left_out_and_dates_are_text(moody: str) -> None:
-    metadata = {"n": 1, "when": datetime(2026, 1, 2), "picture": b"png", "nested": {"x": b"y"}}
+    metadata = {"n": 1, "when": datetime(2026, 1, 2), "picture": b"png", "nested": {"x": b"y"}, "none": float("nan")}
     scorer(f"{moody}/fine").score([Prompt("a", "a", metadata)], IMAGES[:1])
     assert Moody.asked[-1]["metadata"] == [{"n": 1, "when": "2026-01-02T00:00:00"}]
 
@@ -119,6 +120,15 @@ def test_what_stays_bad_is_missing_data(moody: str) -> None:
 def test_what_the_user_can_mend(moody: str, mood: str, told: str) -> None:
     with pytest.raises(UserError, match=told):
         scorer(f"{moody}/{mood}").score(PROMPTS, IMAGES)
+
+
+def test_an_address_that_swallows_packets_is_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(*_: object, **__: object) -> None:
+        raise httpx2.ConnectTimeout("timed out")
+
+    monkeypatch.setattr(httpx2.Client, "stream", late)
+    with pytest.raises(UserError, match="cannot be reached"):
+        scorer("http://10.255.255.1", retries=0).score(PROMPTS, IMAGES)
 
 
 def test_nobody_there() -> None:

@@ -46,6 +46,8 @@ def test_where_the_text_stands() -> None:
     scorer = OcrScorer(column="text")
     assert scorer.wanted(SIGN) == "Open House"  # it has no such column
     assert scorer.wanted(Prompt("b", "a shop", {"text": "Bakery"})) == "Bakery"
+    assert scorer.wanted(Prompt("b", "a year", {"text": 2024})) == "2024"
+    assert scorer.wanted(Prompt("b", "a year", {"text": float("nan")})) == ""
     assert OcrScorer(column=None).wanted(Prompt("c", "“Eins” und «deux»")) == "Eins deux"
     (grade,) = OcrScorer(column=None).score([Prompt("d", "a dog")], [picture("dog")])
     assert grade.value is None and "none in quotation marks" in grade.reason

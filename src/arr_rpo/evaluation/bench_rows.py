@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,11 +78,14 @@ def to_json(judged: Judged) -> dict[str, Any]:
     }
 
 
+def _check(row: Mapping[str, Any]) -> CriterionCheck:
+    leads = row.get("leads")  # no bench of before has them
+    return CriterionCheck(row["name"], row["question"], row["a"], row["b"], (leads[0], leads[1]) if leads else None)
+
+
 def from_json(row: dict[str, Any]) -> Judged:
     """The inverse of `to_json`, exactly."""
-    checks = tuple(
-        JudgedCheck(CriterionCheck(c["name"], c["question"], c["a"], c["b"]), c["truth_a"], c["truth_b"]) for c in row["checks"]
-    )
+    checks = tuple(JudgedCheck(_check(c), c["truth_a"], c["truth_b"]) for c in row["checks"])
     verdict = Verdict(
         Outcome(row["outcome"]),
         row["p_a"],

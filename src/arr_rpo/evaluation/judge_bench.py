@@ -19,6 +19,7 @@ from arr_rpo.evaluation import bench_rows
 from arr_rpo.evaluation.bench_figures import criterion_figures, figures
 from arr_rpo.evaluation.bench_rows import Judged
 from arr_rpo.evaluation.bootstrap import Figure, Resampling
+from arr_rpo.judge.asking import digest
 from arr_rpo.judge.base import Judge, account
 from arr_rpo.judge.reasons import FIXES
 from arr_rpo.noise import Purpose, draws
@@ -28,9 +29,10 @@ from arr_rpo.reward.protocols import PairProtocol, PointProtocol, as_verdicts
 from arr_rpo.rubric.sources import RubricSource
 from arr_rpo.run.lock import occupied
 from arr_rpo.run.renamed import renamed
-from arr_rpo.types import Cost, Outcome, Preference, Reason, Rubric, UserError, Verdict
+from arr_rpo.types import Cost, Outcome, Preference, Prompt, Reason, Rubric, UserError, Verdict
 from arr_rpo.whole_files import write_json, write_text
 
+LEARNED_FROM = "whose label the rubrics come of"
 _log = logging.getLogger(__name__)
 
 
@@ -107,6 +109,7 @@ class JudgeBench:
             "judge_revision": judge.revision,
         }
         self.chosen = _sample(len(pairs), limit, seed)
+        self.learned_from = 0  # pairs whose labels the rubrics come of
         self.path = bench_rows.file_of(self.folder)
 
     def run(self, setting: Mapping[str, Any]) -> BenchResult:
@@ -154,7 +157,12 @@ class JudgeBench:
 
     def measure(self, judged: Sequence[Judged]) -> BenchResult:
         if not judged:
-            raise UserError(f"no pair could be judged: the images of all {len(self.chosen)} are missing or broken")
+            why = (
+                f"the rubrics come of the labels of {self.learned_from}: name other pairs as rubric.preferences"
+                if self.learned_from
+                else "their images are missing or broken"
+            )
+            raise UserError(f"none of the {len(self.chosen)} pairs could be judged: {why}")
         subsets = sorted({j.subset for j in judged})
         return BenchResult(
             setting=self.setting,
@@ -162,8 +170,8 @@ class JudgeBench:
             labels=dict(Counter(str(j.better) for j in judged)),
             outcomes=dict(Counter(str(j.verdict.outcome) for j in judged)),
             failures=_failures([j.verdict for j in judged if j.verdict.outcome is Outcome.FAILED]),
-            left_out=dict(self.pairs.left_out),
-            skipped=len(self.chosen) - len(judged),
+            left_out={**self.pairs.left_out, **({LEARNED_FROM: self.learned_from} if self.learned_from else {})},
+            skipped=len(self.chosen) - len(judged) - self.learned_from,
             writing=sum((j.writing for j in judged), Cost()),
             resampling=self.resampling,
             overall=figures(judged, self.resampling, self.bins),
@@ -176,21 +184,33 @@ class JudgeBench:
         )
 
     def _judged(self, batch: Sequence[Preference]) -> Iterator[Judged]:
-        """The judge is handed prompts, images and rubrics; labels stay here."""
-        if not batch:
+        """The judge is handed prompts, images and rubrics; labels stay here. A pair whose label its rubrics come of is left
+        out."""
+        rubrics, writing = self._rubrics([pair.prompt for pair in batch])
+        known = [*map(self._learned, batch)]
+        self.learned_from += sum(known)
+        new = [(pair, rubric) for pair, rubric, seen in zip(batch, rubrics, known, strict=True) if not seen]
+        if not new:
             return
-        prompts, images = [p.prompt for p in batch], [(p.a, p.b) for p in batch]
-        rubrics: list[Rubric | None] = [None] * len(batch)
-        writing = Cost()
-        if self.protocol.uses_rubric and self.rubric is not None:
-            before = self.rubric.cost
-            rubrics = self.rubric.rubrics(prompts, self.judge)
-            writing = Cost(self.rubric.cost.calls - before.calls, self.rubric.cost.tokens - before.tokens)
+        pairs, rubrics = ([*column] for column in zip(*new, strict=True))
+        prompts, images = [p.prompt for p in pairs], [(p.a, p.b) for p in pairs]
         start = time.monotonic()
         verdicts = as_verdicts(self.protocol, self.judge, prompts, images, rubrics)
-        seconds = (time.monotonic() - start) / len(batch)
-        for row, (pair, verdict) in enumerate(zip(batch, verdicts, strict=True)):
+        seconds = (time.monotonic() - start) / len(pairs)
+        for row, (pair, verdict) in enumerate(zip(pairs, verdicts, strict=True)):
             yield Judged.of(pair, verdict, seconds, Cost() if row else writing, self.pairs.truth)
+
+    def _rubrics(self, prompts: Sequence[Prompt]) -> tuple[Sequence[Rubric | None], Cost]:
+        """And what writing them cost."""
+        if not prompts or not self.protocol.uses_rubric or self.rubric is None:
+            return [None] * len(prompts), Cost()
+        before = self.rubric.cost
+        rubrics = self.rubric.rubrics(prompts, self.judge)
+        return rubrics, Cost(self.rubric.cost.calls - before.calls, self.rubric.cost.tokens - before.tokens)
+
+    def _learned(self, pair: Preference) -> bool:
+        learned = self.rubric.learned if self.rubric and self.protocol.uses_rubric else ()
+        return bool(learned) and frozenset((digest(pair.a), digest(pair.b))) in learned
 
     def _check_setting(self) -> None:
         path = self.folder / "setting.json"

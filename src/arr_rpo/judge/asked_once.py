@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -9,9 +10,9 @@ from typing import Any, TypeVar
 from PIL.Image import Image
 
 from arr_rpo.judge.base import Judge, Pair
-from arr_rpo.types import Answer, Cost, Prompt, Rubric, Verdict
+from arr_rpo.types import Answer, Cost, Critique, Prompt, Rubric, Verdict
 
-T = TypeVar("T", bound="Answer | Verdict")
+T = TypeVar("T", bound="Answer | Verdict | Critique")
 
 
 class AskedOnce:
@@ -35,6 +36,10 @@ class AskedOnce:
     def check(self, prompts: Sequence[Prompt], images: Sequence[Image], questions: Sequence[str]) -> list[Answer]:
         return self._answers("check", self._judge.check, prompts, images, questions)
 
+    def critique(self, prompts: Sequence[Prompt], images: Sequence[Image], dimensions: Sequence[str]) -> list[Critique]:
+        kind = json.dumps(["critique", *dimensions])
+        return self._answers(kind, lambda p, i: self._judge.critique(p, i, dimensions), prompts, images)
+
     def _answers(self, kind: str, ask: Callable[..., list[T]], *asked: Sequence[Any]) -> list[T]:
         rows: list[tuple[Any, ...]] = list(zip(*asked, strict=True))
         keys = [_key(kind, row) for row in rows]
@@ -54,8 +59,11 @@ class AskedOnce:
 
 
 def _key(kind: str, row: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Questions by their words, all else by identity."""
-    return (
-        kind,
-        *(part if isinstance(part, str) else tuple(map(id, part if isinstance(part, tuple) else [part])) for part in row),
-    )
+    """Words and a rubric's criteria by what they say, all else by identity."""
+
+    def same(part: Any) -> Any:
+        if isinstance(part, str):
+            return part
+        return part.criteria if isinstance(part, Rubric) else tuple(map(id, part if isinstance(part, tuple) else [part]))
+
+    return kind, *map(same, row)

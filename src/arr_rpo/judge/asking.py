@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from PIL.Image import Image
 
 from arr_rpo.judge.forms import Form, NoAnswer, Slots
+from arr_rpo.judge.reasons import MAY_COME
 from arr_rpo.judge.wording import REFERENCE, Wording
 from arr_rpo.judge.written import Written
 from arr_rpo.types import Cost, Prompt
@@ -57,17 +58,18 @@ class Asker:
 
     def __init__(self, model: Model, wording: str, *, describe: bool, max_description_tokens: int) -> None:
         self.model, self.wording, self.describe = model, Wording(wording), describe
-        self._max_description = max_description_tokens
+        self.max_description_tokens = max_description_tokens
         self._seen: dict[str, str | NoAnswer] = {}
 
     def descriptions(self, images: Sequence[Image]) -> tuple[list[str | NoAnswer], Cost]:
-        """What the model says it sees in each image. The memory holds the images of one call only."""
+        """What the model says it sees in each image. The memory holds the images of one call only, and no failure that another
+        attempt may mend."""
         new = {digest(image): image for image in images}
-        self._seen = {key: text for key, text in self._seen.items() if key in new}
+        self._seen = {key: text for key, text in self._seen.items() if key in new and not _may_come(text)}
         cost = Cost()
         if unknown := [key for key in new if key not in self._seen]:
             asked = [[user(new[key], self.wording.say("describe"))] for key in unknown]
-            texts, cost = self.model.generate(asked, self._max_description, more_follows=True)
+            texts, cost = self.model.generate(asked, self.max_description_tokens, more_follows=True)
             self._seen.update(zip(unknown, texts, strict=True))
         return [self._seen[digest(image)] for image in images], cost
 
@@ -138,6 +140,10 @@ class Asker:
         for i, text in zip(rows, texts, strict=True):
             replies[i] = text
         return replies, cost
+
+
+def _may_come(text: str | NoAnswer) -> bool:
+    return isinstance(text, NoAnswer) and text.reason in MAY_COME
 
 
 def user(*parts: str | Image) -> dict[str, Any]:

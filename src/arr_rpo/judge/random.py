@@ -51,7 +51,7 @@ class RandomJudge:
             criteria = rubric.criteria if rubric else ()
             rng = self._rng(*pair, about=[c.question for c in criteria])
             p_a = float(rng.random())
-            checks = tuple(CriterionCheck(c.name, c.question, *map(float, rng.random(2))) for c in criteria)
+            checks = tuple(CriterionCheck(c.name, c.question, float(rng.random()), float(rng.random())) for c in criteria)
             verdicts.append(Verdict(Outcome.A if p_a > 0.5 else Outcome.B, p_a, (p_a, p_a), checks, Cost(calls=2)))
         return verdicts
 

@@ -17,6 +17,8 @@ OF_THE_REPLY = frozenset(
         *(Reason.NO_CHOICE, Reason.OFF_MENU, Reason.OPEN),
     }
 )
+# Worth asking once more.
+MAY_COME = OF_THE_SERVER | OF_THE_REPLY
 
 FIXES: Mapping[Reason, str] = {
     Reason.UNREACHABLE: "start the server, or mend judge.model.base_url",

@@ -62,6 +62,12 @@ def headers_of(named: Mapping[str, str], setting: str = "judge.model.headers") -
     return {name: in_environment(str(variable), f"{setting}.{name}") for name, variable in named.items()}
 
 
+def is_secret(header: str, value: str) -> bool:
+    """Whether a header's value must not be repeated: by the header's name, or by the value's shape. A short one cannot be
+    struck out, as it stands everywhere by chance."""
+    return len(value) >= SHORTEST and (NAMES.search(header) is not None or SHAPES.search(value) is not None)
+
+
 def names_variable(text: str) -> bool:
     """Whether this is the name of an environment variable, or looks like one."""
     return text in os.environ or VARIABLE.fullmatch(text) is not None

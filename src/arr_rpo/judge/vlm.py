@@ -165,16 +165,12 @@ class VLMJudge:
             why = first if isinstance(first, NoAnswer) else second
             assert isinstance(why, NoAnswer)
             return Verdict(Outcome.FAILED, None, cost=cost, reason=str(why), failure=why.reason)
-        checks = tuple(
-            CriterionCheck(
-                c.name,
-                c.question,
-                a=(first[2 * k]["yes"] + second[2 * k + 1]["yes"]) / 2,
-                b=(first[2 * k + 1]["yes"] + second[2 * k]["yes"]) / 2,
-            )
-            for k, c in enumerate(rubric.criteria if rubric else ())
-        )
-        return settle(first[-1]["A"], second[-1]["B"], self.tie_margin, checks, cost)
+        checks = []
+        for k, c in enumerate(rubric.criteria if rubric else ()):
+            a, b = ([first[2 * k + i]["yes"], second[2 * k + 1 - i]["yes"]] for i in (0, 1))  # A first, A second
+            leads = (a[0] - b[0], a[1] - b[1])
+            checks.append(CriterionCheck(c.name, c.question, sum(a) / 2, sum(b) / 2, leads))
+        return settle(first[-1]["A"], second[-1]["B"], self.tie_margin, tuple(checks), cost)
 
 
 def _critique(text: str, slots: Slots | NoAnswer, dimensions: Sequence[str], cost: Cost) -> Critique:

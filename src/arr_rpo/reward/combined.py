@@ -46,7 +46,7 @@ class Combined:
             arXiv 2601.05242), so that weights compare parts whatever their scales are. Its normalisation of the sums over
             the update is not done: it is one factor for all advantages.
         missing: what becomes of a candidate that lacks a part's value. `mask`: it has no reward. `share`: the other parts'
-            weights share the missing one's; one that lacks all has no reward.
+            weights share the missing one's; one that lacks all, or a gate's value, has no reward: nobody knows that it passes.
     """
 
     def __init__(self, *, parts: Mapping[str, Mapping[str, Any]], normalise: bool, missing: Literal["mask", "share"]) -> None:
@@ -90,7 +90,8 @@ class Combined:
         if self.missing == "mask":
             valid_B = valid_NB.all(0)
         else:
-            valid_B = there_NB.sum(0) > 0
+            gates_N = torch.tensor([part.gate is not None for part in self.parts.values()])
+            valid_B = (there_NB.sum(0) > 0) & valid_NB[gates_N].all(0)
             total_B = total_B * weights_N.abs().sum() / there_NB.sum(0).clamp(min=1e-12)
         return total_B.where(valid_B, 0.0), valid_B
 

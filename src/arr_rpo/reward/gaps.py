@@ -6,11 +6,10 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from arr_rpo.judge.reasons import OF_THE_REPLY, OF_THE_SERVER
+from arr_rpo.judge.reasons import MAY_COME
 from arr_rpo.types import Answer, Rubric, UserError, Verdict
 
 A = TypeVar("A", Answer, Verdict)
-MAY_COME = OF_THE_SERVER | OF_THE_REPLY
 
 
 @dataclasses.dataclass(frozen=True)

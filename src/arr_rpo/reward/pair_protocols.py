@@ -132,12 +132,14 @@ def _compare_by(
 
 
 def _weighed(verdict: Verdict, rubric: Rubric) -> Verdict:
-    """The verdict by the weights of the criteria, where these differ and the judge said what it found of each."""
+    """The verdict by the weights of the criteria, where these differ and the judge said what it found of each: each order by
+    itself, then the two are settled."""
     weights = [criterion.weight for criterion in rubric.criteria]
     if verdict.p_a is None or len(set(weights)) == 1 or len(verdict.checks) != len(weights):
         return verdict
-    p_a = statistics.fmean([(1 + check.a - check.b) / 2 for check in verdict.checks], weights)
-    return settle(p_a, p_a, EVEN / 2, verdict.checks, verdict.cost)
+    leads = [check.leads or (check.a - check.b,) * 2 for check in verdict.checks]
+    first, second = ((1 + statistics.fmean(order, weights)) / 2 for order in zip(*leads, strict=True))
+    return settle(first, second, EVEN / 2, verdict.checks, verdict.cost)
 
 
 def _vote(p: float) -> float:

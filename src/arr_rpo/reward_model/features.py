@@ -13,6 +13,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from PIL.Image import Image
 from torch import Tensor, nn
 
+from arr_rpo.judge.asking import hashed
 from arr_rpo.judge.forms import GRADES, NoAnswer, example
 from arr_rpo.judge.local.model import LocalModel
 from arr_rpo.judge.local.rows import padded
@@ -66,6 +67,13 @@ class Features:
     def load_adapter(self, folder: Path) -> None:
         """Puts the LoRA of a reward model's folder into the model."""
         self.backbone = PeftModel.from_pretrained(self.backbone, folder / ADAPTER, local_files_only=True).eval()
+
+    @property
+    def asked(self) -> str:
+        """Hash of what else features depend on: the texts, how pictures are shown, and whether they are described."""
+        asker = self.asker
+        how = {"texts": asker.wording.digest_of("score", "describe"), "model": self._local.settings()["image"]}
+        return hashed({**how, "describe": asker.describe and asker.max_description_tokens})
 
     @property
     def adapted(self) -> bool:

@@ -67,7 +67,7 @@ class RewardModel:
         if self.features.adapted:
             self.features.backbone.save_pretrained(folder / ADAPTER)
         shapes = {"size": self.features.size, "hidden": self.head.hidden, "adapter": self.features.adapted}
-        write_json(folder / CONFIG, {**shapes, "judge_revision": self.features.revision, **about})
+        write_json(folder / CONFIG, {**shapes, "judge_revision": self.features.revision, "asked": self.features.asked, **about})
 
     @classmethod
     def load(cls, folder: Path, judge: VLMJudge) -> RewardModel:
@@ -90,6 +90,12 @@ class RewardModel:
             raise UserError(
                 f"{folder} was learned on the features of another judge (revision {revision}) than {judge.name!r} (revision "
                 f"{features.revision}): give that one as judge@reward.protocol.judge=..."
+            )
+        if about.get("asked", features.asked) != features.asked:  # a folder of before does not say
+            raise UserError(
+                f"{folder} was learned on features of {judge.name!r} as it was asked otherwise: its describe, "
+                "max_description_tokens, texts or model.image differ from those of the run that learned it (its config.yaml "
+                "has them under module.judge)"
             )
         head.load_state_dict(weights)
         if adapted:

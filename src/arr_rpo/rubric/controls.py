@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 
 from arr_rpo.data.preferences.base import AnyPairs
@@ -31,6 +31,10 @@ class Wrapper:
     @property
     def cost(self) -> Cost:
         return self.source.cost
+
+    @property
+    def learned(self) -> Set[frozenset[str]]:
+        return self.source.learned
 
     @property
     def update(self) -> int | None:

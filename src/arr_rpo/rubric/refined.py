@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import get_args
 
 from arr_rpo.data.preferences.base import Pairs, PairsOfPrompts
@@ -76,6 +76,7 @@ class PerPromptRefined(Source):
             self.fallback.update = self.update
             for i, rubric in zip(rest, self.fallback.rubrics([prompts[i] for i in rest], judge), strict=True):
                 found[i] = rubric
+            self.learned |= self.fallback.learned
         return found
 
     def _make(self, prompts: Mapping[tuple[tuple[str, str], ...], Prompt], judge: Judge) -> None:
@@ -83,6 +84,7 @@ class PerPromptRefined(Source):
         for key, prompt in prompts.items():
             pairs = self.preferences.for_prompt(prompt, self._writing + self._heldout + self._mending, self._seed)
             writing, heldout, mending = split(pairs, self._writing, self._heldout, self._mending)
+            self.learned |= pictures((*writing, *heldout, *mending))
             if not writing or (self.settings.rule.min_heldout > 0 and not heldout):
                 self._without(key, prompt, "no pairs to write from" if not writing else NO_TEST)
                 continue
@@ -151,6 +153,7 @@ class Global(Source):
 
     def _make(self, judge: Judge) -> Rubric:
         writing, heldout, _ = split(self._pairs(), self._writing, self._heldout)
+        self.learned |= pictures((*writing, *heldout))
         if not writing:
             raise UserError("rubric=global: there are no preference pairs that are no ties")
         if self.settings.rule.min_heldout > 0 and not heldout:
@@ -236,6 +239,11 @@ def identity(
         "pairs": told(pairs),
         **more,
     }
+
+
+def pictures(pairs: Iterable[Preference]) -> frozenset[frozenset[str]]:
+    """See `RubricSource.learned`."""
+    return frozenset(frozenset((digest(pair.a), digest(pair.b))) for pair in pairs)
 
 
 def told(pairs: Sequence[Sequence[Preference]]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Protocol
 
@@ -35,6 +35,11 @@ class RubricSource(Protocol):
     @property
     def cost(self) -> Cost: ...
 
+    @property
+    def learned(self) -> Set[frozenset[str]]:
+        """Of the labelled pairs that rubrics so far were written, chosen or verified by: the digests of their two pictures. No
+        judge may be measured on them by these rubrics."""
+
     def rubrics(self, prompts: Sequence[Prompt], judge: Judge) -> list[Rubric | None]:
         """The rubric of each prompt; None where there is none to be had, which is counted and never invented."""
 
@@ -45,6 +50,7 @@ class Source:
     def __init__(self) -> None:
         self.counts, self.failures = Counts(), 0
         self.update: int | None = None
+        self.learned: Set[frozenset[str]] = frozenset()
 
     @property
     def cost(self) -> Cost:

@@ -20,7 +20,7 @@ from arr_rpo.noise import Purpose, draws
 from arr_rpo.rubric.auto_rubric import distinct, most_agreed, same_words
 from arr_rpo.rubric.counts import Counts
 from arr_rpo.rubric.files import criteria_digest, read_rubrics
-from arr_rpo.rubric.refined import DECIDED, explaining, told
+from arr_rpo.rubric.refined import DECIDED, explaining, pictures, told
 from arr_rpo.rubric.sources import RubricSource, Source, asked_as, rubric_files, written_by
 from arr_rpo.rubric.store import RubricStore
 from arr_rpo.rubric.weights import Fit, cross_validated
@@ -96,6 +96,7 @@ class GlobalWeighted(Source):
         self.own.update = self.update
         before, found = self.own.failures, self.own.rubrics(prompts, judge)
         self.failures += self.own.failures - before
+        self.learned |= self.own.learned
         return [own and _with_own(own, self._rubric) for own in found]
 
     @property
@@ -108,6 +109,7 @@ class GlobalWeighted(Source):
         pairs = [pair for _, pair in zip(range(self._pairs), decided, strict=False)]
         if not pairs:
             raise UserError("rubric=global_weighted: there are no preference pairs that are no ties")
+        self.learned |= pictures(pairs)
         settings = (len(self._given) or self._candidates, self._criteria, self._penalties, self._folds)
         own = self.own.rubrics([pair.prompt for pair in pairs], judge) if self.own else []
         given = {"criteria_of_file": criteria_digest(Rubric(tuple(self._given), {}))} if self._given else {}

@@ -84,6 +84,8 @@ class HttpScorer(Scorer):
                     kept += piece
                     if len(kept) > self._max_reply:
                         raise UserError(f"the scorer at {self.url} answers more than max_reply={self._max_reply} bytes")
+        except httpx2.ConnectTimeout:  # nobody is there
+            raise
         except httpx2.TimeoutException as error:
             raise _BusyError("the scorer did not answer in time") from error
         if response.status_code in BUSY or response.status_code >= 500:
@@ -119,7 +121,7 @@ def _plain(metadata: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in metadata.items():
         told = value.isoformat() if isinstance(value, date | time) else value
         with contextlib.suppress(TypeError, ValueError):
-            json.dumps(told)
+            json.dumps(told, allow_nan=False)
             found[key] = told
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -36,7 +37,8 @@ class OcrScorer(Scorer):
     def _grade(self, prompt: Prompt, image: Image) -> Grade:
         wanted = self.wanted(prompt)
         if not wanted.strip():
-            return Grade(None, reason="the prompt asks for no text: it has none in quotation marks")
+            column = f", nor in its column {self.column!r}" if self.column else ""
+            return Grade(None, reason=f"the prompt asks for no text: it has none in quotation marks{column}")
         read = self.read(image)
         return Grade(similarity(wanted, read), reason=f"read: {read!r}")
 
@@ -44,7 +46,8 @@ class OcrScorer(Scorer):
         """The text that a picture of the prompt should say, or ""."""
         given = prompt.metadata.get(self.column) if self.column else None
         found = [next(filter(None, groups)) for groups in QUOTED.findall(prompt.text)]
-        return given if isinstance(given, str) else " ".join(found)
+        number = isinstance(given, int | float) and not isinstance(given, bool) and math.isfinite(given)
+        return str(given) if number or isinstance(given, str) else " ".join(found)
 
     def read(self, image: Image) -> str:
         """All text of a picture, in the reader's order."""

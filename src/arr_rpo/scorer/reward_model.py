@@ -12,7 +12,7 @@ from PIL.Image import Image
 from arr_rpo.judge.vlm import VLMJudge
 from arr_rpo.reward_model.model import RewardModel
 from arr_rpo.scorer.base import Scorer, grade
-from arr_rpo.types import Grade, Prompt, Reason
+from arr_rpo.types import Grade, Prompt
 
 
 class RewardModelScorer(Scorer):
@@ -30,7 +30,7 @@ class RewardModelScorer(Scorer):
     @torch.no_grad()
     def score(self, prompts: Sequence[Prompt], images: Sequence[Image]) -> list[Grade]:
         """See `Scorer.score`. A picture that the model could not describe has none, where it describes them."""
-        grades = [Grade(None, reason="the picture could not be read", failure=Reason.NOT_APPLICABLE)] * len(images)
+        grades = [Grade(None, reason="the model could not describe the picture")] * len(images)
         for start in range(0, len(images), self._batch_size):
             part = slice(start, start + self._batch_size)
             rows, scores = self._model(prompts[part], images[part])

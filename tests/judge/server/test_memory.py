@@ -136,6 +136,25 @@ class TestCache:
         other.put("b", "2")
         assert (one.get("b"), other.get("a")) == ("2", "1")
 
+    def test_each_further_machine_has_its_own(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        ReplyCache(tmp_path, max_mb=1).put("a", "1")
+        monkeypatch.setenv("GROUP_RANK", "3")  # torchrun's
+        ReplyCache(tmp_path, max_mb=1).put("a", "2")
+        assert sorted(path.name for path in tmp_path.glob("*.sqlite")) == ["replies-node3.sqlite", FILE]
+
+    def test_a_file_that_another_process_began_anew_is_not_put_aside(self, tmp_path: Path) -> None:
+        one, other = ReplyCache(tmp_path, max_mb=1), ReplyCache(tmp_path, max_mb=1)
+        for cache in (one, other):
+            cache.put("a", "1")
+        (tmp_path / FILE).unlink()
+        (tmp_path / FILE).write_bytes(b"new")
+        one._put_aside(sqlite3.DatabaseError("malformed"))
+        assert (tmp_path / FILE).read_bytes() == b"new"
+        (tmp_path / FILE).unlink()
+        other._put_aside(sqlite3.DatabaseError("malformed"))  # nor is one that is gone an error
+        other.put("b", "2")
+        assert other.get("b") == "2"
+
 
 def kept_in(folder: Path) -> int:
     with sqlite3.connect(folder / FILE) as base:
@@ -216,6 +235,13 @@ class TestKey:
         assert caplog.text
         assert KEY not in caplog.text
         assert KEY not in str(replies)
+
+    def test_a_header_that_is_no_secret_is_left_in_replies(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("CACHE_ON", "true")
+        monkeypatch.setenv("GATEWAY_KEY", "gate-1234567")
+        headers = {"Helicone-Cache-Enabled": "CACHE_ON", "x-api-key": "GATEWAY_KEY"}
+        with serving(in_turn("true as gate-1234567")) as (url, _):
+            assert make_model(url, headers=headers).generate(conversations(1), 24)[0] == ["true as [API key]"]
 
     def test_a_config_holds_its_name_only(self) -> None:
         overrides = ["experiment=t2i_rpo", "judge=server", "judge.model.model=m", "judge.model.api_key_env=JUDGE_KEY"]

@@ -222,6 +222,17 @@ class TestWhoAnswers:
                 revisions.append(make_model(url, revision=None, check_at_start=True).revision())
         assert revisions[0] == revisions[1] != revisions[2]
 
+    def test_how_it_is_served_is_not(self) -> None:
+        def server(length: int) -> Any:
+            listed = json.dumps({"data": [{"id": "m", "root": "/m", "max_model_len": length}]}).encode()
+            return lambda number, path, body: Response(200, listed) if body is None else completion("yes")
+
+        revisions = set()
+        for length in (4096, 8192):
+            with serving(server(length)) as (url, _):
+                revisions.add(make_model(url, revision=None, check_at_start=True).revision())
+        assert len(revisions) == 1
+
 
 class TestFirstQuestion:
     """Asked at each start, whatever is kept: a word and an object."""
@@ -240,6 +251,23 @@ class TestFirstQuestion:
         with serving(answer) as (url, seen), pytest.raises(UserError, match="answers=generated"):
             make_model(url, check_at_start=True, answers="schema", concurrency=1).generate(conversations(3), 9)
         assert len(seen.chats) == 2
+
+    def test_a_server_that_lists_models_and_serves_none_of_them_there(self) -> None:
+        """As a hosted deployment under another name."""
+
+        def answer(number: int, path: str, body: Any) -> Response:
+            return Response(200, b'{"data": [{"id": "m"}]}') if body is None else error(404, "no such deployment")
+
+        with serving(answer) as (url, _), pytest.raises(UserError, match=r"judge.model.base_url and judge.model.model"):
+            make_model(url, revision=None, check_at_start=True).revision()
+
+    def test_no_reply_to_it_ends_the_run(self) -> None:
+        """A revision that does not say who answers would be another one as soon as somebody does."""
+        with (
+            serving(in_turn(error(500, "starting"))) as (url, _),
+            pytest.raises(UserError, match="no reply to a first question"),
+        ):
+            make_model(url, check_at_start=True, retries=0).revision()
 
     def test_no_answer_to_it_is_told_and_no_more(self, caplog: Any) -> None:
         with serving(in_turn("I see a star")) as (url, _):

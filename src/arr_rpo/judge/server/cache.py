@@ -7,28 +7,31 @@ import sqlite3
 import time
 from pathlib import Path
 
+from arr_rpo import ranks
 from arr_rpo.types import UserError
 
 _log = logging.getLogger(__name__)
-FILE = "replies.sqlite"
+FILE, NODE_FILE = "replies.sqlite", "replies-node{}.sqlite"
 KEPT = 0.9  # of the size, when the oldest had to go
 
 
 class ReplyCache:
     """One file of SQLite. Only what could be read is put here, so it can always be read again.
 
-    A file that is damaged (a disk's fault, a hand's) is named in a warning, put aside, and begun anew. Several processes may
-    share one. It is used by the thread of the client alone.
+    A file that is damaged (a disk's fault, a hand's) is named in a warning, put aside, and begun anew. The processes of one
+    machine share one; each further machine of a run has its own, as SQLite's log cannot be shared over a network. It is used by
+    the thread of the client alone.
 
     max_mb: megabytes of replies; beyond, those put first go first.
     """
 
     def __init__(self, folder: str | Path, max_mb: float) -> None:
         self.folder = Path(folder).expanduser()
-        self.path = self.folder / FILE
+        self.path = self.folder / (NODE_FILE.format(node) if (node := ranks.node()) else FILE)
         self._most = int(max_mb * 1e6)
         self._size = 0
         self._base: sqlite3.Connection | None = None
+        self._opened = 0  # inode of the file
 
     def get(self, key: str) -> str | None:
         """The response kept under `key`, or None.
@@ -91,6 +94,7 @@ class ReplyCache:
         if self._base is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             base = sqlite3.connect(self.path, timeout=30.0)
+            self._opened = _inode(self.path)
             try:
                 base.execute("PRAGMA journal_mode = WAL")
                 base.execute("PRAGMA synchronous = NORMAL")  # a crash of the machine may cost the last replies, not the file
@@ -103,10 +107,13 @@ class ReplyCache:
         return self._base
 
     def _put_aside(self, error: Exception) -> None:
+        """Unless another process has begun a new one since this one was opened."""
         self.close()
-        aside = self.path.with_name(f"{FILE}.damaged-{int(time.time())}")
+        if _inode(self.path) != self._opened:
+            return
+        aside = self.path.with_name(f"{self.path.name}.damaged-{time.time_ns()}")
         for end in ("-wal", "-shm"):
-            self.path.with_name(FILE + end).unlink(missing_ok=True)
+            self.path.with_name(self.path.name + end).unlink(missing_ok=True)
         self.path.replace(aside)
         _log.warning("%s of the judge's cache is damaged (%s): it lies in %s now", self.path, error, aside)
 
@@ -115,3 +122,11 @@ class ReplyCache:
             f"cannot keep a reply in {self.folder} ({why}). What was judged before is whole and stays there: "
             "make room (or set judge.model.cache_dir to another folder) and start again, and only the rest is asked"
         )
+
+
+def _inode(path: Path) -> int:
+    """0 where there is no file."""
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return 0

@@ -195,7 +195,7 @@ class Client:
             answer = read(exchange.text)
         except MalformedResponse as error:
             raise self._failed(Fault(Reason.BROKEN_RESPONSE, str(error), again=True)) from None
-        self._answered = True
+        self._answered |= request.body is not None  # a list of models says nothing of the address that is asked for replies
         return exchange.text, answer
 
     def _failed(self, fault: Fault) -> _Failed:

@@ -165,8 +165,9 @@ def read_models(text: str) -> dict[str, dict[str, Any]]:
 
 
 def described(model: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What tells one model from another behind a name. Not `created` and `permission`, which vLLM makes anew at each start."""
-    for key in ("id", "root", "parent", "owned_by", "max_model_len"):
+    """What tells one model from another behind a name. Not `created` and `permission`, which vLLM makes anew at each start, nor
+    `max_model_len`, which says how it is served."""
+    for key in ("id", "root", "parent", "owned_by"):
         if isinstance(value := model.get(key), str | int):
             yield key, short(str(value))
 

@@ -18,6 +18,7 @@ from PIL.Image import new as blank
 from arr_rpo.judge.asking import Conversation, user
 from arr_rpo.judge.forms import YES_NO, Form, NoAnswer, Slots, example, schema
 from arr_rpo.judge.pictures import Pictures
+from arr_rpo.judge.reasons import OF_THE_SERVER
 from arr_rpo.judge.replies import one_object
 from arr_rpo.judge.secrets import headers_of, refuse
 from arr_rpo.judge.server.answers import Answered, in_words, whole, written
@@ -273,6 +274,11 @@ class ServerModel:
         if self._check:
             forms: list[Form] = [YES_NO, {"red": YES_NO}] if self._held({}) else [YES_NO]
             for slots, _ in self._client.run([partial(self._filled, question, form, {}) for form in forms]):
+                if isinstance(slots, NoAnswer) and slots.reason in OF_THE_SERVER:  # and nobody knows who would have answered
+                    raise UserError(
+                        f"judge {self.name!r} at {self._client.transport.where}: no reply to a first question ({slots}). "
+                        "See to the server and start again"
+                    )
                 if isinstance(slots, NoAnswer):
                     _log.warning("judge %r at %s: to a first question, %s", self.name, self._client.transport.where, slots)
             said["answered_by"] = next(iter(self._answered_by), "")

@@ -16,7 +16,7 @@ from typing import Protocol
 
 import httpx2
 
-from arr_rpo.judge.secrets import in_environment
+from arr_rpo.judge.secrets import in_environment, is_secret
 from arr_rpo.judge.server import address
 from arr_rpo.judge.server.chat import Request
 from arr_rpo.types import UserError
@@ -62,7 +62,7 @@ class Transport(Protocol):
 
 class Live:
     """An OpenAI-compatible server. The key is in the header of requests and nowhere else: where a server repeats it, it is
-    struck out before anybody sees the text. So are the values of `headers`.
+    struck out before anybody sees the text. So are the values of `headers` that are secrets by their name and length.
 
     Proxies are those of the environment (HTTPS_PROXY, NO_PROXY), and none for a server on this machine.
 
@@ -86,7 +86,7 @@ class Live:
     ) -> None:
         self._base = address.parsed(base_url)
         self.where, self._timeout, self._most = str(self._base), timeout, max_reply_bytes
-        self._secrets = [api_key or "", *headers.values()]
+        self._secrets = [api_key or "", *(value for name, value in headers.items() if is_secret(name, value))]
         here = address.is_here(self._base)
         if any(self._secrets) and self._base.scheme == "http" and not here and not key_over_http:
             raise UserError(

@@ -105,10 +105,11 @@ class OracleJudge:
         cost, found = Cost(calls=2), [detection.detect(image) for image in pair]
         asked = [(c.name, c.question) for c in rubric.criteria] if rubric else [(c.name, c.text) for c in _own(prompt)]
         try:
-            checks = tuple(CriterionCheck(n, q, *(float(_truth(prompt, q, things)) for things in found)) for n, q in asked)
+            a, b = ([float(_truth(prompt, question, things)) for _, question in asked] for things in found)
         except ValueError as error:
             return Verdict(Outcome.FAILED, None, cost=cost, reason=str(error), failure=Reason.UNKNOWN_QUESTION)
-        gap = sum(c.a - c.b for c in checks)
+        checks = tuple(CriterionCheck(n, q, x, y) for (n, q), x, y in zip(asked, a, b, strict=True))
+        gap = sum(a) - sum(b)
         outcome = Outcome.higher(gap, 0)
         p_a = {Outcome.A: 1.0, Outcome.B: 0.0}.get(outcome, 0.5)
         return Verdict(outcome, p_a, (p_a, p_a), checks, cost)
