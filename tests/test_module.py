@@ -253,3 +253,18 @@ def test_swapped_puts_back_also_after_an_error() -> None:
         assert all(float(p.detach().abs().sum()) == 0 for p in parameters.values())
         raise ZeroDivisionError
     assert all(torch.equal(a, b) for a, b in zip(before, weights(module), strict=True))
+
+
+def test_the_gate_is_passed_at_each_start_and_the_first_floor_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that goes on may replay otherwise: on another machine, or with gradient checkpointing."""
+    module, _ = module_with("data.updates=2")
+    module.replay_floor = 0.5  # as a checkpoint has it
+    passed: list[float] = []
+    monkeypatch.setattr(type(module.algorithm.objective), "parity", lambda *_: passed.append(0.25) or 0.25)
+    module.print = lambda *_: None  # type: ignore[method-assign, assignment]
+    size = module.algorithm.group_size
+    values = torch.arange(len(PROMPTS) * size).float()
+    module.judge_rewards = lambda rollout, prompts: Rewards(values, torch.ones(len(values), dtype=torch.bool))
+    for _ in range(2):
+        module.learn(PROMPTS, NOISE)
+    assert (passed, module.replay_floor) == ([0.25], 0.5)

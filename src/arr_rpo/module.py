@@ -56,6 +56,7 @@ class RPOModule(pl.LightningModule):
         self.judge_rewards: Callable[[Rollout, tuple[Prompt, ...]], Rewards] | None = None
         self.drawn: Callable[[Sequence[Image]], None] = lambda images: None  # told of pictures as they are drawn
         self.replay_floor: float | None = None
+        self._gated = False  # since this start
         self.old: dict[str, Tensor] = {}  # the weights that roll out, where the objective compares with them
         self.between_steps: Callable[[], None] = lambda: None  # where a run may be asked to save or to stop
         self.metrics: dict[str, float] = {}  # of the present update alone
@@ -121,10 +122,9 @@ class RPOModule(pl.LightningModule):
             rollout = self.rollout(prompts, noise)
         self.check("the rollout's latents", rollout.clean_BD)
         self.check("the rollout's log-probabilities", rollout.log_probs_BT)
-        if self.replay_floor is None and (floor := self.algorithm.objective.parity(self.policy, rollout)) is not None:
-            self.replay_floor = floor
-            self.print(f"replay parity: log-probabilities agree within {floor:.1e} nats a dimension")
-        if self.policy.short_way is None:
+        if not self._gated:
+            self.gate(rollout)
+        if any(ranks.gathered(not self.policy.knows_short_way(rollout))):
             self.policy.find_short_way(rollout)
             if isinstance(self.policy.short_way, str):
                 self.print(f"each step of training calls the whole pipeline: {self.policy.short_way}")
@@ -144,6 +144,14 @@ class RPOModule(pl.LightningModule):
             self.note(self.update(rollout, advantages, noise))
         graded_P = valid_PG.sum(1) > 1
         return [silent if graded else None for silent, graded in zip(silent_P.tolist(), graded_P.tolist(), strict=True)]
+
+    def gate(self, rollout: Rollout) -> None:
+        """The gate of each start, also of a run that goes on: on another machine, or with gradient checkpointing, a replay may
+        be another. What is recorded is the first start's floor."""
+        if (floor := self.algorithm.objective.parity(self.policy, rollout)) is not None:
+            self.print(f"replay parity: log-probabilities agree within {floor:.1e} nats a dimension")
+            self.replay_floor = floor if self.replay_floor is None else self.replay_floor
+        self._gated = True
 
     def check(self, name: str, tensor: Tensor) -> None:
         """Keeps what the update works on for as long as it may turn out bad; raises NonFiniteError where it already is, in

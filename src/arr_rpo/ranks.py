@@ -23,8 +23,8 @@ class OtherProcessError(UserError):
 
 def rank() -> int:
     """Number of this process in its run, from 0, which writes what the run writes. Known before the processes have met:
-    torchrun, srun and Lightning's launcher tell it by the environment."""
-    if "RANK" in os.environ:
+    torchrun, srun and Lightning's launcher tell it by the environment, where a RANK without torchrun is somebody else's."""
+    if started_by() == "torchrun":
         return _told("RANK")
     return _slurm("SLURM_PROCID", _told("LOCAL_RANK"))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from arr_rpo.algorithm.base import Microbatch, Objective, best_and_worst, candidates
+from arr_rpo.algorithm.base import Algorithm, Microbatch, Objective, best_and_worst, candidates
 from arr_rpo.algorithm.forward_process import DiffusionNFT, FlowDPO
 from arr_rpo.algorithm.policy_gradient import FlowDPPO, PolicyGradient
 from arr_rpo.formulas import dynamics, windows
@@ -333,3 +333,28 @@ def test_a_small_batch_size_changes_nothing_but_memory(policy: PipelinePolicy, r
         means = policy.replay(rollout, torch.tensor([3, 1, 0, 2]), 0).mean
     policy.batch_size = 128
     torch.testing.assert_close(means, rollout.means_BTD[[3, 1, 0, 2], 0], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"epochs": 0}, "algorithm.epochs=0: it must be 1 or more"),
+        ({"minibatch_size": 0}, "algorithm.minibatch_size=0: it must be 1 or more, or null"),
+        ({"steps_per_update": -1}, "algorithm.steps_per_update=-1"),
+        ({"group_size": None}, "algorithm.group_size=None"),
+        ({"max_grad_norm": 0.0}, "algorithm.max_grad_norm=0.0: it must be above 0"),
+        ({"old_decay": lambda update: 0.5}, "algorithm.old_decay does nothing with this objective"),
+    ],
+)
+def test_settings_that_are_out_of_range_or_do_nothing_are_refused(changes: dict[str, object], told: str) -> None:
+    given = {"advantage": lambda rewards, valid: rewards, "objective": policy_gradient(), "group_size": 2, "epochs": 1}
+    given |= {"minibatch_size": None, "microbatch_size": None, "steps_per_update": None, "max_grad_norm": 1.0}
+    given |= {"kl_every_n_updates": None, "old_decay": None}
+    Algorithm(**given)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=told):
+        Algorithm(**{**given, **changes})  # type: ignore[arg-type]
+
+
+def test_a_clip_of_null_is_refused() -> None:
+    with pytest.raises(UserError, match="clip_range=None: it must be above 0"):
+        policy_gradient(clip_range=None)

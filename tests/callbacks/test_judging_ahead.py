@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
@@ -109,3 +110,18 @@ def test_a_run_comes_to_the_same_weights(tmp_path: Path) -> None:
     (here, said), (there, said_there) = found
     assert all(torch.equal(here[name], there[name]) for name in here)
     assert said == said_there
+
+
+def test_what_is_being_asked_is_given_up_and_not_waited_for() -> None:
+    made, begun, ended = rollout(2, 2), threading.Event(), threading.Event()
+
+    def slow(part: Rollout, rubrics: Sequence[Any]) -> Rewards:
+        begun.set()
+        assert ended.wait(20)
+        raise CancelledError
+
+    ahead = JudgingAhead(slow, made.prompts, [None] * 2, 2)
+    ahead.drawn(made.images)
+    assert begun.wait(20)
+    ahead.drop(ended.set)
+    assert ended.is_set()

@@ -194,3 +194,16 @@ def test_criteria_with_a_curve_are_bounded_and_stay_the_same(tmp_path: Path) -> 
     again.load_state_dict(callback.state_dict())
     judged(again, rollout(2, 2))
     assert "criterion/fourth" not in again._module.logged  # type: ignore[union-attr]
+
+
+def test_a_checkpoint_within_an_update_has_not_heard_it(tmp_path: Path) -> None:
+    """A run that goes on from there hears the update's answers again, and would count them twice."""
+    callback = seat(tmp_path, Reward(GRADED))
+    before = callback.state_dict()
+    callback.on_train_batch_start(None, None, (7, ()), 7)  # type: ignore[arg-type]
+    made = rollout(2, 2)
+    callback(made, made.prompts)
+    assert callback.state_dict() == before
+    callback.on_train_batch_end(None, None, None, (7, ()), 7)  # type: ignore[arg-type]
+    after = callback.state_dict()
+    assert after["curves"] and after["images"] == 4 and after["monotony"] != before["monotony"]

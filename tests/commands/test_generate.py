@@ -99,7 +99,12 @@ def test_edits_are_drawn_from_their_sources(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("environment", "rank", "world"),
-    [({}, 0, 1), ({"RANK": "2", "WORLD_SIZE": "4"}, 2, 4), ({"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2"}, 1, 2)],
+    [
+        ({}, 0, 1),
+        ({"TORCHELASTIC_RUN_ID": "x", "RANK": "2", "WORLD_SIZE": "4"}, 2, 4),
+        ({"RANK": "16"}, 0, 1),
+        ({"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2"}, 1, 2),
+    ],
 )
 def test_its_place_among_processes(environment: dict[str, str], rank: int, world: int, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "TORCHELASTIC_RUN_ID"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from PIL import Image
 
 from arr_rpo.data.prompts import read_prompts
 from arr_rpo.evaluation.images import spread
@@ -44,3 +45,18 @@ def test_path_kl_is_that_of_the_steps_gone_through_twice() -> None:
     assert sum(alone) / 3 == pytest.approx(expected, rel=1e-4)
     assert path_kl(policy, prompts[::-1], 5, sampler) == pytest.approx(expected, rel=1e-4)
     assert len({round(one, 3) for one in alone}) == 3
+
+
+def test_path_kl_of_sources_of_several_sizes_is_drawn_size_by_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some pipelines draw by the size of the source, and a rollout is of one shape; the mean is over prompts."""
+    sources = [Image.new("RGB", size) for size in ((8, 8), (16, 8), (8, 8))]
+    prompts = tuple(Prompt(str(n), "", source=source) for n, source in enumerate(sources))
+    drawn: list[list[str]] = []
+
+    def kl(policy: object, some: tuple[Prompt, ...], *_: object) -> float:
+        drawn.append([prompt.id for prompt in some])
+        return float(some[0].id)
+
+    monkeypatch.setattr("arr_rpo.evaluation.path_kl._kl", kl)
+    assert path_kl(make_policy(), prompts, 5, make_sampler()) == pytest.approx((2 * 0 + 1) / 3)
+    assert drawn == [["0", "2"], ["1"]]

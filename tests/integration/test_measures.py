@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from PIL import Image
 
+from arr_rpo.callbacks.hacking_monitor import HackingMonitor
 from arr_rpo.commands.evaluate import evaluate
 from arr_rpo.commands.report import report
 from arr_rpo.commands.runs.stage import objective
 from arr_rpo.commands.runs.training import train
+from arr_rpo.measure.base import Taken, Value
 from arr_rpo.policy.pipeline import PipelinePolicy
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.types import UserError
@@ -165,6 +169,19 @@ def test_an_alarm_outlives_a_signal_in_the_update_that_it_came_before(tmp_path: 
     for name in ("alarms.jsonl", "progress.jsonl"):
         both = [[without_time(row) for row in rows(run / name)] for run in (whole.path, tmp_path / "part")]
         assert both[0] == both[1] and both[0]
+
+
+def test_a_trusted_win_rate_is_no_proxy_of_itself() -> None:
+    """By an independent judge: training raises its own curves, and this falls."""
+    prompts = [f"p{n}" for n in range(40)]
+    given: Any = {"rule": instantiate(configure(["experiment=t2i_rpo"]).callbacks.hacking_monitor.rule), "stop_on_alarm": False}
+    monitor = HackingMonitor(gold="win_rate", pictures=4, **given)
+    trainer: Any = SimpleNamespace(loggers=[], callbacks=[monitor])
+    for update, (gold, proxy) in enumerate([(0.7, 0.65), (0.55, 0.8), (0.4, 0.9)]):
+        monitor._since = {"criterion/mean": [proxy - 0.01, proxy, proxy + 0.01]}
+        values = {prompt: Value(gold + 0.001 * k) for k, prompt in enumerate(prompts)}
+        monitor.measured(trainer, update * 5, {"win_rate": Taken(values, {})})
+    assert monitor.raised is not None
 
 
 def test_a_gold_that_is_not_measured_is_told(tmp_path: Path) -> None:

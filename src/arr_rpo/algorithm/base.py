@@ -11,7 +11,7 @@ from torch import Tensor
 
 from arr_rpo.noise import Name, Noise
 from arr_rpo.policy.pipeline import PipelinePolicy
-from arr_rpo.types import Advantages, Rollout
+from arr_rpo.types import Advantages, Rollout, UserError
 
 
 class Microbatch(NamedTuple):
@@ -91,6 +91,21 @@ class Algorithm:
     max_grad_norm: float
     kl_every_n_updates: int | None
     old_decay: Callable[[int], float] | None
+
+    def __post_init__(self) -> None:
+        """Raises UserError where a setting is out of its range, or would do nothing."""
+        for name in ("group_size", "epochs", "minibatch_size", "microbatch_size", "steps_per_update", "kl_every_n_updates"):
+            value, may_be_null = getattr(self, name), name not in ("group_size", "epochs")
+            if value is None and may_be_null:
+                continue
+            if not isinstance(value, int) or value < 1:
+                raise UserError(f"algorithm.{name}={value}: it must be 1 or more{', or null' if may_be_null else ''}")
+        if not self.max_grad_norm > 0:
+            raise UserError(f"algorithm.max_grad_norm={self.max_grad_norm}: it must be above 0 (inf clips nothing)")
+        if self.old_decay is not None and not self.objective.needs_old:
+            raise UserError(
+                "algorithm.old_decay does nothing with this objective, which compares with no old weights: set it to null"
+            )
 
 
 def candidates(advantages: Advantages) -> Tensor:

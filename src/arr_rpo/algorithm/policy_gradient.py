@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -12,7 +13,7 @@ from arr_rpo.formulas.losses import ClippedLoss, Step, clipped_surrogate, diverg
 from arr_rpo.policy.parity import check_parity
 from arr_rpo.policy.pipeline import PipelinePolicy
 from arr_rpo.policy.scheduler import ReplayedStep
-from arr_rpo.types import Advantages, Rollout
+from arr_rpo.types import Advantages, Rollout, UserError
 
 
 class PolicyGradient:
@@ -34,10 +35,12 @@ class PolicyGradient:
         *,
         log_ratio: Callable[[Step], Tensor],
         weight: Callable[[Step], float],
-        clip_range: float | None,
+        clip_range: float,
         kl_coefficient: float,
         kl: Callable[[Step], Tensor] = step_kl,  # a run of before does not know it
     ) -> None:
+        if clip_range is None or not clip_range > 0:
+            raise UserError(f"algorithm.objective.clip_range={clip_range}: it must be above 0 (inf clips nothing)")
         self.log_ratio, self.weight, self.kl = log_ratio, weight, kl
         self.clip_range = clip_range
         self.kl_coefficient = kl_coefficient
@@ -56,7 +59,6 @@ class PolicyGradient:
         return len(rollout.step_indices)
 
     def surrogate(self, step: Step, advantages_B: Tensor) -> ClippedLoss:
-        assert self.clip_range is not None
         return clipped_surrogate(self.log_ratio(step), advantages_B, self.clip_range)
 
     def loss(self, policy: PipelinePolicy, batch: Microbatch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -97,7 +99,7 @@ class FlowDPPO(PolicyGradient):
         kl_coefficient: float,
         kl: Callable[[Step], Tensor],
     ) -> None:
-        super().__init__(log_ratio=log_ratio, weight=weight, clip_range=None, kl_coefficient=kl_coefficient, kl=kl)
+        super().__init__(log_ratio=log_ratio, weight=weight, clip_range=math.inf, kl_coefficient=kl_coefficient, kl=kl)
         self.kl_threshold = kl_threshold
 
     def parity(self, policy: PipelinePolicy, rollout: Rollout) -> float | None:

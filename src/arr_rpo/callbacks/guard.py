@@ -20,7 +20,7 @@ class Guard(pl.Callback):
     Args:
         max_skipped: updates in a row whose numbers were not finite.
         max_kept: skipped updates whose latents, rewards and advantages are kept, for inspection.
-        max_silent: updates in a row in which the valid rewards of each group were all alike.
+        max_silent: updates in a row in which the valid rewards of each group were all alike, and no advantage was left.
     """
 
     def __init__(self, *, max_skipped: int, max_kept: int, max_silent: int) -> None:
@@ -47,18 +47,21 @@ class Guard(pl.Callback):
             if self.skipped_in_a_row >= self.max_skipped:
                 raise UserError(
                     f"{self.skipped_in_a_row} updates in a row were skipped, the last one (update {update}) since "
-                    f"{pl_module.bad}. The weights are those before them. Lower module.optimizer.lr, take "
-                    "policy.dtype=float32, or look at the judge's grades; resume=<the run> goes on from the last checkpoint."
+                    f"{pl_module.bad}. The weights are those before them. Look at the judge's grades, or lower "
+                    "module.optimizer.lr: resume=<the run> goes on from the last checkpoint. policy.dtype=float32 takes "
+                    "a new run."
                 )
             return
         self.skipped_in_a_row = 0
-        silent = pl_module.metrics["reward/silent_groups"] == 1.0
+        metrics = pl_module.metrics
+        silent = metrics["reward/silent_groups"] == 1.0 and metrics["reward/advantage_abs"] == 0.0
         self.silent_in_a_row = self.silent_in_a_row + 1 if silent else 0
         if self.silent_in_a_row >= self.max_silent:
             raise UserError(
                 f"in {self.silent_in_a_row} updates in a row (the last one is update {update}) no group had two candidates "
-                "with different rewards, so nothing was learned: either the candidates are all alike (sampler.eta=0 with "
-                "sampler.shared_noise=true), or the judge says the same of everything, or all prompts are solved. "
+                "with different rewards, so nothing was learned from them: either the candidates are all alike (sampler.eta=0 "
+                "with sampler.shared_noise=true), or the judge says the same of everything, or all prompts are solved, or too "
+                f"few rewards are valid ({metrics.get('judge/valid', 1.0):.0%} of the last update's). "
                 "callbacks.guard.max_silent raises the limit; resume=<the run> goes on from the last checkpoint."
             )
 

@@ -79,9 +79,9 @@ class HackingMonitor(pl.Callback):
         curves = {name: Estimate.of(values) for name, values in self._since.items() if len(values) > 1}
         rates = {name: curves.pop(name) for name in RATES if name in curves}
         proxies = curves
-        if PROXY in taken and (own := _values(taken[PROXY])):
-            proxies = {PROXY: Estimate.of(list(own.values()))}
         gold = self.gold or next((name for name in taken if name not in (SIGNS, PROXY)), "")
+        if gold != PROXY and PROXY in taken and (own := _values(taken[PROXY])):
+            proxies = {PROXY: Estimate.of(list(own.values()))}
         signs = taken[SIGNS].by_prompt if SIGNS in taken else {}
         names = dict.fromkeys(figure for value in signs.values() for figure in value.figures)
         figures = {n: {prompt: v.figures[n] for prompt, v in signs.items() if n in v.figures} for n in names}

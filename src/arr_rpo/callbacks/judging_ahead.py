@@ -48,6 +48,8 @@ class JudgingAhead:
         finally:
             self.drop()
 
-    def drop(self) -> None:
-        """Judges nothing more, where an update is given up."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
+    def drop(self, give_up: Callable[[], None] = lambda: None) -> None:
+        """Judges nothing more, where an update is given up. give_up: ends what is being asked, which would be waited for."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        give_up()
+        self._thread.shutdown(wait=True)

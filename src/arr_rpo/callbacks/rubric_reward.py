@@ -69,7 +69,8 @@ class RubricReward(pl.Callback):
         reward: how answers become numbers.
         max_curves: criteria that have a curve of their own: those that came first, of an update the most frequent.
         monotony: watches for a judge that says the same of everything.
-        max_failure_rate: share of failed verdicts or grades, over the last `failure_window` rollouts, at which the run stops.
+        max_failure_rate: share of failed verdicts or grades, over the last `failure_window` rollouts, above which the run
+            stops.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class RubricReward(pl.Callback):
         self._recent: list[float] = []
         self._update = 0  # that the next rollout belongs to
         self._judged: tuple[JudgingCounts, float] | None = None  # of the present update, and how much failed, until it is done
+        self._before: dict[str, Any] | None = None  # what a checkpoint has of what is heard, while its update is under way
         self._ahead: JudgingAhead | None = None  # where the judge answers elsewhere, and so while pictures are drawn
         self._written = WrittenRubrics([], Cost(), 0)  # for it
         self._module: RPOModule | None = None
@@ -108,7 +110,7 @@ class RubricReward(pl.Callback):
         self._update, prompts = batch
         self.last, self._judged = None, None
         if self._ahead is not None:  # of an update that was given up
-            self._ahead.drop()
+            self._ahead.drop(getattr(self.judge, "give_up", lambda: None))
         self._ahead = self._judging_ahead(prompts) if getattr(self.judge, "elsewhere", False) else None
 
     def _judging_ahead(self, prompts: tuple[Prompt, ...]) -> JudgingAhead:
@@ -127,6 +129,7 @@ class RubricReward(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: Any, batch_idx: int
     ) -> None:
         """Counts what was judged now that the update is done: a checkpoint of before it must not have it."""
+        self._before = None
         if self._judged is not None:
             judged, failed = self._judged
             self.total += judged
@@ -139,6 +142,7 @@ class RubricReward(pl.Callback):
 
     def __call__(self, rollout: Rollout, prompts: tuple[Prompt, ...]) -> Rewards:
         """Rewards of the candidates of all `prompts`, of which each process judges those that it drew (`rollout`)."""
+        self._before = self._heard()
         written = self._written if self._ahead else ranks.by_the_first(lambda: self._rubrics(prompts))
         with ranks.together():
             if self._ahead:
@@ -166,13 +170,13 @@ class RubricReward(pl.Callback):
     def _rubrics(self, prompts: Sequence[Prompt]) -> WrittenRubrics:
         if self.rubric is None or not self.reward.uses_rubric:
             return WrittenRubrics([None] * len(prompts), Cost(), 0)
-        cost, failures = self.rubric.cost, self.rubric.failures
+        cost = self.rubric.cost
         self.rubric.update = self._update
         try:
             rubrics = self.rubric.rubrics(prompts, self.judge)
         finally:
             self.rubric.update = None  # measures ask it too
-        return WrittenRubrics(rubrics, self.rubric.cost - cost, self.rubric.failures - failures)
+        return WrittenRubrics(rubrics, self.rubric.cost - cost, rubrics.count(None))
 
     def _log(self, rewards: Rewards, judged: JudgingCounts) -> None:
         assert self._module is not None
@@ -203,7 +207,7 @@ class RubricReward(pl.Callback):
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Asks nothing more."""
         if self._ahead is not None:
-            self._ahead.drop()
+            self._ahead.drop(getattr(self.judge, "give_up", lambda: None))
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if said := self.monotony.so_far:
@@ -222,8 +226,10 @@ class RubricReward(pl.Callback):
             )
 
     def state_dict(self) -> dict[str, Any]:
-        own = {"recent": self._recent, "curves": self.curves, "monotony": self.monotony.state_dict()}
-        return {**self.total.state_dict(), **own}
+        return {**self.total.state_dict(), "recent": self._recent, **(self._before or self._heard())}
+
+    def _heard(self) -> dict[str, Any]:
+        return {"curves": list(self.curves), "monotony": self.monotony.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.total = JudgingCounts.of_state(state_dict)

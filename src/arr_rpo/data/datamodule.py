@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
+import numpy as np
 import pytorch_lightning as pl
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from arr_rpo.data.prompts import Prompts, Reading, read_prompts
@@ -41,7 +44,12 @@ class Updates(Dataset[tuple[int, tuple[Prompt, ...]]]):
 
     def _deal(self, position: int) -> int:
         cycle, place = divmod(position, len(self.prompts))
-        return int(draws(Purpose.DEAL, self.seed, cycle).permutation(len(self.prompts))[place])
+        return int(_order(self.seed, cycle, len(self.prompts))[place])
+
+
+@functools.lru_cache(maxsize=2)  # an update may end one pass and begin the next
+def _order(seed: int, cycle: int, size: int) -> NDArray[np.int64]:
+    return draws(Purpose.DEAL, seed, cycle).permutation(size)
 
 
 class ResumableLoader(DataLoader[Any]):

@@ -21,7 +21,8 @@ Conversation = list[dict[str, Any]]  # chat messages: role, and content as text 
 class Model(Protocol):
     """An image-text-to-text model, in this process (`LocalModel`) or on a server (`ServerModel`).
 
-    It may have `elsewhere`: whether it works on another machine or device, so that pictures can be drawn while it answers.
+    It may have `elsewhere`: whether it works on another machine or device, so that pictures can be drawn while it answers; then
+    `give_up` ends what it is being asked, in whatever thread.
     """
 
     name: str

@@ -52,6 +52,7 @@ class VLMJudge:
         self._max_critique, self._max_rubric = max_critique_tokens, max_rubric_tokens
         self.name, self.revision = model.name, model.revision()
         self.elsewhere: bool = getattr(model, "elsewhere", False)
+        self.give_up = model.give_up if self.elsewhere else lambda: None  # type: ignore[attr-defined]
         shown = {"describe": describe, "texts": self.asker.wording.digest_of("describe", "label"), "model": model.settings()}
         asked = {"keys": keys, "tie_margin": tie_margin, "texts": self.asker.wording.digest_of("check", "compare_rubric")}
         self.asked_as = hashed({**shown, **asked})

@@ -101,6 +101,7 @@ class PipelinePolicy(nn.Module):
         if hasattr(self.pipe, "_encode_vae_image"):
             self.pipe._encode_vae_image = ImageMemo(self.pipe._encode_vae_image, encodings)
         self.short_way: ShortWay | str | None = None  # None until it was looked for
+        self._way_of: torch.Size | None = None  # latents of one candidate
         self.sharded = False
         self._kept: Kept | None = None
         self.called = CalledPipeline(self.pipe, num_inference_steps, call, max_pictures, max_source_side)
@@ -170,8 +171,8 @@ class PipelinePolicy(nn.Module):
             firsts = [candidates[rows][0].id for rows in cut.own]
             named = ", ".join(f"{one} {tuple(part.shape[1:])}" for one, part in zip(firsts, finished, strict=True))
             raise UserError(
-                "the candidates of an update must be of one size, and this pipeline draws them by the size of their source "
-                f"(latents: {named}): give sources of one shape, or height and width in policy.call, if it takes them"
+                "candidates that are drawn together must be of one size, and this pipeline draws them by the size of their "
+                f"source (latents: {named}): give sources of one shape, or height and width in policy.call, if it takes them"
             )
         clean = torch.cat(finished)
         latents, means, log_probs = recorded(calls)
@@ -245,7 +246,11 @@ class PipelinePolicy(nn.Module):
         ]
         way = learned(self.transformer, steps)
         reasons = [reason for reason in ranks.gathered(way if isinstance(way, str) else None) if reason]
-        self.short_way = reasons[0] if reasons else way  # all processes go the same way
+        self.short_way, self._way_of = reasons[0] if reasons else way, rollout.clean_BD.shape[1:]  # all processes go one way
+
+    def knows_short_way(self, rollout: Rollout) -> bool:
+        """Whether it was looked for at this size of latents, on which the schedule of some pipelines depends."""
+        return self.short_way is not None and self._way_of == rollout.clean_BD.shape[1:]
 
     def sigma(self, index: int) -> float:
         """Noise level of step `index`, as of the last call."""

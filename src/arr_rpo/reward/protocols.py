@@ -60,7 +60,7 @@ def as_verdicts(
 
     One that grades images prefers the higher grade, with P(A better) = (1 + grade of A - grade of B) / 2: a reading of the
     difference, not a calibrated probability, unless the protocol knows better (`p_better`). It is the same in both orders, as
-    no order was asked. An image in several pairs of a prompt is graded once, at the cost of the first.
+    no order was asked. An image in several of these pairs of a prompt is graded once, at the cost of the first.
     """
     if hasattr(protocol, "verdicts"):
         return protocol.verdicts(judge, prompts, pairs, rubrics)

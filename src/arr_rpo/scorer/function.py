@@ -21,8 +21,9 @@ def scored(score: Scorer | str) -> Pointwise:
 
 
 class FunctionScorer(Scorer):
-    """Calls a function once a rollout, with those of these keyword arguments that it takes: `images` (PIL), `prompts` (texts),
-    `sources` (the pictures to edit, None of others), `metadata` (dicts: the further columns of the prompt file). It returns a
+    """Calls a function with whole groups of a rollout (all of this process's at once, or as they are drawn), and with those of
+    these keyword arguments that it takes: `images` (PIL), `prompts` (texts), `sources` (the pictures to edit, None of others),
+    `metadata` (dicts: the further columns of the prompt file). It returns a
     number for each image, or None where it has none.
 
         def brightness(images, **columns):

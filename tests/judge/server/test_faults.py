@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from functools import partial
@@ -238,3 +239,25 @@ class TestFaults:
         before, after = (len(seen.chats) for seen in both)
         assert before >= 4
         assert 8 - 3 <= after <= 8  # at most what was under way was asked again
+
+
+def test_what_is_under_way_can_be_given_up_from_elsewhere() -> None:
+    """A hanging server would be waited for through all retries; and the client can be asked again."""
+    hanging, asked = threading.Event(), threading.Event()
+
+    def answer(number: int, path: str, body: Any) -> Response:
+        if number == 0:
+            asked.set()
+            hanging.wait(30)
+        return completion("x")
+
+    with serving(answer) as (url, _):
+        model = make_model(url, timeout=60.0)
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(model.generate, conversations(1), 24)
+            assert asked.wait(20)
+            model.give_up()
+            with pytest.raises(CancelledError):
+                waiting.result(timeout=20)
+        hanging.set()
+        assert model.generate(conversations(1), 24)[0] == ["x"]

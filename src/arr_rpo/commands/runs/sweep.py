@@ -41,7 +41,7 @@ def run_in_sweep(config: DictConfig, train: Callable[[DictConfig], None]) -> flo
     """Does what is left to do of one run.
 
     Returns:
-        Held-out strict accuracy after training, a share; None of a run that failed or has no such measure.
+        The run's first measure of held-out pictures after training; None of a run that failed or has no such measure.
     """
     run_dir = Path(config.run_dir)
     note = Note(run_dir)

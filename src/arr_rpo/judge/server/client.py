@@ -10,6 +10,7 @@ import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -67,17 +68,26 @@ class Client:
         self._failed_in_a_row = 0
         self._answered = False
         self._refused: dict[str, NoAnswer] = {}
+        self._running: set[Future[Any]] = set()
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="judge-client", daemon=True).start()
 
     def run(self, jobs: Sequence[Callable[[], Coroutine[Any, Any, T]]]) -> list[T]:
         """The result of each job, `concurrency` of them under way at once. The first error ends them all."""
         future = asyncio.run_coroutine_threadsafe(self._gather(jobs), self._loop)
+        self._running.add(future)
         try:
             return future.result()
         except BaseException:  # an interrupt, too, must not leave requests under way
             future.cancel()
             raise
+        finally:
+            self._running.discard(future)
+
+    def give_up(self) -> None:
+        """Ends all that is under way: whoever waits for it gets a CancelledError."""
+        for future in list(self._running):
+            future.cancel()
 
     def close(self) -> None:
         """Ends the connections and the loop."""

@@ -174,6 +174,10 @@ class ServerModel:
         """What happened so far: requests, answers from the cache, faults by reason (an attempt each), and who answered."""
         return {**self._client.seen, "answered_by": dict(self._answered_by)}
 
+    def give_up(self) -> None:
+        """Ends what is being asked, whose askers get a CancelledError."""
+        self._client.give_up()
+
     def close(self) -> None:
         """Ends the connections."""
         self._client.close()
