@@ -65,11 +65,24 @@ _gpus: list[int] = []
 def use_gpus(devices: object) -> None:
     """Told of `trainer.devices`: a list names the GPUs of a machine's processes; else they are numbered as these."""
     _gpus[:] = [int(one) for one in devices] if isinstance(devices, Sequence) and not isinstance(devices, str) else []
+    on_device(device("auto"))
+
+
+def on_device(name: str) -> None:
+    """Makes a GPU the one that libraries take where none is named: bitsandbytes quantises there, before anything is moved."""
+    if name.startswith("cuda"):
+        import torch
+
+        torch.cuda.set_device(name)
 
 
 def gpu() -> int:
-    """Number of this process's GPU."""
-    return _gpus[local_rank()] if local_rank() < len(_gpus) else local_rank()
+    """Number of this process's GPU, of those that it sees: with Slurm's --gpus-per-task that is one."""
+    import torch
+
+    if local_rank() < len(_gpus):
+        return _gpus[local_rank()]
+    return local_rank() % max(1, torch.cuda.device_count())
 
 
 def started_by() -> str | None:

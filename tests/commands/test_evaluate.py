@@ -158,6 +158,9 @@ def test_a_start_that_is_gone_is_missed_by_what_compares_with_it(tmp_path: Path)
 def test_a_list_of_devices_names_the_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 8)
+    current: list[str] = []
+    monkeypatch.setattr("torch.cuda.set_device", current.append)
     try:
         for devices, expected in (
             ([2, 3], "cuda:3"),
@@ -167,7 +170,10 @@ def test_a_list_of_devices_names_the_gpus(monkeypatch: pytest.MonkeyPatch) -> No
             (None, "cuda:1"),
         ):
             ranks.use_gpus(OmegaConf.create(devices) if isinstance(devices, list) else devices)
-            assert ranks.device("auto") == expected
+            assert ranks.device("auto") == current[-1] == expected  # where libraries put what they quantise
             assert ranks.device("cpu") == "cpu"
+        monkeypatch.setattr("torch.cuda.device_count", lambda: 1)  # --gpus-per-task=1
+        assert ranks.device("auto") == "cuda:0"
     finally:
+        monkeypatch.undo()
         ranks.use_gpus(None)

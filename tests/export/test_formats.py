@@ -40,11 +40,13 @@ def drawn(policy: PipelinePolicy) -> np.ndarray:
     return np.stack([np.asarray(image, float) for image in policy.generate(PROMPTS, seed=5)])
 
 
-def written(name: str, policy: PipelinePolicy, folder: Path) -> Path:
+def written(name: str, policy: PipelinePolicy, folder: Path, **changes: str) -> Path:
     policy.adapter.save(folder / "lora")
     out = folder / name
     out.mkdir()
-    instantiate(configure([f"format={name}", "run=none"], command="export").format).write(folder / "lora", POLICY, out)
+    instantiate(configure([f"format={name}", "run=none"], command="export").format).write(
+        folder / "lora", {**POLICY, **changes}, out
+    )
     return out
 
 
@@ -125,6 +127,19 @@ def test_a_merged_pipeline_needs_nothing_more(tmp_path: Path) -> None:
     folder = written("merged", policy, tmp_path)
     assert "lora" not in " ".join(load_file(folder / "transformer" / "diffusion_pytorch_model.safetensors"))
     assert np.abs(drawn(policy) - drawn(make_policy(checkpoint=str(folder)))).max() <= 1
+
+
+def test_merging_rounds_once(tmp_path: Path) -> None:
+    """A change of less than half a bit of a bfloat16 weight is not there, and none is rounded on the way to its sum."""
+    policy = trained(["to_q"])
+    written("merged", policy, tmp_path, dtype="bfloat16")
+    merged = load_file(tmp_path / "merged" / "transformer" / "diffusion_pytorch_model.safetensors")
+    parameters = policy.adapter.parameters()
+    name = next(key.removesuffix(".lora_A.default.weight") for key in parameters if key.endswith(".lora_A.default.weight"))
+    a, b = (parameters[f"{name}.{part}.default.weight"].detach() for part in ("lora_A", "lora_B"))
+    layer = policy.pipe.transformer.get_submodule(name)
+    exact = layer.base_layer.weight.bfloat16().float() + layer.scaling["default"] * b @ a
+    assert torch.equal(merged[f"{name}.weight"], exact.bfloat16())
 
 
 def test_comfyuis_rule_gives_the_whole_change(tmp_path: Path) -> None:

@@ -29,9 +29,10 @@ from arr_rpo.policy.skeleton import ARCHITECTURES, read_architecture, skeleton
 from arr_rpo.types import Prompt, UserError
 from arr_rpo.whole_files import write_json
 from tests.conftest import make_sampler
-from tests.policy.twins import flux, flux2, qwen, sd3, z_image
+from tests.policy.twins import bria, flux, flux2, lumina2, qwen, qwen_image_edit, sd3, z_image
 
 TWINS = flux.TWINS | sd3.TWINS | qwen.TWINS | z_image.TWINS | flux2.TWINS
+OTHERS = TWINS | qwen_image_edit.TWINS | bria.TWINS | lumina2.TWINS
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +42,11 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., DictConfig
 
     def composed(name: str, *overrides: str) -> DictConfig:
         own: list[str] = []
-        if name in TWINS:
+        if name in OTHERS:
             if name not in folders:
                 folders[name] = tmp_path_factory.mktemp(name)
-                TWINS[name].build(folders[name])
-            own = [f"policy.checkpoint={folders[name]}", *TWINS[name].overrides]
+                OTHERS[name].build(folders[name])
+            own = [f"policy.checkpoint={folders[name]}", *OTHERS[name].overrides]
         with initialize_config_module("arr_rpo.configs", version_base="1.3"):
             return compose("plan", overrides=[f"policy={name}", "policy.dtype=float32", *own, *overrides])
 
@@ -315,3 +316,20 @@ def test_the_text_ends_with_the_cards(of_shapes: Plan, config: Callable[..., Dic
     assert [line.split()[0] for line in lines[2:6]] == ["text_encoder", "text_encoder_2", "transformer", "vae"]
     assert lines[-2] == "fits, with 1.5 GiB to spare?  24 GB: yes; 40 GB: yes; 48 GB: yes; 80 GB: yes; 141 GB: yes"
     assert lines[-1].startswith("A local judge comes on top")
+
+
+@pytest.mark.parametrize("name", ["bria", "qwen_image_edit"])
+def test_others_whose_embeddings_are_described(name: str, config: Callable[..., DictConfig]) -> None:
+    made = plan(config(name))
+    assert min(made.working_training, made.working_checkpointed, made.working_rollout) > 0
+
+
+def test_one_whose_embeddings_are_not(config: Callable[..., DictConfig]) -> None:
+    with pytest.raises(UserError, match=r"Lumina2Pipeline cannot be planned.*docs/real_models.md says which"):
+        plan(config("lumina2"))
+
+
+def test_quantized_layers_are_planned_as_peft_computes_them(config: Callable[..., DictConfig]) -> None:
+    """In float32, and each input by itself."""
+    plain, quantized = (plan(config("flux1_dev", "policy.dtype=bfloat16", *more)) for more in ((), ("policy/load=nf4",)))
+    assert quantized.working_training > plain.working_training

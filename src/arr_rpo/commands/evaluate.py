@@ -27,12 +27,14 @@ from arr_rpo.commands.generate import Benchmark
 from arr_rpo.commands.runs.best_of_n import best_of_n
 from arr_rpo.commands.runs.finished import finished_run, with_policy_of_run
 from arr_rpo.commands.runs.foreign import allowed
+from arr_rpo.commands.runs.processes import one_process
 from arr_rpo.commands.runs.stage import SERVING
 from arr_rpo.data.datamodule import PromptDataModule
 from arr_rpo.evaluation.images import pictures, seen
 from arr_rpo.evaluation.judge_bench import BenchResult, markdown
 from arr_rpo.measure.base import Measure, Own
 from arr_rpo.measure.win_rate import WinRate
+from arr_rpo.policy.pipeline import PipelinePolicy
 from arr_rpo.run.layout import POLICY
 from arr_rpo.types import UserError
 from arr_rpo.whole_files import write_json
@@ -64,6 +66,7 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     Raises:
         UserError: the folder is no run, or one that did not end; or nothing can be measured.
     """
+    one_process("evaluate run=...")
     run = Path(config.run)
     trained = finished_run(run, allowed(config), keep_start=True)
     callback = OmegaConf.select(trained, "callbacks.heldout")
@@ -76,9 +79,13 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     _start(trained, run, measures)
     for measure in measures.values():
         measure.begin(_own(trained, measure))
+    device = ranks.device("auto")
+    ranks.on_device(device)
     policy = instantiate(trained.policy)
     policy.load_trained(run / POLICY)
-    policy = policy.to(ranks.device("auto"))
+    policy = policy.to(device)
+    if isinstance(policy, PipelinePolicy):
+        policy.cache_prompts([*data.heldout, *data.unseen])
     result: dict[str, Any] = {}
     with policy.drawing(how.drawing.get("num_inference_steps"), how.drawing.get("call") or {}):
         for split, prompts in (("heldout", data.heldout), ("unseen", data.unseen)):

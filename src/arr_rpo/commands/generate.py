@@ -115,7 +115,7 @@ def generate(config: DictConfig) -> Path:
     with Progress(disable=not config.progress) as progress:
         bar = progress.add_task("files", total=len(benchmark.files) // world)
         draw(
-            painter(config),
+            painter(config, [file.item.prompt() for file in benchmark.files]),
             benchmark.layout,
             benchmark.files,
             output,
@@ -161,7 +161,7 @@ def described(config: DictConfig) -> dict[str, Any]:
     """The manifest: by what the pictures are drawn."""
     policy = OmegaConf.to_container(config.policy, resolve=True)
     assert isinstance(policy, dict)
-    weights = None if config.run is None else Path(config.run) / "policy"
+    weights = None if config.run is None or config.base else Path(config.run) / "policy"
     return {
         "benchmark": config.benchmark.name,
         "name": config.name,

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from arr_rpo.commands.cli.entry import entry
 from arr_rpo.commands.runs.finished import painter, with_policy_of_run
+from arr_rpo.commands.runs.processes import one_process
 from arr_rpo.commands.runs.stage import OtherRunError, differences
 from arr_rpo.commands.runs.training import recorded, versions
 from arr_rpo.data.prompts import Reading, read_prompts
@@ -28,6 +29,7 @@ from arr_rpo.refinement.figures import summary
 from arr_rpo.refinement.loop import RefinementLoop
 from arr_rpo.refinement.records import Records
 from arr_rpo.refinement.sheet import sheet
+from arr_rpo.refinement.steps import Redraw
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import CONFIG, VERSIONS
 from arr_rpo.run.lock import occupied
@@ -57,6 +59,7 @@ def refine(config: DictConfig) -> dict[str, Any]:
     Raises:
         UserError: the parts do not fit, or `run_dir` holds a run with another config.
     """
+    one_process("refine")
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
     folder = Path(config.run_dir)
@@ -71,11 +74,12 @@ def refine(config: DictConfig) -> dict[str, Any]:
         if not asked:
             raise UserError(f"limit={config.limit}: one prompt is the least")
         todo = [number for number in asked if not records.has(prompts[number])]
+        refinement = instantiate(config.refinement)
         loop = RefinementLoop(
-            policy=painter(config),
+            policy=painter(config, prompts if isinstance(refinement, Redraw) else None),  # others write texts of their own
             judge=judge,
             critic=instantiate(config.critic),
-            refinement=instantiate(config.refinement),
+            refinement=refinement,
             rounds=config.rounds,
             good_enough=config.good_enough,
             seed=config.seed,

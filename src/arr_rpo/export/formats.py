@@ -137,7 +137,8 @@ pipe.transformer = PeftModel.from_pretrained(pipe.transformer, ".")
 
 
 class Merged:
-    """A pipeline folder, with the LoRA's product added to the weights of its base, in the policy's dtype."""
+    """A pipeline folder, with the LoRA's product added to the weights of its base in float32, and rounded once to the policy's
+    dtype: in bfloat16 what is less than 1/256 of a weight is lost."""
 
     name = "merged"
     usage = """\
@@ -153,12 +154,15 @@ pipe = DiffusionPipeline.from_pretrained(".", torch_dtype=torch.bfloat16)
         from arr_rpo.policy.pictures_only import pictures_only
 
         pipe = load_pipeline(policy["checkpoint"], policy_dtype(policy["dtype"]), policy.get("load") or {})
-        if hasattr(pipe, "load_lora_weights"):
-            pipe.load_lora_weights(lora, adapter_name="trained")
-        else:
-            pipe.transformer.load_lora_adapter(lora, adapter_name="trained", prefix=None, use_safetensors=True)
-        pipe.transformer.fuse_lora()
-        pipe.transformer.unload_lora()
+        with torch.no_grad():
+            for name, factors in read_lora(lora).layers.items():
+                weight = pipe.transformer.get_submodule(name).weight
+                if not weight.is_floating_point():
+                    raise UserError(
+                        f"format=merged: {name} was loaded quantised (policy.load), where there is nothing to add to. Take "
+                        "another format, which loads beside the quantised base"
+                    )
+                weight.copy_(weight.float() + factors.scale * factors.up.float() @ factors.down.float())
         with torch.no_grad(), pictures_only():
             pipe.save_pretrained(folder)
         as_readable_as_others(folder)

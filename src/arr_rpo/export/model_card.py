@@ -66,6 +66,7 @@ def write_card(
         algorithm=class_of((config.get("algorithm") or {}).get("objective")) or "none",
         judge=(summary or {}).get("judge") or {"name": class_of(config.get("judge")) or "none", "revision": ""},
         prompts=config.get("data") or {},
+        sampling=_sampling(config),
         measures=measures(run, update, final=summary is not None, how=resampling),
         confidence=round(100 * resampling.confidence),
         kl=(summary or {}).get("kl"),
@@ -76,6 +77,17 @@ def write_card(
         dirty=bool(versions.get("dirty")),
     )
     (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def _sampling(config: Mapping[str, Any]) -> dict[str, Any]:
+    """How its held-out pictures were drawn: what a figure holds for."""
+    policy, heldout = config["policy"], (config.get("callbacks") or {}).get("heldout") or {}
+    drawing = heldout.get("drawing") or {}
+    steps = drawing.get("num_inference_steps") or policy.get("num_inference_steps")
+    call = {**(policy.get("call") or {}), **(drawing.get("call") or {})}
+    scheduler = {f"scheduler: {key}": value for key, value in (policy.get("scheduler") or {}).items()}
+    said = {"steps": steps, **{key: value for key, value in call.items() if value is not None}, **scheduler}
+    return {key: str(value).replace("|", "\\|") for key, value in said.items()}
 
 
 def _head(run: RunFolder, base: str, relation: str, license: str | None) -> str:

@@ -63,3 +63,10 @@ def computed_leanly(model: nn.Module) -> None:
     for module in model.modules():
         if type(module) is Linear and type(module.base_layer) is nn.Linear:
             module.__class__ = LoraLinear
+
+
+def computed_by_peft(model: nn.Module) -> None:
+    """As if its layers were quantized ones: for a plan of them, where the layers are plain."""
+    for module in model.modules():
+        if type(module) is LoraLinear:
+            module.__class__ = Linear

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from arr_rpo.policy.adapter import Adapter
 from arr_rpo.policy.dtypes import policy_dtype
 from arr_rpo.policy.live_bytes import LiveBytes, gpu_kernels
+from arr_rpo.policy.lora_linear import computed_by_peft
 from arr_rpo.policy.scheduler import Probe
 from arr_rpo.policy.sharding import blocks
 from arr_rpo.policy.skeleton import call_arguments, read_architecture, skeleton
@@ -150,6 +151,8 @@ def make_plan(
     with added:
         adapter.attach(pipe)
         trained = list(adapter.parameters().values())
+    if _bits(load.get("quantization_config") or {}, "transformer"):
+        computed_by_peft(pipe.transformer)
     for parameter in trained:
         parameter.grad = torch.zeros_like(parameter)  # a step of several minibatches adds to gradients that are there
     arguments = functools.partial(call_arguments, pipe, call, prompt_tokens)

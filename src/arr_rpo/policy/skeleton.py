@@ -109,12 +109,13 @@ def call_arguments(pipe: Any, call: Mapping[str, Any], prompt_tokens: int | None
     described = json.loads(PROMPT_SHAPES.read_text()).get(type(pipe).__name__)
     if described is None:
         raise UserError(
-            f"the shapes of {type(pipe).__name__}'s prompt embeddings are not known: describe them in {PROMPT_SHAPES}"
+            f"{type(pipe).__name__} cannot be planned: the shapes of its prompt embeddings are not known, or it takes none. "
+            f"{PROMPT_SHAPES} has those that are; docs/real_models.md says which policies can be planned"
         )
     arguments = dict(call)
     known = inspect.signature(type(pipe).__call__).parameters
-    default = known["max_sequence_length"].default if "max_sequence_length" in known else 512
-    numbers = {"batch": n, "tokens": prompt_tokens or call.get("max_sequence_length", default)}
+    default = known["max_sequence_length"].default if "max_sequence_length" in known else None
+    numbers = {"batch": n, "tokens": prompt_tokens or call.get("max_sequence_length", default) or 512}
     given = arguments.get("negative_prompt") is not None
     if "negative_prompt" in known:
         arguments["negative_prompt"] = None

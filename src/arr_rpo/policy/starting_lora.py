@@ -28,9 +28,11 @@ def take_over(pipe: Any, source: str) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # peft's, that there are two adapters now
             if hasattr(pipe, "load_lora_weights"):
-                pipe.load_lora_weights(source, adapter_name=START)
+                pipe.load_lora_weights(source, adapter_name=START, local_files_only=True)
             else:
-                pipe.transformer.load_lora_adapter(source, adapter_name=START, prefix=None, use_safetensors=True)
+                pipe.transformer.load_lora_adapter(
+                    source, adapter_name=START, prefix=None, use_safetensors=True, local_files_only=True
+                )
     except Exception as error:  # each converter raises its own
         raise UserError(f"{told}: no LoRA that {type(pipe).__name__} loads ({type(error).__name__}: {error})") from error
     _refuse_text_encoders(pipe, told)

@@ -45,7 +45,7 @@ def to_export(folder: Path) -> DictConfig:
 
 COMMANDS: dict[str, Callable[[Path], Any]] = {
     "evaluate": lambda folder: finished_run(folder, ()),
-    "refine": lambda folder: with_policy_of_run(OmegaConf.create({"run": str(folder), "allow": []}), []),
+    "refine": lambda folder: with_policy_of_run(OmegaConf.create({"run": str(folder), "allow": [], "base": False}), []),
     "export": lambda folder: export(to_export(folder)),
     "resume": lambda folder: resumed(str(folder), []),
 }

@@ -13,15 +13,14 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from arr_rpo import ranks
 from arr_rpo.commands.cli.quiet import quieten
 from arr_rpo.commands.runs.finished import painter
+from arr_rpo.commands.runs.processes import one_process
 from arr_rpo.commands.runs.training import recorded, versions
 from arr_rpo.data.prompts import Reading, read_prompts
 from arr_rpo.evaluation.best_of_n import Graded, figures, graded, sheet
 from arr_rpo.evaluation.images import spread
 from arr_rpo.measure.base import Measure, Own
-from arr_rpo.policy.pipeline import PipelinePolicy
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import CONFIG, VERSIONS
 from arr_rpo.types import Prompt, Rewards, Rollout, UserError
@@ -39,8 +38,7 @@ def best_of_n(config: DictConfig) -> dict[str, Any]:
     folder = Path(config.run_dir)
     if folder.is_dir() and any(folder.iterdir()):
         raise UserError(f"run_dir={folder} is not empty: give a folder of its own, as nothing there is written over")
-    if ranks.announced() > 1:
-        raise UserError("task=best_of_n is one process: start it without torchrun or srun")
+    one_process("task=best_of_n")
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
     quieten()
@@ -53,9 +51,7 @@ def best_of_n(config: DictConfig) -> dict[str, Any]:
     if not chosen:
         raise UserError(f"limit={config.limit}: one prompt is the least")
     prompts = tuple(rows[number] for number in chosen)
-    measures, policy = _measures(config, prompts, Own(judge, reward, rubric)), painter(config)
-    if isinstance(policy, PipelinePolicy):
-        policy.cache_prompts(prompts)
+    measures, policy = _measures(config, prompts, Own(judge, reward, rubric)), painter(config, prompts)
     shown = {prompt.id for prompt in spread(prompts, config.sheet)}
     run = RunFolder(folder)
     run.text(CONFIG, recorded(config))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hydra.utils import instantiate
@@ -10,9 +10,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from arr_rpo import ranks
 from arr_rpo.commands.runs.foreign import allowed, config_of, only_files
+from arr_rpo.policy.pipeline import PipelinePolicy
 from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import POLICY, State
-from arr_rpo.types import Painter, UserError
+from arr_rpo.types import Painter, Prompt, UserError
 
 
 def finished_run(run: Path, allow: Sequence[str] = (), *, keep_start: bool = False) -> DictConfig:
@@ -36,26 +37,53 @@ def finished_run(run: Path, allow: Sequence[str] = (), *, keep_start: bool = Fal
 
 
 def with_policy_of_run(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    """The config with the policy of `run`, if there is one.
+    """The config with the policy of `run`, if there is one, which draws as its held-out pictures were drawn; and as `drawing`
+    says, whoever draws.
 
     Raises:
         UserError: the folder is no finished run, or the command line names a policy beside it.
     """
     if config.run is None:
+        if config.base:
+            raise UserError("base=true is what a run began with: give run=<folder>, or the model alone as policy=...")
+        _draw_as(config, config.drawing)
         return config
     for override in overrides:
         if override.lstrip("+~").split("=")[0].split("/")[0].split(".")[0] in ("policy", "sampler"):
-            raise UserError(f"run={config.run} brings the run's own policy: leave {override} out")
-    trained = finished_run(Path(config.run), allowed(config))
+            raise UserError(f"run={config.run} brings the run's own policy: leave {override} out (drawing.* changes its steps)")
+    trained = finished_run(Path(config.run), allowed(config), keep_start=config.base)
     with open_dict(config):  # `generate` has none of its own
         config.policy, config.sampler = trained.policy, trained.sampler
+    _draw_as(config, OmegaConf.select(trained, "callbacks.heldout.drawing"))
+    _draw_as(config, config.drawing)
     return config
 
 
-def painter(config: DictConfig) -> Painter:
-    """The policy of a config, with what `run` trained, on its device."""
+def _draw_as(config: DictConfig, drawing: DictConfig | None) -> None:
+    """Puts what is given of steps, call arguments and so on in place of the policy's."""
+    if drawing is None or config.policy is None:
+        return
+    for key, value in drawing.items():
+        if key == "call":
+            config.policy.call = {**(config.policy.call or {}), **(value or {})}
+        elif value is not None:
+            config.policy[key] = value
+
+
+def painter(config: DictConfig, prompts: Iterable[Prompt] | None) -> Painter:
+    """The policy of a config, with what `run` trained (but for `base`), on its device.
+
+    prompts: all that it will be asked for, so that text encoders may go once these are encoded (`release_text_encoders`); None
+    where nobody knows, and then they stay.
+    """
+    if prompts is None and "release_text_encoders" in config.policy:
+        config.policy.release_text_encoders = False
+    device = ranks.device(config.device or "auto")
+    ranks.on_device(device)
     policy = instantiate(config.policy)
-    if config.run is not None:
-        policy.load_trained(Path(config.run) / "policy")
-    moved: Painter = policy.to(ranks.device(config.device or "auto"))
+    if config.run is not None and not config.base:
+        policy.load_trained(Path(config.run) / POLICY)
+    moved: Painter = policy.to(device)
+    if prompts is not None and isinstance(moved, PipelinePolicy):
+        moved.cache_prompts(prompts)
     return moved

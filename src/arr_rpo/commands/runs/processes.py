@@ -53,6 +53,12 @@ def check(trainer: DictConfig) -> None:
         )
 
 
+def one_process(command: str) -> None:
+    """Raises UserError where torchrun or srun started several of a command that does not share its work out."""
+    if ranks.announced() > 1:
+        raise UserError(f"{command} is one process: start it without torchrun or srun")
+
+
 def on_a_machine(trainer: DictConfig) -> int:
     """Processes on each machine: `trainer.devices`, a number or a list of GPUs.
 
