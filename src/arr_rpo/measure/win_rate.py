@@ -122,24 +122,27 @@ class WinRate(Measure):
         prompts: Sequence[Prompt],
         pairs: Sequence[tuple[Image, Image]],
         rubrics: Sequence[Rubric | None],
-    ) -> list[tuple[bool, bool]]:
-        """Whether the pictures of each pair fail at a gate. One that has no value there does not."""
+    ) -> list[tuple[bool, bool] | None]:
+        """Whether the pictures of each pair fail at a gate; None where one has no value there."""
         images = tuple(image for pair in pairs for image in pair)
         found = gate.reward(judge, of_pictures(prompts, 2, images), rubrics)
         self.cost += found.cost
-        shut = (found.valid_B & (found.values_B < gate.least)).tolist()
-        return list(zip(shut[::2], shut[1::2], strict=True))
+        shut, valid = (found.values_B < gate.least).view(-1, 2), found.valid_B.view(-1, 2).all(1)
+        return [(ours, theirs) if known else None for (ours, theirs), known in zip(shut.tolist(), valid.tolist(), strict=True)]
 
-    def _value(self, said: Sequence[Verdict], shut: Sequence[tuple[bool, bool]]) -> Value:
+    def _value(self, said: Sequence[Verdict], shut: Sequence[tuple[bool, bool] | None]) -> Value:
         """Of one pair, by all who were asked, and by gate whether its pictures fail there."""
+        if None in shut:
+            return Value(None, reason="a gate of the reward has no value of it")
         points, weights, figures = 0.0, 0.0, dict[str, float]()
         for asked, verdict in zip(self.asked, said, strict=True):
             if verdict.outcome is Outcome.FAILED:
                 return Value(None, reason=verdict.reason or "the judge failed")
             won = {Outcome.A: 1.0, Outcome.B: 0.0}.get(verdict.outcome, 0.5)
             won = won if asked.weight > 0 else 1 - won
-            for gate, (ours, theirs) in zip(self.gates, shut, strict=True):
-                if asked.name in gate.behind:
+            for gate, at_gate in zip(self.gates, shut, strict=True):
+                if at_gate and asked.name in gate.behind:
+                    ours, theirs = at_gate
                     won = min(won, 0.5) if ours else won
                     won = max(won, 0.5) if theirs else won
             points, weights = points + abs(asked.weight) * won, weights + abs(asked.weight)
