@@ -123,8 +123,8 @@ class WinRate(Measure):
         pairs: Sequence[tuple[Image, Image]],
         rubrics: Sequence[Rubric | None],
     ) -> list[tuple[bool, bool] | None]:
-        """Whether the pictures of each pair fail at a gate; None where one has no grade there. By verdicts a pair that the order
-        decides does not fail."""
+        """Whether the pictures of each pair fail at a gate; None where one has no grade there. By verdicts a pair that the
+        order decides does not fail."""
         images = tuple(image for pair in pairs for image in pair)
         found = gate.reward(judge, of_pictures(prompts, 2, images), rubrics)
         self.cost += found.cost
