@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from arr_rpo.commands.cli.errors import plain_errors
+from arr_rpo.evaluation import bench_rows
+from arr_rpo.evaluation.bench_figures import DECIDED
 from arr_rpo.evaluation.bench_rows import file_of
 from arr_rpo.report.statistics import holm, t_p_value
 from arr_rpo.types import UserError
@@ -38,11 +40,11 @@ ORDERS = [  # what is claimed, the better source and the other
 def agreement(verdicts: Path, nothing: bool) -> dict[str, float | None]:
     """Share of the pairs that are called as the annotator calls them. One that is called equal, decided by the order or has no
     answer counts one half; a source that came to nothing has a coin."""
-    rows = [] if nothing else [json.loads(line) for line in verdicts.read_text(encoding="utf-8").splitlines()]
+    rows = [] if nothing else [*bench_rows.read(verdicts).values()]
     found: dict[str, float | None] = {}
     for name, subset in SUBSETS.items():
-        some = [row for row in rows if subset in (None, row["subset"])]
-        right = [1.0 if row["outcome"] == row["better"] else 0.0 if row["outcome"] in "AB" else 0.5 for row in some]
+        said = [(one.verdict.outcome, one.better) for one in rows if subset in (None, one.subset)]
+        right = [1.0 if outcome is better else 0.0 if outcome in DECIDED else 0.5 for outcome, better in said]
         found[name] = 0.5 if nothing else (sum(right) / len(right) if right else None)
     return found
 
@@ -51,7 +53,10 @@ def read(place: Path) -> Iterator[Row]:
     """Of a folder of `agreement.py`, or a file that was kept: `NAMED`, `COLUMNS`, and whether it came to nothing."""
     if not place.is_dir():
         with place.open(encoding="utf-8", newline="") as file:
-            yield from map(_of_text, csv.DictReader(file))
+            rows = csv.DictReader(file)
+            if lacking := [name for name in (*NAMED, "nothing", *COLUMNS) if name not in (rows.fieldnames or ())]:
+                raise UserError(f"{place} has no column {lacking[0]!r}: give a file that `--keep` wrote")
+            yield from map(_of_text, rows)
         return
     for path in sorted(place.glob("*/*/agreement.json")):
         row = json.loads(path.read_text(encoding="utf-8"))

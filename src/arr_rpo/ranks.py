@@ -62,10 +62,11 @@ def device(asked: str) -> str:
 _gpus: list[int] = []
 
 
-def use_gpus(devices: object) -> None:
+def use_gpus(devices: object, accelerator: object = "auto") -> None:
     """Told of `trainer.devices`: a list names the GPUs of a machine's processes; else they are numbered as these."""
     _gpus[:] = [int(one) for one in devices] if isinstance(devices, Sequence) and not isinstance(devices, str) else []
-    on_device(device("auto"))
+    if accelerator != "cpu":
+        on_device(device("auto"))
 
 
 def on_device(name: str) -> None:
@@ -73,7 +74,7 @@ def on_device(name: str) -> None:
     if name.startswith("cuda"):
         import torch
 
-        torch.cuda.set_device(name)
+        torch.cuda.set_device(name if ":" in name else gpu())
 
 
 def gpu() -> int:

@@ -3,11 +3,14 @@ hostile texts are. Whoever reads JSON that may be another's reads it here."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import math
 import re
 from collections import Counter
+from collections.abc import Mapping
+from datetime import date, time
 from typing import Any, NoReturn
 
 DEEPEST = 100  # levels; what is written again, or shown, goes through them by recursion
@@ -102,3 +105,14 @@ def _bounded(data: Any) -> None:
         if not level:
             return
     raise ValueError("nested too deeply")
+
+
+def plain(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """What JSON can hold of a row: dates as text; no pictures, bytes, or numbers that are not finite."""
+    found = {}
+    for key, value in columns.items():
+        told = value.isoformat() if isinstance(value, date | time) else value
+        with contextlib.suppress(TypeError, ValueError):
+            json.dumps(told, allow_nan=False)
+            found[key] = told
+    return found

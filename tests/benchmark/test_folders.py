@@ -5,6 +5,7 @@ The paths are written out by hand, from the projects' own scorers (docs/benchmar
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -210,3 +211,22 @@ def test_what_cannot_be_named_or_read_is_refused(name: str, text: str, said: str
 def test_a_prompt_file_that_is_not_given_is_asked_for() -> None:
     said = refused(["benchmark=geneval", "output=nowhere"])
     assert said.startswith("prompts is not given: prompts=... names the benchmark's .jsonl")
+
+
+def test_a_row_beside_says_what_was_drawn_and_what_json_can_hold(tmp_path: Path) -> None:
+    rows = '{"caption": "a red kite", "prompt": "another text", "when": 3}'
+    (tmp_path / "p.jsonl").write_text(rows, encoding="utf-8")
+    fixed = ["benchmark=plain", f"prompts={tmp_path / 'p.jsonl'}", "data.columns.prompt=caption", "name=m", "output=nowhere"]
+    drawn(Benchmark.of(configure(fixed, command="generate")), tmp_path / "out")
+    assert json.loads((tmp_path / "out/m/00000.json").read_text()) == {"prompt": "a red kite", "when": 3}
+
+
+def test_two_starts_do_not_write_into_each_others_files(tmp_path: Path) -> None:
+    one = benchmark("geneval", tmp_path)
+    other = tmp_path / "out" / ".parts" / "0-elsewhere-1"  # another machine's
+    gone = tmp_path / "out" / ".parts" / f"0-{socket.gethostname()}-999999999"
+    for folder in (other, gone):
+        folder.mkdir(parents=True)
+    drawn(one, tmp_path / "out")
+    assert other.is_dir() and not gone.exists()
+    assert [path.name for path in (tmp_path / "out" / ".parts").iterdir()] == [other.name]

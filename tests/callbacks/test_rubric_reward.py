@@ -32,7 +32,7 @@ class Reward:
 
 class Source:
     def __init__(self) -> None:
-        self.cost, self.failures, self.asked = Cost(1, 1), 0, []
+        self.cost, self.asked = Cost(1, 1), []
         self.update: int | None = None
         self.updates: list[int | None] = []
 

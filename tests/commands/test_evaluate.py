@@ -159,7 +159,7 @@ def test_a_list_of_devices_names_the_gpus(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 8)
-    current: list[str] = []
+    current: list[object] = []
     monkeypatch.setattr("torch.cuda.set_device", current.append)
     try:
         for devices, expected in (
@@ -172,6 +172,11 @@ def test_a_list_of_devices_names_the_gpus(monkeypatch: pytest.MonkeyPatch) -> No
             ranks.use_gpus(OmegaConf.create(devices) if isinstance(devices, list) else devices)
             assert ranks.device("auto") == current[-1] == expected  # where libraries put what they quantise
             assert ranks.device("cpu") == "cpu"
+        ranks.on_device("cuda")  # torch wants an index
+        assert current[-1] == 1
+        ranks.use_gpus([2, 3], "cpu")
+        assert current[-1] == 1  # no context on a GPU that is not used
+        ranks.use_gpus(None)
         monkeypatch.setattr("torch.cuda.device_count", lambda: 1)  # --gpus-per-task=1
         assert ranks.device("auto") == "cuda:0"
     finally:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from arr_rpo.data import arrow
-from arr_rpo.data.prompts import read_prompts
+from arr_rpo.data.prompts import Prompts, read_prompts
 from arr_rpo.types import UserError
 from tests.data.made import BLUE, RED, how, of_rows, texts
 
@@ -229,3 +230,20 @@ def test_published_files(name: str, count: int, columns: dict[str, str | None]) 
     prompts = read_prompts(SHARED / name, how(columns))
     assert len(prompts) == count
     assert all(row.text.strip() and "\0" not in row.text for row in prompts.rows)
+
+
+def test_held_out_edits_in_tables_are_told_by_what_their_pictures_hold(folder: Path) -> None:
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+
+    def table(name: str, *rows: tuple[str, str]) -> Prompts:
+        cells = [{"instruction": text, "image": {"bytes": (folder / color).read_bytes(), "path": None}} for text, color in rows]
+        parquet.write_table(pyarrow.Table.from_pylist(cells), folder / name)
+        return read_prompts(folder / name)
+
+    train = table("train.parquet", ("more", "red.png"), ("less", "red.png"))
+    test = table("test.parquet", ("more", "blue.png"), ("more", "red.png"))
+    assert test.shared_with(train) == ["more"]
+    assert [row.id for row in test.without(train).rows] == ["test/1"]
+    shutil.copy(folder / "red.png", folder / "copy.png")
+    (folder / "files.jsonl").write_text('{"instruction": "less", "image": "copy.png"}', encoding="utf-8")
+    assert read_prompts(folder / "files.jsonl").shared_with(train) == ["less"]

@@ -199,13 +199,13 @@ def test_the_same_instruction_for_another_source_is_another_prompt(folder: Path)
     assert {p.text for p in train} & {p.text for p in heldout}  # "remove the red circle" says little without its source
     _, update = next(iter(data("shapes/edit_train", "shapes/edit_heldout").train_dataloader()))
     assert all(prompt.source is not None for prompt in update)
-    with pytest.raises(UserError, match="500 held-out prompts are also trained on"):
+    with pytest.raises(UserError, match=r"500 prompts of data\.heldout are also trained on"):
         data("shapes/edit_heldout", "shapes/edit_heldout")
     one = written(folder, {"prompt": "x", "image": "red.png"}, name="one.jsonl")
     other = written(folder, {"prompt": "x", "image": "blue.png"}, name="other.jsonl")
     again = written(folder, {"prompt": "x", "image": "../" + folder.name + "/red.png"}, name="again.jsonl")
     data(str(one), str(other))
-    with pytest.raises(UserError, match="1 held-out prompts are also trained on, 'x' for one"):
+    with pytest.raises(UserError, match=r"1 prompts of data\.heldout are also trained on, 'x' for one"):
         data(str(one), str(again))
 
 
@@ -213,11 +213,11 @@ def test_held_out_prompts_that_are_trained_on_can_be_dropped(tmp_path: Path, cap
     train, heldout = tmp_path / "train.txt", tmp_path / "test.txt"
     train.write_text("a cat\na dog\n", encoding="utf-8")
     heldout.write_text("a bird\na dog\na cat\na cow\n", encoding="utf-8")
-    with pytest.raises(UserError, match=r"2 held-out prompts are also trained on, 'a cat' for one\. data\.shared=drop"):
+    with pytest.raises(UserError, match=r"2 prompts of data.heldout are also trained on, 'a cat' for one\. data\.shared=drop"):
         data(str(train), str(heldout))
     left = data(str(tmp_path), str(tmp_path), shared="drop").heldout
     assert [(p.id, p.text) for p in left] == [("test/1", "a bird"), ("test/4", "a cow")]
-    assert "2 held-out prompts are also trained on" in caplog.text
+    assert "2 prompts of data.heldout are also trained on" in caplog.text
     with pytest.raises(UserError, match="none are left"):
         data(str(train), str(train), shared="drop")
     with pytest.raises(UserError, match="shared=maybe: choose refuse or drop"):

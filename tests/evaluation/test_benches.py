@@ -11,8 +11,11 @@ import pytest
 from arr_rpo.commands.report import report
 from arr_rpo.evaluation.bench_rows import Judged, append, file_of, read
 from arr_rpo.evaluation.benches import COLUMNS, arms, minus
+from arr_rpo.evaluation.bootstrap import Resampling
 from arr_rpo.types import Cost, Outcome, UserError, Verdict
 from tests.report.made import report_config
+
+HOW = Resampling(draws=1000, confidence=0.95, unit="prompt", seed=0)
 
 
 def judged(name: str, better: Outcome, outcome: Outcome) -> Judged:
@@ -51,11 +54,11 @@ def test_differences_are_over_shared_pairs_with_a_label(tmp_path: Path) -> None:
     bench(tmp_path / "x", "AAB")
     bench(tmp_path / "y", "AtAAA")
     first, second = (read(file_of(tmp_path / name)) for name in "xy")
-    difference = minus(first, second)
+    difference = minus(first, second, HOW)
     assert difference.of == 3
     assert difference.value == pytest.approx((0 + 1 - 1) / 3)
     first["0"] = judged("0", Outcome.TIE, Outcome.TIE)
-    assert minus(first, second).of == 2
+    assert minus(first, second, HOW).of == 2
 
 
 def test_what_cannot_be_compared(tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ class Rubrics:
     """A rubric for every prompt but one, at 3 calls a batch."""
 
     def __init__(self) -> None:
-        self.cost, self.failures, self.learned = Cost(), 0, set[frozenset[str]]()
+        self.cost, self.learned = Cost(), set[frozenset[str]]()
 
     def rubrics(self, prompts: Sequence[Prompt], judge: object) -> list[Rubric | None]:
         self.cost += Cost(3, 30)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from arr_rpo.evaluation.bench_rows import Judged, append
+from arr_rpo.types import Cost, Outcome, Verdict
 from experiments.unsaid.agreed import COLUMNS, agreement, by_annotator, keep, needed, once, orders, read
 from experiments.unsaid.agreement import after
 from experiments.unsaid.learned import Learned, arms, arms_table, differences
@@ -118,9 +121,13 @@ def test_a_pair_that_is_called_equal_counts_half(tmp_path: Path) -> None:
         ("B", "inconsistent", "prompt"),
         ("B", "B", "both"),
     ]
-    rows = [{"better": better, "outcome": outcome, "subset": subset} for better, outcome, subset in said]
-    path = tmp_path / "judged_pairs.jsonl"
-    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    path, named = tmp_path / "judged_pairs.jsonl", enumerate(said)
+    rows = [
+        Judged(str(n), str(n), subset, Outcome(better), Verdict(Outcome(outcome), 0.5), (), 0.1, Cost())
+        for n, (better, outcome, subset) in named
+    ]
+    failed = dataclasses.replace(rows[0], verdict=Verdict(Outcome.FAILED, None))  # and judged again: the last counts
+    append(path, [failed, *rows])
     found = agreement(path, nothing=False)
     assert found == {"agreement": pytest.approx(0.6), "prompt alone": 0.5, "taste alone": 0.5, "both": 1.0}
     assert set(agreement(tmp_path / "none.jsonl", nothing=True).values()) == {0.5}

@@ -114,6 +114,8 @@ def test_a_run_whose_encoders_are_gone_goes_on_to_draw_heldout_pictures_otherwis
     start(tmp_path / "unused", *chosen, f"resume={tmp_path / 'part'}")
     both = [[without_time(row) for row in rows(run / "progress.jsonl")] for run in (whole.path, tmp_path / "part")]
     assert both[0] == both[1]
+    found = evaluate(configure([f"run={whole.path}", "measure=[score]", *BRIGHTNESS], command="evaluate"))
+    assert found["heldout"]["score"]["missing"] == 0  # and again, by a command that frees them, too
 
 
 def test_a_finished_run_is_measured_by_other_measures(tmp_path: Path) -> None:

@@ -325,7 +325,7 @@ def test_others_whose_embeddings_are_described(name: str, config: Callable[..., 
 
 
 def test_one_whose_embeddings_are_not(config: Callable[..., DictConfig]) -> None:
-    with pytest.raises(UserError, match=r"Lumina2Pipeline cannot be planned.*docs/real_models.md says which"):
+    with pytest.raises(UserError, match=r"Lumina2Pipeline cannot be planned.*docs/models.md says which"):
         plan(config("lumina2"))
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from arr_rpo.report.analysis import END, EQUAL_CALLS, EQUAL_IMAGES, MATCHED_KL, Comparison, Estimate, Interval
 from arr_rpo.report.compare import analyse, compare, corrected, order, pairs_of
-from arr_rpo.report.estimates import Comparing, held_at
+from arr_rpo.report.estimates import Comparing, arm_result, held_at
 from arr_rpo.report.study import Replicate
 from tests.report.doubles import MEASURE, make_run, make_study, point
 
@@ -290,3 +290,11 @@ def test_a_run_that_never_moves_cannot_be_matched() -> None:
     b, c = analyse(study, MEASURE, HOW).under(MATCHED_KL)
     assert b.verdict == "b > a at matched KL: no data (arm=b,seed=1 stays at KL 0)"
     assert c.result == "no data" and "arm=c,seed=1: not measured during training" in c.limits
+
+
+def test_an_arm_whose_runs_lack_some_values_says_over_how_many_prompts_it_is() -> None:
+    a, b = make_run("a", 1, "1110"), make_run("a", 2, "1110")
+    short = dataclasses.replace(b, heldout=b.heldout[:2])  # two verdicts failed
+    assert arm_result(make_study([a, b]), "a", MEASURE, HOW).after.note == ""  # type: ignore[union-attr]
+    after = arm_result(make_study([a, short]), "a", MEASURE, HOW).after
+    assert after is not None and after.note == "over the 2 of 4 prompts that every run has a value of"

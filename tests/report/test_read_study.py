@@ -293,3 +293,12 @@ def test_replicates_can_be_named_for_runs_whose_study_names_none(tmp_path: Path)
         UserError, match="replicates=annotater: no run's folder is named so; a name is 'arm=scalar,annotator=mia,seed=1'"
     ):
         read_study(tmp_path, replicates="annotater")
+
+
+def test_links_to_runs_are_runs_and_each_counts_once(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "elsewhere" / "run")
+    (tmp_path / "chosen").mkdir()
+    (tmp_path / "chosen" / "mine").symlink_to(run)
+    (tmp_path / "chosen" / "again").symlink_to(tmp_path / "chosen")  # a circle
+    (one,) = read_study(tmp_path / "chosen").runs
+    assert one.name == "mine"

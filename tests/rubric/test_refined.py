@@ -11,9 +11,10 @@ import pytest
 
 from arr_rpo.data.preferences import own
 from arr_rpo.data.prompts import read_prompts
+from arr_rpo.judge.asking import digest
 from arr_rpo.judge.vlm import VLMJudge
 from arr_rpo.rubric.auto_rubric import Settings
-from arr_rpo.rubric.controls import ShuffledLabels
+from arr_rpo.rubric.controls import Shuffled, ShuffledLabels
 from arr_rpo.rubric.refined import Global, PerPromptRefined, split
 from arr_rpo.rubric.sources import FromFile, PerPrompt
 from arr_rpo.rubric.verify import Rule
@@ -91,7 +92,7 @@ def test_shuffled_labels_do_not_verify(tmp_path: Path) -> None:
     source = refined(tmp_path, labels="shuffled", writing_pairs=1, heldout_pairs=64)
     assert source.rubrics(SOME, ORACLE) == [None] * len(SOME)
     assert sum(source.counts.verified) == 0
-    assert source.counts.drafts == source.failures == len(SOME)
+    assert source.counts.drafts == source.counts.without == len(SOME)
 
 
 @pytest.mark.slow
@@ -132,7 +133,7 @@ def test_a_discarded_prompt_is_not_tried_again(tmp_path: Path) -> None:
     source = refined(tmp_path, **arguments)
     asked = judge.asked
     assert source.rubrics(SOME[:1], judge) == [None]  # the writer has no more replies
-    assert (judge.asked, source.failures, source.counts.without) == (asked, 1, 1)
+    assert (judge.asked, source.counts.without, source.counts.without) == (asked, 1, 1)
 
 
 def test_a_judge_that_was_not_heard_is_asked_again(tmp_path: Path) -> None:
@@ -159,7 +160,7 @@ def test_prompts_without_pairs_fall_back(fallback: bool, tmp_path: Path) -> None
         assert "judge" not in rubric.provenance
     else:
         assert rubric is None
-    assert source.failures == 1
+    assert source.counts.without == 1
     assert source.cost.calls == source.counts.cost.calls + int(fallback)
 
 
@@ -174,7 +175,7 @@ def test_without_a_pair_to_test_on_nothing_is_written(tmp_path: Path) -> None:
     """Files with one pair a prompt: no draft could pass, so none is paid for; unless the rule asks for no test."""
     source = refined(tmp_path, writing_pairs=1, heldout_pairs=0)
     assert source.rubrics(SOME[:1], ORACLE) == [None]
-    assert (source.failures, source.cost.calls) == (1, 0)
+    assert (source.counts.without, source.cost.calls) == (1, 0)
     untested = Settings(Rule(both_orders=True, min_heldout=0.0), 0, 8, False)
     assert refined(tmp_path, writing_pairs=1, heldout_pairs=0, settings=untested).rubrics(SOME[:1], ORACLE) != [None]
     arguments: Any = {"store": str(tmp_path), "seed": 7, "writing_pairs": 4, "heldout_pairs": 0}
@@ -259,3 +260,14 @@ def test_the_writer_is_asked_in_the_role_of_the_setting(tmp_path: Path) -> None:
     judge: Any = ScriptedJudge(lambda rubric, first, second: 0.5, writer)
     refined(tmp_path, role="write_taste", settings=Settings(RULE, 0, 8, True)).rubrics(HELDOUT[:1], judge)
     assert [role for role, _ in writer.asked] == ["write_taste"] * 2
+
+
+def test_it_has_learned_from_the_pairs_of_those_rubrics_alone_that_it_gave(tmp_path: Path) -> None:
+    """A bench leaves them out. A prompt whose rubric comes of the fallback, or of nothing, was not learned from."""
+    source = refined(tmp_path, fallback=PerPrompt(store=str(tmp_path / "alone")), without=HELDOUT[0].text)
+    for _ in range(2):  # written, and from the store
+        assert None not in source.rubrics(HELDOUT[:2], ORACLE)
+        pairs = ShapesPreferences.for_prompt(HELDOUT[1], 12, 7)
+        assert source.learned and source.learned <= {frozenset((digest(pair.a), digest(pair.b))) for pair in pairs}
+        source = refined(tmp_path, fallback=source.fallback, without=HELDOUT[0].text)
+    assert Shuffled(source=source, prompts="shapes/heldout", columns=None, image_root=None, seed=1).learned == frozenset()

@@ -35,7 +35,7 @@ def test_each_prompt_is_written_for_once(tmp_path: Path) -> None:
     assert questions(source.rubrics(prompts, judge)) == [["p?"], ["q?"], ["p?"]]
     assert questions(PerPrompt(store=str(tmp_path)).rubrics(prompts, judge)) == [["p?"], ["q?"], ["p?"]]
     assert len(writer.asked) == 2
-    assert (source.cost.calls, source.counts.rubrics, source.failures) == (2, 2, 0)
+    assert (source.cost.calls, source.counts.rubrics, source.counts.without) == (2, 2, 0)
 
 
 def test_a_writer_that_does_not_answer_is_asked_again(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_a_writer_that_does_not_answer_is_asked_again(tmp_path: Path) -> None:
     judge: Any = ScriptedJudge(indifferent, ScriptedWriter(write=[GONE, reply("p?")]))
     source = PerPrompt(store=str(tmp_path))
     assert source.rubrics([Prompt("1", "p")], judge) == [None]
-    assert (source.failures, source.counts.unanswered, source.counts.malformed) == (1, 1, 0)
+    assert (source.counts.without, source.counts.unanswered, source.counts.malformed) == (1, 1, 0)
     assert questions(source.rubrics([Prompt("1", "p")], judge)) == [["p?"]]
 
 
@@ -59,7 +59,7 @@ def test_a_reply_that_is_no_rubric_is_missing_and_counted(tmp_path: Path) -> Non
     judge: Any = ScriptedJudge(indifferent, ScriptedWriter(write=["sorry"]))
     source = PerPrompt(store=str(tmp_path))
     assert source.rubrics([Prompt("1", "p")], judge) == [None]
-    assert (source.failures, source.counts.malformed, source.counts.without) == (1, 1, 1)
+    assert (source.counts.without, source.counts.malformed, source.counts.without) == (1, 1, 1)
     assert not list(tmp_path.iterdir())
 
 
@@ -72,7 +72,7 @@ def test_files_by_prompt_and_one_for_the_rest(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not read", encoding="utf-8")
     source = FromFile(path=str(tmp_path))
     assert questions(source.rubrics([Prompt("1", "p"), Prompt("2", "q")], ORACLE)) == [["p?"], ["any?"]]
-    assert source.failures == 0
+    assert source.counts.without == 0
 
 
 def test_a_prompt_that_no_file_names_is_missing_and_counted_once(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_prompt_that_no_file_names_is_missing_and_counted_once(tmp_path: Path)
     source = FromFile(path=str(path))
     for _ in range(2):
         assert questions(source.rubrics([Prompt("1", "p"), Prompt("2", "q")], ORACLE)) == [["x"], None]
-    assert source.failures == 1
+    assert source.counts.without == 1
 
 
 def test_two_rubrics_for_one_prompt_are_refused(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_every_source_is_a_configuration(name: str, tmp_path: Path, monkeypatch:
     rubrics = source.rubrics(HELDOUT[:2], ORACLE)
     assert all(isinstance(rubric, Rubric) for rubric in rubrics)
     assert (source.cost.calls == 0) == (name == "fixed_five")
-    assert source.failures == 0
+    assert source.counts.without == 0
 
 
 def test_sources_wrap_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

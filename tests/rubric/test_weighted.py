@@ -166,7 +166,6 @@ class Own(Source):
     """The prompt's own criteria, of those that have any."""
 
     def rubrics(self, prompts: Sequence[Prompt], judge: object) -> list[Rubric | None]:
-        self.failures += sum(not prompt.metadata for prompt in prompts)
         return [
             Rubric(tuple(Criterion(a.name, a.text) for a in asked.own(prompt.metadata))) if prompt.metadata else None
             for prompt in prompts
@@ -178,7 +177,6 @@ def test_the_prompts_own_criteria_are_weighed_as_one(tmp_path: Path) -> None:
     source = weighted(tmp_path, own=Own())
     *found, none = source.rubrics([*prompts, PROMPT], Judged(*replies))
     assert none is None  # of which nobody knows what it asks for
-    assert source.failures == 1
     together = []
     for rubric, prompt in zip(found, prompts, strict=True):
         assert rubric is not None

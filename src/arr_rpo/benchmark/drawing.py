@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -39,7 +41,8 @@ def draw(
         batch_size: pictures drawn together.
         done: is told after each batch how many files are finished by it.
     """
-    parts = output / PARTS / str(rank)
+    parts = output / PARTS / f"{rank}-{socket.gethostname()}-{os.getpid()}"  # another start may be at work here
+    _remove_left_behind(output / PARTS)
     parts.mkdir(parents=True, exist_ok=True)
     for batch in list(batches(files, batch_size))[rank::world]:
         missing = {file.path for file in batch if not (output / file.path).is_file()}
@@ -56,6 +59,17 @@ def draw(
     shutil.rmtree(parts)
     with contextlib.suppress(OSError):  # another process still has parts there, or was faster
         (output / PARTS).rmdir()
+
+
+def _remove_left_behind(folder: Path) -> None:
+    """What processes of this machine that are gone have left."""
+    for left in folder.glob(f"*-{socket.gethostname()}-*"):
+        try:
+            os.kill(int(left.name.rpartition("-")[2]), 0)
+        except (ProcessLookupError, ValueError):
+            shutil.rmtree(left, ignore_errors=True)
+        except PermissionError:  # it is there, and somebody else's
+            continue
 
 
 def batches(files: Sequence[PictureFile], batch_size: int) -> Iterator[Sequence[PictureFile]]:

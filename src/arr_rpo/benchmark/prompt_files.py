@@ -22,6 +22,7 @@ from arr_rpo.data.images import Cell, Images
 from arr_rpo.data.prompts import PromptRow, Reading, read_prompts
 from arr_rpo.data.tables import parsed, rows_of
 from arr_rpo.data.texts import read_text
+from arr_rpo.strict_json import plain
 from arr_rpo.types import UserError
 
 
@@ -31,7 +32,8 @@ def any_prompts(path: str | None, reading: Reading) -> tuple[Item, ...]:
 
     def item(number: int, row: PromptRow) -> Item:
         source = functools.partial(_source_of, row) if row.pictures else None
-        return Item(row.id, number, row.text, dict(row.metadata), source, row.negative, lambda: row.prompt().references)
+        fields = {**plain(row.metadata), "prompt": row.text}  # what was drawn, whatever a column of that name says
+        return Item(row.id, number, row.text, fields, source, row.negative, lambda: row.prompt().references)
 
     return tuple(item(number, row) for number, row in enumerate(prompts.rows))
 
@@ -95,7 +97,7 @@ def edits(path: str | None, sources: str | None, text: str, key: str, source: st
     """Rows of edits: JSON lines, a JSON object of rows by key (ImgEdit's `basic_edit.json`), or parquet as the hub has it
     (GEdit-Bench). `key` and `source` name columns; pictures lie in the cell, or under `sources`, else beside the file."""
     file = named_file(path, "prompts", "the benchmark's .json, .jsonl or .parquet")
-    images = Images(sources, file)
+    images = Images(sources, file, option="sources")
     items = []
     for number, (row, where) in enumerate(_edit_rows(file, key)):
         light = {name: cell for name, cell in row.items() if not isinstance(cell, Cell)}

@@ -235,7 +235,7 @@ class Heldout(pl.Callback):
         each measure."""
         shown = {prompt.id for prompt in spread(prompts, self.pictures)}
         for prompt in prompts:
-            start = {"prompt_id": prompt.id, "split": split, "tag": prompt.metadata.get("tag", ""), "prompt": prompt.text}
+            start = {"prompt_id": prompt.id, "split": split, "tag": str(prompt.metadata.get("tag", "")), "prompt": prompt.text}
             row = self.rows.setdefault(f"{split} {prompt.id}", {**start, BEFORE: None, AFTER: None, "pictures": {}})
             row[when] = {name: taken.by_prompt[prompt.id].to_dict() for name, taken in drawn.taken.items()}
             if prompt.id in shown:

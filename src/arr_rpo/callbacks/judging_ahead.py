@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from PIL.Image import Image
 
@@ -52,4 +52,6 @@ class JudgingAhead:
         """Judges nothing more, where an update is given up. give_up: ends what is being asked, which would be waited for."""
         self._thread.shutdown(wait=False, cancel_futures=True)
         give_up()
+        while wait(self._parts, timeout=0.2).not_done:  # between two questions there is nothing to give up
+            give_up()
         self._thread.shutdown(wait=True)

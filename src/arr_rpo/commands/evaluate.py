@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -68,6 +70,8 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     """
     one_process("evaluate run=...")
     run = Path(config.run)
+    if not os.access(run, os.W_OK):
+        raise UserError(f"run={run} cannot be written, and evaluation.json is written there: take a copy of the folder")
     trained = finished_run(run, allowed(config), keep_start=True)
     callback = OmegaConf.select(trained, "callbacks.heldout")
     if callback is not None and config.measure:
@@ -84,10 +88,10 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     policy = instantiate(trained.policy)
     policy.load_trained(run / POLICY)
     policy = policy.to(device)
-    if isinstance(policy, PipelinePolicy):
-        policy.cache_prompts([*data.heldout, *data.unseen])
     result: dict[str, Any] = {}
     with policy.drawing(how.drawing.get("num_inference_steps"), how.drawing.get("call") or {}):
+        if isinstance(policy, PipelinePolicy):  # as they are asked for here
+            policy.cache_prompts(itertools.chain(data.heldout, data.unseen))
         for split, prompts in (("heldout", data.heldout), ("unseen", data.unseen)):
             if not prompts:
                 continue

@@ -115,7 +115,7 @@ def generate(config: DictConfig) -> Path:
     with Progress(disable=not config.progress) as progress:
         bar = progress.add_task("files", total=len(benchmark.files) // world)
         draw(
-            painter(config, [file.item.prompt() for file in benchmark.files]),
+            painter(config, (file.item.prompt() for file in benchmark.files)),
             benchmark.layout,
             benchmark.files,
             output,

@@ -38,6 +38,9 @@ from arr_rpo.whole_files import write_json
 
 # What changes no picture and no grade: a stopped run may go on with other values.
 FREE = ("allow", "limit", "batch_size", "device", "progress", "sheet", "resampling")
+# What a folder of before does not have, and what it then was.
+SINCE = {"base": "False", "drawing.num_inference_steps": "None", "drawing.call": "{}", "drawing.batch_size": "None"}
+SINCE |= {"drawing.release_text_encoders": "None"}
 
 
 @entry(
@@ -108,7 +111,11 @@ def refuse_another(folder: Path, config: DictConfig) -> None:
     """Raises an OtherRunError where the folder holds a refinement of another kind."""
     if not (folder / "config.yaml").is_file():
         return
-    found = {key: both for key, both in differences(folder, config).items() if key.split(".")[0] not in FREE}
+    found = {
+        key: (there, here)
+        for key, (there, here) in differences(folder, config).items()
+        if key.split(".")[0] not in FREE and not (there == "nothing" and SINCE.get(key) == here)
+    }
     if found:
         shown = "; ".join(f"{key} is {there} there and {here} here" for key, (there, here) in list(found.items())[:6])
         raise OtherRunError(f"run_dir={folder} holds another refinement: {shown}. Give its values, or another run_dir.")

@@ -80,10 +80,14 @@ def report(config: DictConfig) -> Path:
 def of_benches(folders: Sequence[Path], config: DictConfig) -> Path | None:
     """Judge benches side by side (docs/bench.md); None where there is none."""
     from arr_rpo.evaluation import benches  # which brings torch
+    from arr_rpo.evaluation.bootstrap import Resampling
 
     if not (arms := benches.arms(folders)):
         return None
-    text = benches.table(arms) + (f"\n\n{benches.paired(arms, config.reference)}" if config.reference else "")
+    text = benches.table(arms)
+    if config.reference:
+        how = Resampling(config.compare.draws, config.compare.confidence, "prompt", config.compare.seed)
+        text += f"\n\n{benches.paired(arms, config.reference, how)}"
     output = Path(config.output or folders[0])
     print(text)
     write_text(output / "benches.md", f"{text}\n")

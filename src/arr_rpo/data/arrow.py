@@ -23,42 +23,45 @@ def parquet(path: Path) -> Iterator[dict[str, Any]]:
         UserError: pyarrow is not installed, or this is no parquet file.
     """
     file = _open_parquet(path)
-    heavy = [field.name for field in file.schema_arrow if _holds_bytes(field.type)]
+    heavy = {field.name: _is_list(field.type) for field in file.schema_arrow if _holds_bytes(field.type)}
     light = [name for name in file.schema_arrow.names if name not in heavy]
     for group in range(file.num_row_groups):
         for place, cells in enumerate(file.read_row_group(group, columns=light).to_pylist()):
-            yield {**cells, **{name: TableCell(path, name, group, place) for name in heavy}}
+            yield {**cells, **{name: TableCell(path, name, group, place, several) for name, several in heavy.items()}}
 
 
 def on_disk(path: Path) -> Iterator[dict[str, Any]]:
     """The rows of a data set that `save_to_disk` wrote; see `parquet`."""
     dataset = _open_dataset(path)
     names = dataset.column_names
-    heavy = [name for name in names if _holds_bytes(dataset.data.schema.field(name).type)]
+    kinds = {name: dataset.data.schema.field(name).type for name in names}
+    heavy = {name: _is_list(kind) for name, kind in kinds.items() if _holds_bytes(kind)}
     light = dataset.select_columns([name for name in names if name not in heavy])
     for start in range(0, len(dataset), ROWS_AT_ONCE):
         end = min(start + ROWS_AT_ONCE, len(dataset))
         rows = light[start:end].to_pylist() if light.column_names else [{}] * (end - start)
         for number, cells in enumerate(rows, start):
-            yield {**cells, **{name: TableCell(path, name, number // ROWS_AT_ONCE, number % ROWS_AT_ONCE) for name in heavy}}
+            place = divmod(number, ROWS_AT_ONCE)
+            yield {**cells, **{name: TableCell(path, name, *place, several) for name, several in heavy.items()}}
 
 
 @dataclass(frozen=True)
 class TableCell:
-    """Pictures in a table: bytes, the hub's image struct, or a list of those. place: of its row within the group."""
+    """Pictures in a table: bytes, the hub's image struct, or a list of those (`several`). place: of its row within the
+    group."""
 
     path: Path
     column: str
     group: int
     place: int
+    several: bool
 
     def read(self) -> Any:
         return _column(self.path, self.column, self.group)[self.place].as_py()
 
     def pictures(self) -> Any:
-        """The cell itself, or, where it holds a list, one reference to each picture in it."""
-        found = self.read()
-        return [Element(self, index) for index in range(len(found))] if isinstance(found, list) else (self if found else None)
+        """The cell itself, unread, or, where it holds a list, one reference to each picture in it."""
+        return [Element(self, index) for index in range(len(self.read() or ()))] if self.several else self
 
 
 @dataclass(frozen=True)
@@ -110,13 +113,19 @@ def _open_dataset(path: Path) -> Any:
         raise UserError(f"{path} is no data set as save_to_disk writes it ({error}); save it again") from error
 
 
+def _is_list(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_list(kind) or types.is_large_list(kind))
+
+
 def _holds_bytes(kind: Any) -> bool:
     """Whether a column is of bytes, or of structs or lists with bytes in them."""
     from pyarrow import types
 
     if types.is_struct(kind):
         return any(_holds_bytes(field.type) for field in kind)
-    if types.is_list(kind) or types.is_large_list(kind):
+    if _is_list(kind):
         return _holds_bytes(kind.value_type)
     return bool(types.is_binary(kind) or types.is_large_binary(kind))
 

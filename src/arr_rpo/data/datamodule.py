@@ -83,15 +83,15 @@ class ResumableLoader(DataLoader[Any]):
         self._start = state["taken"]
 
 
-def _apart(heldout: Prompts, train: Prompts, shared: str) -> Prompts:
-    """The held-out prompts that are not trained on."""
+def _apart(heldout: Prompts, train: Prompts, shared: str, split: str) -> Prompts:
+    """The prompts of a split that are not trained on."""
     if shared not in ("refuse", "drop"):
         raise UserError(f"data.shared={shared}: choose refuse or drop")
     if not (overlap := heldout.shared_with(train)):
         return heldout
-    told = f"{len(overlap)} held-out prompts are also trained on, {overlap[0]!r} for one"
+    told = f"{len(overlap)} prompts of data.{split} are also trained on, {overlap[0]!r} for one"
     if shared == "refuse":
-        raise UserError(f"{told}. data.shared=drop leaves them out of the held-out ones")
+        raise UserError(f"{told}. data.shared=drop leaves them out of data.{split}")
     left = heldout.without(train)
     if not left:
         raise UserError(f"{told}, and without them none are left")
@@ -146,8 +146,8 @@ class PromptDataModule(pl.LightningDataModule):
             )
         how = Reading(columns, image_root, min_side, max_side)
         self.train = read_prompts(train, how, "train")
-        self.heldout = _apart(read_prompts(heldout, how, "heldout"), self.train, shared)
-        self.unseen: Sequence[Prompt] = read_prompts(unseen, how) if unseen else ()
+        self.heldout = _apart(read_prompts(heldout, how, "heldout"), self.train, shared, "heldout")
+        self.unseen: Sequence[Prompt] = _apart(read_prompts(unseen, how), self.train, shared, "unseen") if unseen else ()
         self._updates = Updates(self.train, self.prompts_per_update, updates, seed, choose_from)
 
     def heard(self, prompts: Sequence[Prompt], silent: Sequence[bool | None]) -> None:

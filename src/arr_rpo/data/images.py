@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import io
 import os
 import re
@@ -28,6 +29,13 @@ class Cell(Protocol):
     def read(self) -> ImageRef: ...
 
 
+def content_digest(ref: ImageRef) -> str:
+    """Of what a cell holds: the encoded bytes, or what stands in their place."""
+    if isinstance(ref, Mapping):
+        ref = ref.get("bytes") or ref.get("path")  # type: ignore[assignment]
+    return hashlib.sha256(ref if isinstance(ref, bytes) else repr(ref).encode()).hexdigest()
+
+
 class ImageError(UserError):
     """A picture is missing, cannot be read, or may not be fetched. The message names the row and the fix."""
 
@@ -42,7 +50,8 @@ class Images:
         file: that names the pictures. Where it is itself a link, as in the hub's cache, pictures may lie beside what it links
             to.
         strip_prefix: removed from the beginning of paths first, for those that are absolute on somebody else's machine.
-        option: beginning of the settings' names in messages, "preferences." or "data.".
+        option: what messages call the settings: "preferences." and "data." are the beginning of their names, and "sources" is
+            the root alone.
         sides: how large a picture may be; None takes it as it is.
     """
 
@@ -82,6 +91,24 @@ class Images:
             return self._decoded(io.BytesIO(self._from_data_url(ref, where)), f"{where}: the data URL")
         return self._file(ref, where)
 
+    def digest(self, ref: ImageRef, where: str) -> str:
+        """Of the encoded picture that a row refers to, wherever it lies.
+
+        Raises:
+            ImageError: a file cannot be read.
+        """
+        ref = ref.read() if isinstance(ref, Cell) else ref
+        if isinstance(ref, Mapping):
+            ref = ref.get("bytes") or ref.get("path")  # type: ignore[assignment]
+        if not isinstance(ref, str):
+            return content_digest(ref)
+        if ref[:5].lower() == "data:":
+            return content_digest(self._from_data_url(ref, where))
+        try:
+            return content_digest(self.path(ref).read_bytes())
+        except (OSError, ValueError) as error:
+            raise ImageError(f"{where}: {error}") from error
+
     def path(self, ref: str) -> Path:
         """Where a path of a row leads, which must not be there.
 
@@ -94,7 +121,7 @@ class Images:
             moved = " One of another machine is moved by preferences.strip_prefix." * (self.option == "preferences.")
             raise ImageError(
                 f"{short(ref)!r} leads out of {self.root}, to {real}. If that is meant, give the folder below which all "
-                f"pictures lie: {self.option}image_root=FOLDER, to which relative paths are then relative.{moved}{self._skip}"
+                f"pictures lie: {self._root_option}=FOLDER, to which relative paths are then relative.{moved}{self._skip}"
             )
         return path
 
@@ -105,13 +132,15 @@ class Images:
         try:
             path = self.path(ref)
             if not path.is_file():
-                raise ImageError(
-                    f"no image {path}. {self.option}image_root=FOLDER says what paths are relative to.{self._skip}"
-                )
+                raise ImageError(f"no image {path}. {self._root_option}=FOLDER says what paths are relative to.{self._skip}")
             with path.open("rb") as file:
                 return self._decoded(file, str(path))
         except (ImageError, OSError, ValueError) as error:  # also a name that no file can have
             raise ImageError(f"{where}: {error}") from error
+
+    @property
+    def _root_option(self) -> str:
+        return f"{self.option}image_root" if self.option.endswith(".") else self.option
 
     @property
     def _skip(self) -> str:

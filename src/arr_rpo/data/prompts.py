@@ -6,7 +6,7 @@ a folder `images` beside it.
 
 from __future__ import annotations
 
-import hashlib
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,9 +60,15 @@ class PromptRow:
     where: str = ""
 
     @property
+    def words(self) -> tuple[object, ...]:
+        """What makes it another prompt than others, but for its pictures."""
+        return self.text, self.negative, len(self.pictures)
+
+    @functools.cached_property
     def asked(self) -> tuple[object, ...]:
-        """What makes it another prompt than others, without opening a picture."""
-        return (self.text, self.negative, *map(self._identity, self.pictures))
+        """What makes it another prompt than others: its words, and what its pictures hold, which are read for it."""
+        assert self.images is not None or not self.pictures
+        return *self.words, *(self.images.digest(ref, self.where) for ref in self.pictures if self.images)
 
     def prompt(self) -> Prompt:
         """Raises a UserError where a picture cannot be read, or is too small."""
@@ -70,11 +76,6 @@ class PromptRow:
             return Prompt(self.id, self.text, self.metadata, negative=self.negative)
         source, *references = (self.images.open(picture, self.where) for picture in self.pictures)
         return Prompt(self.id, self.text, self.metadata, source, tuple(references), self.negative)
-
-    def _identity(self, ref: ImageRef) -> object:
-        if isinstance(ref, str) and self.images is not None and not ref.startswith("data:"):
-            return self.images.path(ref).resolve()
-        return hashlib.sha256(repr(ref).encode()).hexdigest()
 
 
 class Prompts(Sequence[Prompt]):
@@ -96,14 +97,25 @@ class Prompts(Sequence[Prompt]):
         return self.rows[index].prompt()
 
     def shared_with(self, other: Prompts) -> list[str]:
-        """Texts of prompts that are in both, with the same source where they have one."""
-        theirs = {row.asked for row in other.rows}
-        return sorted(row.text for row in self.rows if row.asked in theirs)
+        """Texts of prompts that are in both, with the same pictures where they have some."""
+        return sorted(row.text for row in self.rows if self._is_in(other, row))
 
     def without(self, other: Prompts) -> Prompts:
         """Those that are not in the other."""
-        theirs = {row.asked for row in other.rows}
-        return Prompts([row for row in self.rows if row.asked not in theirs])
+        return Prompts([row for row in self.rows if not self._is_in(other, row)])
+
+    @staticmethod
+    def _is_in(other: Prompts, row: PromptRow) -> bool:
+        """Pictures are read of rows with the same words alone."""
+        alike = other.by_words.get(row.words, ())
+        return bool(alike) and (not row.pictures or any(row.asked == one.asked for one in alike))
+
+    @functools.cached_property
+    def by_words(self) -> Mapping[tuple[object, ...], Sequence[PromptRow]]:
+        found: dict[tuple[object, ...], list[PromptRow]] = {}
+        for row in self.rows:
+            found.setdefault(row.words, []).append(row)
+        return found
 
 
 def read_prompts(source: str | Path, how: Reading = AS_IT_IS, split: str = "heldout") -> Prompts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import glob
 import io
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from arr_rpo.strict_json import decode
 from arr_rpo.types import UserError
 
 SUFFIXES = (".json", ".jsonl", ".csv", ".tsv", ".parquet")
+SPLIT = re.compile(r"(?i)(train|test|valid|val|dev|eval|all)(?![a-z])|validation")  # how names of splits begin
+PART = re.compile(r"-\d+-of-\d+$")  # of a file that the hub has cut up
 MOST_OF_A_CELL = 2**28  # characters; a cell may hold a picture as a data URL
 
 
@@ -104,7 +107,15 @@ def files(path: str, option: str = "preferences.path") -> list[Path]:
 def _of_one_kind(folder: Path) -> list[Path]:
     """Tables of text may only describe the data that they lie beside."""
     found = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES]
-    return [path for path in found if path.suffix.lower() not in (".csv", ".tsv")] or found
+    found = [path for path in found if path.suffix.lower() not in (".csv", ".tsv")] or found
+    stems = dict.fromkeys(PART.sub("", path.stem) for path in found)
+    if len(stems) > 1 and any(SPLIT.match(stem) for stem in stems):
+        names = ", ".join(path.name for path in found[:4]) + (", ..." if len(found) > 4 else "")
+        raise UserError(
+            f"{folder} holds several splits ({names}), and what is trained on must not be measured: name a file, or a pattern "
+            f"such as '{folder}/{next(iter(stems))}*'"
+        )
+    return found
 
 
 def read_rows(path: str) -> Iterator[Row]:

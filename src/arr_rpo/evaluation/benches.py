@@ -55,7 +55,7 @@ def table(benches: dict[str, Path]) -> str:
     return "\n".join(lines)
 
 
-def paired(benches: dict[str, Path], baseline: str) -> str:
+def paired(benches: dict[str, Path], baseline: str, how: Resampling) -> str:
     """Each arm's accuracy minus the baseline's on the pairs that both judged, with a bootstrap interval over prompts.
 
     Raises:
@@ -64,21 +64,20 @@ def paired(benches: dict[str, Path], baseline: str) -> str:
     if baseline not in benches:
         raise UserError(f"reference={baseline!r}: no such arm; there are {', '.join(map(repr, benches))}")
     own = read(file_of(benches[baseline]))
-    lines = [f"| arm | pairs | accuracy minus that of {baseline} | 95% interval |", "|---|---|---|---|"]
+    lines = [f"| arm | pairs | accuracy minus that of {baseline} | {how.confidence:.0%} interval |", "|---|---|---|---|"]
     for arm, folder in benches.items():
         if arm != baseline:
-            difference = minus(read(file_of(folder)), own)
+            difference = minus(read(file_of(folder)), own, how)
             low, high = (f"{bound:+.3f}" if bound is not None else "-" for bound in (difference.low, difference.high))
             value = "-" if difference.value is None else f"{difference.value:+.3f}"
             lines.append(f"| {arm} | {difference.of} | {value} | {low} to {high} |")
     return "\n".join(lines)
 
 
-def minus(judged: dict[str, Judged], others: dict[str, Judged]) -> Figure:
+def minus(judged: dict[str, Judged], others: dict[str, Judged], how: Resampling) -> Figure:
     """Mean over shared pairs with a strict label of right (1 or 0) minus right."""
     shared = [name for name in judged if name in others and judged[name].better in (Outcome.A, Outcome.B)]
     gains = [float(_right(judged[name])) - float(_right(others[name])) for name in shared]
-    how = Resampling(draws=1000, confidence=0.95, unit="prompt", seed=0)
     return share(gains, [1.0] * len(shared), [judged[name].prompt_id for name in shared], how)
 
 

@@ -110,6 +110,7 @@ class JudgeBench:
         }
         self.chosen = _sample(len(pairs), limit, seed)
         self.learned_from = 0  # pairs whose labels the rubrics come of
+        self._unpaid = Cost()  # writing for pairs that were left out
         self.path = bench_rows.file_of(self.folder)
 
     def run(self, setting: Mapping[str, Any]) -> BenchResult:
@@ -172,7 +173,7 @@ class JudgeBench:
             failures=_failures([j.verdict for j in judged if j.verdict.outcome is Outcome.FAILED]),
             left_out={**self.pairs.left_out, **({LEARNED_FROM: self.learned_from} if self.learned_from else {})},
             skipped=len(self.chosen) - len(judged) - self.learned_from,
-            writing=sum((j.writing for j in judged), Cost()),
+            writing=sum((j.writing for j in judged), self._unpaid),
             resampling=self.resampling,
             overall=figures(judged, self.resampling, self.bins),
             by_subset={
@@ -190,8 +191,10 @@ class JudgeBench:
         known = [*map(self._learned, batch)]
         self.learned_from += sum(known)
         new = [(pair, rubric) for pair, rubric, seen in zip(batch, rubrics, known, strict=True) if not seen]
+        self._unpaid += writing
         if not new:
             return
+        writing, self._unpaid = self._unpaid, Cost()
         pairs, rubrics = ([*column] for column in zip(*new, strict=True))
         prompts, images = [p.prompt for p in pairs], [(p.a, p.b) for p in pairs]
         start = time.monotonic()

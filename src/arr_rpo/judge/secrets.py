@@ -20,6 +20,9 @@ NAMES = re.compile(  # of settings, headers, and fields of a query
     r"(?i)(^|[-_. ])((api|access|private|subscription)[-_ ]?key|secret([-_ ]?key)?|token|password|passwd|passphrase|"
     r"authorization|auth|bearer|credentials?|cookie|signature|sig)$"
 )
+HEADERS = re.compile(  # whose values are secrets
+    r"(?i)(key|token|secret|passw(or)?d|passphrase|auth\w*|bearer|credentials?|cookie|signature|sig)$"
+)
 QUERY = re.compile(r"(?i)^(key|code)$")  # what these mean in a query alone
 VARIABLE_NAMES = re.compile(r"(^|_)(API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(_?\d+)?$")
 SHAPES = re.compile(
@@ -63,9 +66,8 @@ def headers_of(named: Mapping[str, str], setting: str = "judge.model.headers") -
 
 
 def is_secret(header: str, value: str) -> bool:
-    """Whether a header's value must not be repeated: by the header's name, or by the value's shape. A short one cannot be
-    struck out, as it stands everywhere by chance."""
-    return len(value) >= SHORTEST and (NAMES.search(header) is not None or SHAPES.search(value) is not None)
+    """Whether a header's value must not be repeated, nor sent unencrypted: by the header's name, or by the value's shape."""
+    return HEADERS.search(header) is not None or SHAPES.search(value) is not None
 
 
 def names_variable(text: str) -> bool:

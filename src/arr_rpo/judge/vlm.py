@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from PIL.Image import Image
@@ -52,7 +52,7 @@ class VLMJudge:
         self._max_critique, self._max_rubric = max_critique_tokens, max_rubric_tokens
         self.name, self.revision = model.name, model.revision()
         self.elsewhere: bool = getattr(model, "elsewhere", False)
-        self.give_up = model.give_up if self.elsewhere else lambda: None  # type: ignore[attr-defined]
+        self.give_up: Callable[[], None] = getattr(model, "give_up", lambda: None)
         shown = {"describe": describe, "texts": self.asker.wording.digest_of("describe", "label"), "model": model.settings()}
         asked = {"keys": keys, "tie_margin": tie_margin, "texts": self.asker.wording.digest_of("check", "compare_rubric")}
         self.asked_as = hashed({**shown, **asked})

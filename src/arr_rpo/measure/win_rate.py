@@ -123,13 +123,17 @@ class WinRate(Measure):
         pairs: Sequence[tuple[Image, Image]],
         rubrics: Sequence[Rubric | None],
     ) -> list[tuple[bool, bool] | None]:
-        """Whether the pictures of each pair fail at a gate; None where one has no grade there. By verdicts a pair that the
-        order decides does not fail."""
+        """Whether the pictures of each pair fail at a gate; None where one has no grade there, or the pair no verdict. A pair
+        that the order decides does not fail."""
         images = tuple(image for pair in pairs for image in pair)
         found = gate.reward(judge, of_pictures(prompts, 2, images), rubrics)
         self.cost += found.cost
         shut = (found.valid_B & (found.values_B < gate.least)).view(-1, 2).tolist()
-        known = found.valid_B.view(-1, 2).all(1).tolist() if found.grades else [True] * len(shut)
+        known = (
+            found.valid_B.view(-1, 2).all(1).tolist()
+            if found.grades
+            else [verdict.outcome is not Outcome.FAILED for verdict in found.verdicts] or [True] * len(shut)
+        )
         return [(ours, theirs) if there else None for (ours, theirs), there in zip(shut, known, strict=True)]
 
     def _value(self, said: Sequence[Verdict], shut: Sequence[tuple[bool, bool] | None]) -> Value:

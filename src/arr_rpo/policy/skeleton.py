@@ -110,7 +110,7 @@ def call_arguments(pipe: Any, call: Mapping[str, Any], prompt_tokens: int | None
     if described is None:
         raise UserError(
             f"{type(pipe).__name__} cannot be planned: the shapes of its prompt embeddings are not known, or it takes none. "
-            f"{PROMPT_SHAPES} has those that are; docs/real_models.md says which policies can be planned"
+            f"{PROMPT_SHAPES} has those that are; docs/models.md says which policies can be planned"
         )
     arguments = dict(call)
     known = inspect.signature(type(pipe).__call__).parameters

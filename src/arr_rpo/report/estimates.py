@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
@@ -147,7 +147,14 @@ def arm_result(study: Study, arm: str, measure: str, how: Comparing) -> ArmResul
 
     def over(of: Callable[[Run], Held | None]) -> Estimate | None:
         known = {replicate: found for replicate, run in runs.items() if (found := of(run)) is not None}
-        return estimate(by_unit_and_prompt(known), how, study.unit) if known else None
+        if not known:
+            return None
+        values_UP, most = by_unit_and_prompt(known), max(len(one.by_prompt) for one in known.values())
+        made, prompts = estimate(values_UP, how, study.unit), values_UP.shape[1]
+        if not 1 < prompts < most:
+            return made
+        lacking = f"over the {prompts} of {most} prompts that every run has a value of"
+        return replace(made, note="; ".join(filter(None, (made.note, lacking))))
 
     figures = {name: over(_figure(_figure_after(measure, name))) for name in names}
     return ArmResult(

@@ -87,9 +87,14 @@ def _measures(runs: Sequence[Run]) -> tuple[str, ...]:
 
 
 def run_folders(folder: Path) -> Iterator[Path]:
-    """Runs do not lie in each other, so nothing below a run is looked at."""
-    for path, folders, files in os.walk(folder):
+    """Runs do not lie in each other, so nothing below a run is looked at. A link leads to what it names, once."""
+    seen: set[str] = set()
+    for path, folders, files in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if (real := os.path.realpath(path)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
         if MARKS & set(files):
             folders.clear()
             yield Path(path)

@@ -25,10 +25,6 @@ class Wrapper:
         return self.source.counts
 
     @property
-    def failures(self) -> int:
-        return self.source.failures
-
-    @property
     def cost(self) -> Cost:
         return self.source.cost
 
@@ -68,6 +64,11 @@ class Shuffled(Wrapper):
         super().__init__(source)
         how = replace(AS_IT_IS, columns=columns or {}, image_root=image_root)
         self._name, self._pool, self._seed = prompts, read_prompts(prompts, how, "train"), seed
+
+    @property
+    def learned(self) -> Set[frozenset[str]]:
+        """Of no pair of the prompt: its rubric is another's."""
+        return frozenset()
 
     def rubrics(self, prompts: Sequence[Prompt], judge: Judge) -> list[Rubric | None]:
         """See `RubricSource`. A prompt whose own rubric fails has none here either.

@@ -84,7 +84,6 @@ class PerPromptRefined(Source):
         for key, prompt in prompts.items():
             pairs = self.preferences.for_prompt(prompt, self._writing + self._heldout + self._mending, self._seed)
             writing, heldout, mending = split(pairs, self._writing, self._heldout, self._mending)
-            self.learned |= pictures((*writing, *heldout, *mending))
             if not writing or (self.settings.rule.min_heldout > 0 and not heldout):
                 self._without(key, prompt, "no pairs to write from" if not writing else NO_TEST)
                 continue
@@ -96,6 +95,7 @@ class PerPromptRefined(Source):
                 self._without(key, prompt, "all drafts were discarded, as stored")
             else:
                 self._known[key] = stored.rubric
+                self.learned |= pictures((*writing, *heldout, *mending))
         if not tasks:
             return
         made, report = auto_rubric(judge, list(tasks.values()), self.settings)
@@ -108,10 +108,11 @@ class PerPromptRefined(Source):
                 why = "the judge could not be heard" if result.unanswered else "all drafts were discarded"
                 self._without(key, prompts[key], why, counted=True)
             self._known[key] = result.rubric
+            if result.rubric is not None:
+                self.learned |= pictures((*task.writing, *task.heldout, *task.mending))
 
     def _without(self, key: tuple[tuple[str, str], ...], prompt: Prompt, why: str, counted: bool = False) -> None:
         self._known[key] = None
-        self.failures += 1
         self.counts += Counts(without=int(not counted))
         log.info("no refined rubric for %r: %s", prompt.text, why)
 

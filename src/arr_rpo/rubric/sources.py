@@ -24,12 +24,11 @@ ByPrompt = dict[tuple[str | None, str | None], Rubric]  # by a prompt's `content
 
 
 class RubricSource(Protocol):
-    """counts: of all that was written since the start; what came from a store cost nothing. failures: prompts that were left
-    without a rubric, or got that of a fallback. update: the one that rubrics are asked for, as training says; else None.
+    """counts: of all that was written since the start; what came from a store cost nothing. update: the one that rubrics are
+    asked for, as training says; else None.
     """
 
     counts: Counts
-    failures: int
     update: int | None
 
     @property
@@ -48,7 +47,7 @@ class Source:
     """What sources share."""
 
     def __init__(self) -> None:
-        self.counts, self.failures = Counts(), 0
+        self.counts = Counts()
         self.update: int | None = None
         self.learned: Set[frozenset[str]] = frozenset()
 
@@ -86,7 +85,6 @@ class PerPrompt(Source):
                     rubric = parse_rubric(reply, identities[row])
                 except (RubricError, NoAnswer) as error:  # nothing is stored: another try may have one
                     unread = int(error.reason in OF_THE_REPLY)
-                    self.failures += 1
                     self.counts += Counts(unanswered=1 - unread, malformed=unread, without=1)
                     log.warning("no rubric for %r (%s): %s", prompts[row].text, error.reason, error)
                 else:
@@ -117,7 +115,6 @@ class FromFile(Source):
         for prompt, rubric in zip(prompts, found, strict=True):
             if rubric is None and prompt.text not in self._missing:
                 self._missing.add(prompt.text)
-                self.failures += 1
                 self.counts += Counts(without=1)
                 log.warning("no rubric for %r in %s", prompt.text, self.edit_path if prompt.source else self.path)
         return found

@@ -94,8 +94,7 @@ class GlobalWeighted(Source):
         if self.own is None or all(criterion.question != OWN.question for criterion in self._rubric.criteria):
             return [self._rubric] * len(prompts)
         self.own.update = self.update
-        before, found = self.own.failures, self.own.rubrics(prompts, judge)
-        self.failures += self.own.failures - before
+        found = self.own.rubrics(prompts, judge)
         self.learned |= self.own.learned
         return [own and _with_own(own, self._rubric) for own in found]
 

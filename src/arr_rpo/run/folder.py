@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 PART = ".part"
 # Not a disk's word, but that of something that is gone, or in the way. What torch says of a full one has no number.
 NO_DISK = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY)
+NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class RunFolder:
@@ -155,10 +156,10 @@ class RunFolder:
             yield target
             return
         beside = target.with_name(f".{target.name}{PART}")
-        self._remove(beside)
-        beside.mkdir(parents=True)
         try:
             with self._full_disk(target):
+                self._remove(beside)
+                beside.mkdir(parents=True)
                 yield beside
                 _flush_all(beside)
                 self._remove(target)
@@ -243,9 +244,10 @@ class RunFolder:
         except OSError as error:
             if error.errno in NO_DISK:
                 raise
+            mend = "give a folder that can be written" if error.errno in NOT_OURS else "make space"
             raise UserError(
-                f"{path} could not be written ({error.strerror or error}). Nothing that was there is lost: make space, and "
-                f"resume={self.path} goes on from the last checkpoint."
+                f"{path} could not be written ({error.strerror or error}). Nothing that was there is lost: {mend}, and start "
+                f"again; a run of train.py goes on from its last checkpoint by resume={self.path}."
             ) from error
 
 

@@ -8,12 +8,10 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, time
 from typing import Any
 
 import httpx2
@@ -23,6 +21,7 @@ from PIL.Image import Image
 from arr_rpo import ranks
 from arr_rpo.judge.server.faults import BUSY
 from arr_rpo.scorer.base import Scorer, grade
+from arr_rpo.strict_json import plain
 from arr_rpo.types import Grade, Prompt, UserError
 
 
@@ -66,7 +65,7 @@ class HttpScorer(Scorer):
         body = {
             "prompts": [prompt.text for prompt in prompts],
             "images": [_png(image) for image in images],
-            "metadata": [_plain(prompt.metadata) for prompt in prompts],
+            "metadata": [plain(prompt.metadata) for prompt in prompts],
         }
         try:
             reply = self._attempts(self._post, body)
@@ -113,17 +112,6 @@ def _read(reply: bytes, count: int, url: str) -> list[Grade]:
         )
     grades = [grade(score) for score in scores]
     return [Grade(g.value, reason=str(reason or "") or g.reason) for g, reason in zip(grades, reasons, strict=True)]
-
-
-def _plain(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """What JSON can hold of a prompt's metadata: dates as text, no pictures or bytes."""
-    found = {}
-    for key, value in metadata.items():
-        told = value.isoformat() if isinstance(value, date | time) else value
-        with contextlib.suppress(TypeError, ValueError):
-            json.dumps(told, allow_nan=False)
-            found[key] = told
-    return found
 
 
 def _png(image: Image) -> str:

@@ -36,3 +36,14 @@ def test_a_sweep_of_several_experiments_is_refused(capsys: pytest.CaptureFixture
         SweepReport("own").on_multirun_start(several)
     assert end.value.code == 1
     assert "a sweep is of one experiment" in capsys.readouterr().err
+
+
+def test_a_torn_line_of_the_journal_hides_no_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As a full disk leaves it; Hydra would only warn of an error here, and the sweep would end well."""
+    failed = json.dumps({"at": "", "run": "a", "what": "failed", "why": "NaN", "session": "own"})
+    (tmp_path / JOURNAL).write_text(f'{{"at": "", "run": "b", "wh\n{failed}\n', encoding="utf-8")
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}})
+    with pytest.raises(SystemExit):
+        SweepReport("own").on_multirun_end(config)
+    said = capsys.readouterr().err
+    assert "1 torn lines are left out" in said and "failed: a: NaN" in said

@@ -13,7 +13,7 @@ from arr_rpo.data.preferences.hpd import hpdv3
 from arr_rpo.data.preferences.rankings import imagereward
 from arr_rpo.data.preferences.votes import pickapic
 from arr_rpo.types import Outcome, Prompt, UserError
-from tests.data.preferences.files import READING, hpdv3_rows, red_is_better, write
+from tests.data.preferences.files import BLUE, GREEN, READING, RED, color_of, hpdv3_rows, red_is_better, save, write
 
 
 def test_missing_images_are_an_error_or_are_skipped_and_counted(folder: Path) -> None:
@@ -92,3 +92,30 @@ def test_several_files_by_a_pattern(folder: Path) -> None:
         write(folder / f"part-{part}.json", hpdv3_rows(2))
     pairs = hpdv3(path=str(folder / "part-*.json"), min_confidence=None, **READING)
     assert list(pairs.ids) == ["part-a/1", "part-a/2", "part-b/1", "part-b/2"]
+
+
+def test_a_folder_of_several_splits_is_refused(folder: Path) -> None:
+    """Labels that are trained on are no test."""
+    for name in ("all", "test", "train"):
+        write(folder / f"{name}.json", hpdv3_rows(1))
+    with pytest.raises(UserError, match=r"holds several splits \(all\.json, test\.json, train\.json\)"):
+        hpdv3(path=str(folder), min_confidence=None, **READING)
+    assert len(hpdv3(path=f"{folder}/*.json", min_confidence=None, **READING)) == 3  # as it is asked for
+    parts = folder / "parts"
+    parts.mkdir()
+    for number in range(2):
+        write(parts / f"train-0000{number}-of-00002.json", [{**hpdv3_rows(1)[0], "path1": "../images/red.png"}])
+    assert len(hpdv3(path=str(parts), min_confidence=None, **{**READING, "image_root": str(parts)})) == 2
+
+
+def test_pictures_lie_beside_the_file_that_names_them(tmp_path: Path) -> None:
+    """Of a pattern over several folders, whose pictures may have one name."""
+    for name, color in (("a", RED), ("b", BLUE)):
+        save(tmp_path / name / "0.png", color)
+        save(tmp_path / name / "1.png", GREEN)
+        row = {"prompt": "p", "path1": "0.png", "path2": "1.png"}
+        write(tmp_path / name / "pairs.json", [row])
+    pairs = hpdv3(path=f"{tmp_path}/*/pairs.json", min_confidence=None, **READING)
+    assert [color_of(pair.a) for pair in pairs] == [RED, BLUE]
+    found = pairs.for_prompt(Prompt("any", "p"), 5, seed=0)
+    assert sorted(color_of(pair.a) for pair in found) == sorted([RED, BLUE])

@@ -76,3 +76,13 @@ def test_a_broken_file(tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(UserError, match="is no parquet file"):
         pickapic(path=str(tmp_path / "x.parquet"), **READING)
+
+
+def test_pairs_of_one_edit_are_of_one_prompt(tmp_path: Path) -> None:
+    """The unit of intervals: one instruction for one source, read of texts that come more than once."""
+    row = {"left_output_image": IMAGE[RED], "right_output_image": IMAGE[BLUE], "vote_type": "leftvote", "source_prompt": "s"}
+    row |= {"target_prompt": "t", "instruct_prompt": "more"}
+    rows = [{**row, "source_image": IMAGE[color]} for color in (RED, RED, GREEN, RED)]
+    pairs = genai_bench(path=write(tmp_path / "g.parquet", rows), task="edition", **READING)
+    ids = [pair.prompt.id for pair in pairs]
+    assert ids[0] == ids[1] == ids[3] != ids[2]

@@ -236,6 +236,13 @@ class TestKey:
         assert KEY not in caplog.text
         assert KEY not in str(replies)
 
+    @pytest.mark.parametrize("header", ["X-RapidAPI-Key", "Modal-Key", "x-litellm-key", "Proxy-Authorization", "x-auth-token"])
+    def test_a_header_with_a_secret_does_not_travel_unencrypted(self, header: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("GATEWAY_KEY", "short")
+        with pytest.raises(UserError, match="would travel unencrypted"):
+            make_model("http://judge.example/v1", headers={header: "GATEWAY_KEY"})
+        make_model("http://judge.example/v1", headers={"x-portkey-provider": "GATEWAY_KEY"})
+
     def test_a_header_that_is_no_secret_is_left_in_replies(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("CACHE_ON", "true")
         monkeypatch.setenv("GATEWAY_KEY", "gate-1234567")

@@ -61,26 +61,30 @@ def with_policy_of_run(config: DictConfig, overrides: Sequence[str]) -> DictConf
 
 def _draw_as(config: DictConfig, drawing: DictConfig | None) -> None:
     """Puts what is given of steps, call arguments and so on in place of the policy's."""
-    if drawing is None or config.policy is None:
+    if drawing is None or config.get("policy") is None:
         return
-    for key, value in drawing.items():
-        if key == "call":
-            config.policy.call = {**(config.policy.call or {}), **(value or {})}
-        elif value is not None:
-            config.policy[key] = value
+    with open_dict(config.policy):
+        for key, value in drawing.items():
+            if key == "call" and value:
+                config.policy.call = {**(config.policy.get("call") or {}), **value}
+            elif key != "call" and value is not None:
+                config.policy[key] = value
 
 
 def painter(config: DictConfig, prompts: Iterable[Prompt] | None) -> Painter:
     """The policy of a config, with what `run` trained (but for `base`), on its device.
 
     prompts: all that it will be asked for, so that text encoders may go once these are encoded (`release_text_encoders`); None
-    where nobody knows, and then they stay.
+    where nobody knows. Then, and for edits and prompts with a negative one, they stay.
     """
-    if prompts is None and "release_text_encoders" in config.policy:
-        config.policy.release_text_encoders = False
+    released: dict[str, bool] = {}
+    if config.policy.get("release_text_encoders"):
+        prompts = None if prompts is None else [*prompts]
+        stay = prompts is None or any(prompt.source is not None or prompt.negative is not None for prompt in prompts)
+        released = {"release_text_encoders": not stay}
     device = ranks.device(config.device or "auto")
     ranks.on_device(device)
-    policy = instantiate(config.policy)
+    policy = instantiate(config.policy, **released)
     if config.run is not None and not config.base:
         policy.load_trained(Path(config.run) / POLICY)
     moved: Painter = policy.to(device)

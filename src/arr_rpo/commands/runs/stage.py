@@ -25,7 +25,7 @@ NOT_COMPARED = (
 # Of a judge's model: how it is reached and how much it is asked at once, not what it says. A server may move.
 SERVING = (
     *("base_url", "api_key_env", "headers", "timeout", "concurrency", "retries", "first_wait", "max_wait", "breaker"),
-    *("max_reply_bytes", "key_over_http"),
+    *("max_reply_bytes", "key_over_http", "check_at_start"),
     *("cache_dir", "cache_mb", "record_dir", "replay_dir", "batch_size", "share_prefixes"),
 )
 JUDGE_MODEL = "judge.model."

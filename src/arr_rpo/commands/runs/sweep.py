@@ -106,8 +106,10 @@ class Note:
         )
         line = json.dumps({"at": _now(), "run": self.run, "what": what, "why": why, "session": self.session}) + "\n"
         self.journal.parent.mkdir(parents=True, exist_ok=True)
-        with self.journal.open("a", encoding="utf-8") as file:  # one short write, so that lines of several processes stay whole
-            file.write(line)
+        with self.journal.open("ab+") as file:  # one short write, so that lines of several processes stay whole
+            if file.seek(0, os.SEEK_END) and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
+                line = "\n" + line  # after a line that a full disk cut off
+            file.write(line.encode())
 
 
 class SweepReport(Callback):
@@ -147,8 +149,19 @@ class SweepReport(Callback):
 
 
 def _read(config: DictConfig) -> list[dict[str, str]]:
-    path = Path(config.hydra.sweep.dir) / JOURNAL
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    """Those that are whole: a full disk, or several machines at once, may have torn a line."""
+    path, found, torn = Path(config.hydra.sweep.dir) / JOURNAL, list[dict[str, str]](), 0
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else ():
+        try:
+            event = json.loads(line) if line.strip() else None
+        except ValueError:
+            torn += 1
+            continue
+        if isinstance(event, dict) and {"run", "what", "why"} <= event.keys():
+            found.append(event)
+    if torn:
+        print(f"{path}: {torn} torn lines are left out", file=sys.stderr)
+    return found
 
 
 def _now() -> str:

@@ -57,7 +57,7 @@ def train(config: DictConfig) -> None:
         config.checkpoint = update_of(checkpoint.name)
     processes.check(config.trainer)
     processes.share_cores(config)
-    ranks.use_gpus(config.trainer.get("devices"))
+    ranks.use_gpus(config.trainer.get("devices"), config.trainer.get("accelerator"))
     pl.seed_everything(config.seed, verbose=False)  # the weights that libraries initialise; all else has streams (`noise`)
     quieten()
     with Signals() as signals:

@@ -9,13 +9,14 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 from PIL.Image import Image
 
-from arr_rpo.data.images import ImageError, ImageRef, Images
+from arr_rpo.data.images import Cell, ImageError, ImageRef, Images, content_digest
 from arr_rpo.data.preferences.base import PairSequence
-from arr_rpo.data.tables import Row, files, read_rows
+from arr_rpo.data.tables import Row, read_rows
 from arr_rpo.types import Outcome, Preference, Prompt, UserError
 
 log = logging.getLogger(__name__)
@@ -79,38 +80,37 @@ class ReadPairs(PairSequence):
         for name, value, allowed in (("ties", ties, ("keep", "drop")), ("on_missing", on_missing, ("error", "skip"))):
             if value not in allowed:
                 raise UserError(f"preferences.{name}={value}: choose {' or '.join(allowed)}")
-        self._images = Images(image_root, files(path)[0], strip_prefix)
         self._swap_seed, self._on_missing = swap_seed, on_missing
         self.left_out: Counter[str] = Counter()
         self._pairs: list[UnopenedPair] = []
-        for pair in (pair for row in read_rows(path) for pair in _pairs(row, of_row)):
+        self._folders: list[Path] = []  # of the file of each pair, where its pictures lie
+        self._images: dict[Path, Images] = {}
+        for file, pair in ((row.path, pair) for row in read_rows(path) for pair in _pairs(row, of_row)):
             if isinstance(pair, str):
                 self.left_out[pair] += 1
             elif pair.better is Outcome.TIE and ties == "drop":
                 self.left_out["tie"] += 1
             else:
                 self._pairs.append(pair)
+                self._folders.append(folder := file.parent)
+                if folder not in self._images:
+                    self._images[folder] = Images(image_root, file, strip_prefix)
         if not self._pairs:
             raise UserError(f"preferences.path={path}: no pairs are left: {dict(self.left_out) or 'the files are empty'}")
         self.ids = _unique(pair.id for pair in self._pairs)
-        first: dict[tuple[str, ImageRef], str] = {}
-        # A source inside of a table is not read for this: such a pair is a prompt of its own.
-        self._prompt_ids = [
-            pair.prompt_id
-            or (first.setdefault((pair.text, pair.source), name) if isinstance(pair.source, str | None) else name)
-            for pair, name in zip(self._pairs, self.ids, strict=True)
-        ]
+        self._prompt_ids = list(self._prompts_of_pairs())
         self.skipped: list[str] = []
-        self._opened = lru_cache(maxsize=32)(self._images.open)  # images of one ranking come in many pairs
+        self._opened = lru_cache(maxsize=32)(self._opened_in)  # images of one ranking come in many pairs
         self._prompts = lru_cache(maxsize=4)(Prompt)  # so that what is known of a ranking's prompt is known of it in each pair
 
     def pair(self, index: int) -> Preference:
         """Raises ImageError where an image is missing or broken, whatever `on_missing` says."""
         pair, name = self._pairs[index], self.ids[index]
-        a, b, better = self._open(pair.a, pair.where), self._open(pair.b, pair.where), pair.better
+        folder = self._folders[index]
+        a, b, better = self._open(pair.a, pair.where, folder), self._open(pair.b, pair.where, folder), pair.better
         if self._swap_seed is not None and _heads(self._swap_seed, name):
             a, b, better = b, a, better.swapped
-        source = self._open(pair.source, pair.where) if pair.source is not None else None
+        source = self._open(pair.source, pair.where, folder) if pair.source is not None else None
         return Preference(name, self._prompt(pair, self._prompt_ids[index], source), a, b, better, pair.subset)
 
     def __iter__(self) -> Iterator[Preference]:
@@ -136,11 +136,11 @@ class ReadPairs(PairSequence):
         Pairs that share no image come first: of what was learnt on one pair, another that shows the same image is no test.
         """
         rows = [row for row in self._by_text.get(prompt.text, ()) if self._pairs[row].better is not Outcome.TIE]
-        taken: list[ImageRef] = []
+        taken: list[tuple[Path, ImageRef]] = []
         disjoint: list[int] = []
         others: list[int] = []
         for row in sorted(rows, key=lambda row: hashlib.sha256(f"{seed}/{self.ids[row]}".encode()).digest()):
-            images = [self._pairs[row].a, self._pairs[row].b]
+            images = [(self._folders[row], image) for image in (self._pairs[row].a, self._pairs[row].b)]
             if any(image in taken for image in images):
                 others.append(row)
             else:
@@ -157,8 +157,27 @@ class ReadPairs(PairSequence):
             rows[pair.text].append(index)
         return rows
 
-    def _open(self, ref: ImageRef, where: str) -> Image:
-        return self._opened(ref, where) if isinstance(ref, str) else self._images.open(ref, where)
+    def _prompts_of_pairs(self) -> Iterator[str]:
+        """An id for each pair, shared by those of one prompt: of one text, and of one source. A source inside of a table is
+        read where its text comes more than once."""
+        texts = Counter(pair.text for pair in self._pairs)
+        several, first = len(self._images) > 1, dict[tuple[object, ...], str]()
+        for pair, name, folder in zip(self._pairs, self.ids, self._folders, strict=True):
+            source: object = pair.source
+            if isinstance(source, str) and several:
+                source = str(folder / source)
+            elif isinstance(source, Cell) and texts[pair.text] > 1:
+                source = content_digest(source.read())
+            if pair.prompt_id:
+                yield first.setdefault((folder, pair.prompt_id), f"{folder}/{pair.prompt_id}" if several else pair.prompt_id)
+            else:
+                yield first.setdefault((pair.text, source), name) if isinstance(source, str | None) else name
+
+    def _opened_in(self, ref: ImageRef, where: str, folder: Path) -> Image:
+        return self._images[folder].open(ref, where)
+
+    def _open(self, ref: ImageRef, where: str, folder: Path) -> Image:
+        return self._opened(ref, where, folder) if isinstance(ref, str) else self._opened_in(ref, where, folder)
 
     def _prompt(self, pair: UnopenedPair, prompt_id: str, source: Image | None) -> Prompt:
         if source is None and not pair.metadata:

@@ -16,7 +16,7 @@ from typing import Protocol
 
 import httpx2
 
-from arr_rpo.judge.secrets import in_environment, is_secret
+from arr_rpo.judge.secrets import SHORTEST, in_environment, is_secret
 from arr_rpo.judge.server import address
 from arr_rpo.judge.server.chat import Request
 from arr_rpo.types import UserError
@@ -86,9 +86,11 @@ class Live:
     ) -> None:
         self._base = address.parsed(base_url)
         self.where, self._timeout, self._most = str(self._base), timeout, max_reply_bytes
-        self._secrets = [api_key or "", *(value for name, value in headers.items() if is_secret(name, value))]
+        secret = [value for name, value in headers.items() if is_secret(name, value)]
+        # A short one stands everywhere by chance: to strike it out would change what is said.
+        self._secrets = [api_key or "", *(value for value in secret if len(value) >= SHORTEST)]
         here = address.is_here(self._base)
-        if any(self._secrets) and self._base.scheme == "http" and not here and not key_over_http:
+        if (api_key or secret) and self._base.scheme == "http" and not here and not key_over_http:
             raise UserError(
                 f"judge.model.base_url={self.where}: the API key would travel unencrypted to another machine. Use https, or "
                 "allow it with judge.model.key_over_http=true"
