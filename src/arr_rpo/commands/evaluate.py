@@ -70,9 +70,9 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     """
     one_process("evaluate run=...")
     run = Path(config.run)
+    trained = finished_run(run, allowed(config), keep_start=True)
     if not os.access(run, os.W_OK):
         raise UserError(f"run={run} cannot be written, and evaluation.json is written there: take a copy of the folder")
-    trained = finished_run(run, allowed(config), keep_start=True)
     callback = OmegaConf.select(trained, "callbacks.heldout")
     if callback is not None and config.measure:
         callback.measures = config.measure

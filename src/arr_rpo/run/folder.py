@@ -246,8 +246,8 @@ class RunFolder:
                 raise
             mend = "give a folder that can be written" if error.errno in NOT_OURS else "make space"
             raise UserError(
-                f"{path} could not be written ({error.strerror or error}). Nothing that was there is lost: {mend}, and start "
-                f"again; a run of train.py goes on from its last checkpoint by resume={self.path}."
+                f"{path} could not be written ({error.strerror or error}). Nothing that was there is lost: {mend}, and "
+                f"resume={self.path} goes on from the last checkpoint (of a run of train.py; start another command again)."
             ) from error
 
 
