@@ -125,7 +125,8 @@ def test_what_is_being_asked_is_given_up_and_not_waited_for() -> None:
         raise CancelledError
 
     ahead = JudgingAhead(slow, made.prompts, [None] * 2, 2)
-    ahead.drawn(made.images)
+    ahead.drawn(made.images[:2])
     assert begun.wait(20)
+    ahead.drawn(made.images[2:])  # waits its turn, and is never asked
     ahead.drop(ended.set)
     assert asked == [True, True]

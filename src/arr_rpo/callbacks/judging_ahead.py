@@ -52,6 +52,7 @@ class JudgingAhead:
         """Judges nothing more, where an update is given up. give_up: ends what is being asked, which would be waited for."""
         self._thread.shutdown(wait=False, cancel_futures=True)
         give_up()
-        while wait(self._parts, timeout=0.2).not_done:  # between two questions there is nothing to give up
-            give_up()
+        while asking := [part for part in self._parts if not part.done()]:  # `wait` does not know of those that were cancelled
+            wait(asking, timeout=0.2)
+            give_up()  # between two questions there was nothing to give up
         self._thread.shutdown(wait=True)
