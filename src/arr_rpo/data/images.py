@@ -29,10 +29,15 @@ class Cell(Protocol):
     def read(self) -> ImageRef: ...
 
 
+def held(ref: ImageRef) -> ImageRef:
+    """What a cell, or the hub's struct in it, holds: encoded bytes, a path, or nothing."""
+    ref = ref.read() if isinstance(ref, Cell) else ref
+    return (ref.get("bytes") or ref.get("path")) if isinstance(ref, Mapping) else ref  # type: ignore[return-value]
+
+
 def content_digest(ref: ImageRef) -> str:
-    """Of what a cell holds: the encoded bytes, or what stands in their place."""
-    if isinstance(ref, Mapping):
-        ref = ref.get("bytes") or ref.get("path")  # type: ignore[assignment]
+    """Of what `held` finds."""
+    ref = held(ref)
     return hashlib.sha256(ref if isinstance(ref, bytes) else repr(ref).encode()).hexdigest()
 
 
@@ -75,10 +80,7 @@ class Images:
         Raises:
             ImageError: see the class; `where` names file and row.
         """
-        if isinstance(ref, Cell):
-            ref = ref.read()
-        if isinstance(ref, Mapping):
-            ref = ref.get("bytes") or ref.get("path")  # type: ignore[assignment]
+        ref = held(ref)
         if isinstance(ref, bytes) and ref:
             return self._decoded(io.BytesIO(ref), f"{where}: the image's bytes")
         if not isinstance(ref, str) or not ref:
@@ -97,9 +99,7 @@ class Images:
         Raises:
             ImageError: a file cannot be read.
         """
-        ref = ref.read() if isinstance(ref, Cell) else ref
-        if isinstance(ref, Mapping):
-            ref = ref.get("bytes") or ref.get("path")  # type: ignore[assignment]
+        ref = held(ref)
         if not isinstance(ref, str):
             return content_digest(ref)
         if ref[:5].lower() == "data:":

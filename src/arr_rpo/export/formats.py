@@ -138,7 +138,7 @@ pipe.transformer = PeftModel.from_pretrained(pipe.transformer, ".")
 
 class Merged:
     """A pipeline folder, with the LoRA's product added to the weights of its base in float32, and rounded once to the policy's
-    dtype: in bfloat16 what is less than 1/256 of a weight is lost."""
+    dtype: in bfloat16 a change of less than 1/512 of a weight is lost."""
 
     name = "merged"
     usage = """\

@@ -167,7 +167,7 @@ class ReadPairs(PairSequence):
             if isinstance(source, str) and several:
                 source = str(folder / source)
             elif isinstance(source, Cell) and texts[pair.text] > 1:
-                source = content_digest(source.read())
+                source = content_digest(source)
             if pair.prompt_id:
                 yield first.setdefault((folder, pair.prompt_id), f"{folder}/{pair.prompt_id}" if several else pair.prompt_id)
             else:
