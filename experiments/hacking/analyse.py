@@ -40,7 +40,8 @@ from experiments.hacking.gamed import (
 )
 from experiments.markdown import said, table
 
-REFERENCES = ("prompt_alone", "own_weighted", "reward_model", "half model", "told exact")  # that the last measurements are compared with
+# What the last measurements are compared with.
+REFERENCES = ("prompt_alone", "own_weighted", "reward_model", "half model", "told exact")
 EXPLOITED = [("reward_model", "own_weighted", 1), ("dropout 50", "own_weighted", -1), ("rotation", "own_weighted", -1)]
 EXPLOITED += [("ensemble", "half model", -1), ("conjunctive", "prompt_alone", -1)]  # arms; the sign that is expected
 
