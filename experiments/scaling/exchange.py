@@ -1,6 +1,6 @@
 """Seconds in which two processes of this machine add up the gradients of a LoRA, by gloo.
 
-python experiments/scaling/exchange.py [--numbers 410000]     # float32 numbers; default: those of the embedded policy's LoRA
+python experiments/scaling/exchange.py [--numbers 778240]     # float32 numbers; default: those of the embedded policy's LoRA
 """
 
 from __future__ import annotations

@@ -29,8 +29,8 @@ Log = tuple[float, Mapping[str, Tensor | float]]  # a weight, and what is logged
 
 
 class RPOModule(pl.LightningModule):
-    """Rubric Policy Optimization (arXiv 2605.08354) of a diffusion pipeline, and its neighbours: what an update minimises is
-    the algorithm's objective.
+    """Rubric Policy Optimization (arXiv 2605.08354) of a diffusion pipeline, and its neighbours (GRPO, DiffusionNFT, Flow-DPO,
+    ...): what all have in common is here, and what an update minimises is the algorithm's objective (`arr_rpo.algorithm`).
 
     The judge is no part of it: a callback sets `judge_rewards`, so that no optimizer, parameter count or checkpoint
     knows the judge. Checkpoints hold the trained weights, the optimizer and the counters.

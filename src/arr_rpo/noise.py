@@ -5,7 +5,7 @@ whatever shares its batch, and batch sizes are settings of memory alone.
 
 Exceptions, with seeds of their own: statistical resampling (`report.statistics`, `evaluation.bootstrap`), and what makes the
 embedded models and their data (`shapes`). Library code that initialises weights draws from the global generators, which
-`commands.train` seeds.
+`commands.runs.training` seeds.
 """
 
 from __future__ import annotations

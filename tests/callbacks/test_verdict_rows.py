@@ -49,7 +49,7 @@ def test_rates_of_verdicts() -> None:
     assert got == {
         "judge/valid": 0.5,
         "reward/mean": pytest.approx(0.125),  # of the four that count
-        "judge/win_rate": 0.25,
+        "judge/decided": 0.25,
         "judge/first_wins": 0.25,
         "judge/tie_rate": 0.25,
         "judge/flip_rate": 0.25,

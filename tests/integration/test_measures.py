@@ -25,6 +25,7 @@ from arr_rpo.types import UserError
 from tests.conftest import configure
 from tests.integration.small import SMALL, start, without_time
 from tests.report.made import report_config
+from tests.scorer import functions
 from tests.stops import stop_before
 
 pytestmark = pytest.mark.slow
@@ -158,6 +159,21 @@ def test_a_run_that_an_alarm_ended_goes_on(tmp_path: Path) -> None:
     assert [row["update"] for row in rows(run.path / "metrics.jsonl")] == [0, 1, 2, 3, 4]
     assert run.finished() and run.summary() is not None
     assert len(rows(run.path / "alarms.jsonl")) == 1
+
+
+def test_the_best_of_a_last_measurement_is_not_lost_as_a_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is taken after the last state was kept, so that this does not know of it."""
+    scored = ["measure=[score]", "measure.score.scorer.function=tests.scorer.functions.as_told"]
+    scored += ["callbacks.heldout.every_n_updates=2"]
+    rising = iter(k / 100 for k in range(1, 100))
+    monkeypatch.setattr(functions, "told", lambda: next(rising))
+    run = start(tmp_path / "run", *scored, "data.updates=3")
+    best = json.loads((run.path / "checkpoints" / "best.json").read_text(encoding="utf-8"))
+    at_two = next(row for row in rows(run.path / "progress.jsonl") if row["update"] == 2)["measures"]["score"]["value"]
+    assert best["update"] == 3 and best["value"] > at_two
+    monkeypatch.setattr(functions, "told", lambda: (best["value"] + at_two) / 2)
+    start(tmp_path / "unused", *scored, f"resume={run.path}", "data.updates=5")
+    assert run.best() == 3 and 3 in run.checkpoints()
 
 
 def test_an_alarm_outlives_a_signal_in_the_update_that_it_came_before(tmp_path: Path) -> None:

@@ -228,3 +228,19 @@ def test_the_runs_rubrics_are_written_by_the_runs_judge_and_counted() -> None:
     assert measure.cost == Cost(5, 7)
     values(measure)
     assert len(other.rubrics) == 5 and not own.rubrics
+
+
+def test_a_rubric_that_could_not_be_had_is_asked_for_again() -> None:
+    """A server that failed at one measurement costs none of the later ones."""
+    asked: list[int] = []
+
+    def rubrics(prompts: Sequence[Prompt], judge: Any) -> list[Rubric | None]:
+        asked.append(len(prompts))
+        return [None if len(asked) == 1 and k > 1 else Rubric((Criterion("c", "?"),)) for k in range(len(prompts))]
+
+    source: Any = SimpleNamespace(rubrics=rubrics, cost=Cost())
+    judge: Any = Says()
+    measure = WinRate(judge=judge, protocol=Compare(uses_rubric=True), rubric=source)
+    for _ in range(3):
+        measure.prepare(PROMPTS)
+    assert asked == [5, 3]

@@ -74,7 +74,8 @@ class Layout:
                 values = {"sample": first, "place": item.number * self.samples + first}
                 path = named(self.picture, item, model, values)
                 if path in found:
-                    raise UserError(f"{path} would show {found[path].item.key!r} and {item.key!r}: name={model} is no matter")
+                    both = f"{found[path].item.key!r} and {item.key!r}"
+                    raise UserError(f"{path} would show {both}: give benchmark.layout.picture a field that tells them apart")
                 found[path] = PictureFile(path, item, tuple(range(first, first + each)))
         return list(found.values())
 

@@ -35,7 +35,6 @@ class Checkpoints(Checkpoint):
 
     def __init__(self, *, every_seconds: float, keep_every_n_updates: int | None) -> None:
         self.every_seconds, self.keep_every = every_seconds, keep_every_n_updates
-        self.best: float | None = None
         self._last, self._within = time.monotonic(), False
 
     @staticmethod
@@ -62,11 +61,12 @@ class Checkpoints(Checkpoint):
 
     def measured(self, trainer: pl.Trainer, update: int, value: float, measure: str) -> None:
         """Told of what the weights after `update` updates are worth, before the next one; keeps them if nothing was better."""
-        if self.best is None or value >= self.best:
+        folder = RunRecords.of(trainer).folder
+        best = folder.best_value()  # which knows of a last measurement, too, that is taken after the last state was kept
+        if ranks.first(best is None or value >= best):
             self._save(trainer, update, within=update < trainer.num_training_batches)
-            RunRecords.of(trainer).folder.mark_best(update, value, measure)
-            RunRecords.of(trainer).folder.prune(self.keep_every)  # the one that was the best
-            self.best = value
+            folder.mark_best(update, value, measure)
+            folder.prune(self.keep_every)  # the one that was the best
 
     def _asked(self, trainer: pl.Trainer, module: RPOModule) -> None:
         if (asked := RunRecords.of(trainer).signals.take()) is None:
@@ -107,9 +107,3 @@ class Checkpoints(Checkpoint):
         if self._within:
             for loader in loop["state_dict"]["combined_loader"]:
                 loader["taken"] -= 1
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best = state_dict["best"]

@@ -115,7 +115,9 @@ class RubricReward(pl.Callback):
 
     def _judging_ahead(self, prompts: tuple[Prompt, ...]) -> JudgingAhead:
         assert self._module is not None
-        mine, self._written = ranks.share(len(prompts)), ranks.by_the_first(lambda: self._rubrics(prompts))
+        with self._module.clock.stage("rubrics"):
+            self._written = ranks.by_the_first(lambda: self._rubrics(prompts))
+        mine = ranks.share(len(prompts))
         ahead = JudgingAhead(
             functools.partial(self.reward, self.judge),
             prompts[mine],

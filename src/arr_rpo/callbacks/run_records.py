@@ -13,7 +13,7 @@ from arr_rpo.run.folder import RunFolder
 from arr_rpo.run.layout import Rows
 from arr_rpo.run.signals import Signals
 
-SHOWN = ("reward/mean", "judge/win_rate", "criterion/mean")  # beside the progress bar
+SHOWN = ("reward/mean", "judge/decided", "criterion/mean")  # beside the progress bar
 
 
 class RunRecords(pl.Callback):
@@ -57,8 +57,6 @@ class RunRecords(pl.Callback):
             metrics[f"time/{stage}"] = spent
         if seconds["rollout"]:
             metrics["time/images_per_second"] = metrics["judge/images"] / seconds["rollout"]
-        if seconds["judging"]:
-            metrics["time/judge_calls_per_second"] = metrics["judge/calls"] / seconds["judging"]
         held = pl_module.policy.encodings
         for place, kept in (("device", held.device_bytes), ("host", held.host_bytes), ("disk", held.disk_bytes)):
             metrics[f"memory/encodings_{place}_mib"] = kept / 2**20

@@ -72,7 +72,8 @@ class Summary(pl.Callback):
 
 def measures(heldout: Heldout) -> dict[str, Any]:
     """Of each measure, the run's own first: the mean before and after, the same of its further figures, of each tag, and of
-    prompts of unseen combinations; how many prompts had no value at the end, and what a judge was asked for it."""
+    prompts of unseen combinations, each over the prompts that have a value both times; how many had none at the end, and what a
+    judge was asked for it."""
     return {
         name: {
             **_both(heldout, "heldout", name, lambda taken: taken.mean),
@@ -89,8 +90,11 @@ def measures(heldout: Heldout) -> dict[str, Any]:
 
 def _both(heldout: Heldout, split: str, name: str, of: Callable[[Taken], Any]) -> dict[str, Any]:
     """{"before", "after"}; None where it was not measured."""
-    found = {when: heldout.results.get(when, {}).get(split, {}).get(name) for when in (BEFORE, AFTER)}
-    return {when: None if taken is None else of(taken) for when, taken in found.items()}
+    before, after = (heldout.results.get(when, {}).get(split, {}).get(name) for when in (BEFORE, AFTER))
+    if before and after:
+        known = [p for p, v in after.by_prompt.items() if v.value is not None and before.by_prompt[p].value is not None]
+        before, after = before.of(known), after.of(known)
+    return {when: None if taken is None else of(taken) for when, taken in ((BEFORE, before), (AFTER, after))}
 
 
 def _each(heldout: Heldout, name: str, of: Callable[[Taken], Mapping[str, float]]) -> dict[str, dict[str, float | None]]:

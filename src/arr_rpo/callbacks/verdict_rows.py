@@ -59,7 +59,7 @@ def rates(rewards: Rewards) -> dict[str, float]:
     if verdicts:
         share = {o: sum(v.outcome is o for v in verdicts) / len(verdicts) for o in Outcome}
         found |= {
-            "judge/win_rate": share[Outcome.A] + share[Outcome.B],
+            "judge/decided": share[Outcome.A] + share[Outcome.B],
             "judge/first_wins": share[Outcome.A],
             "judge/tie_rate": share[Outcome.TIE],
             "judge/flip_rate": share[Outcome.INCONSISTENT],

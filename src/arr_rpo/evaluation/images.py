@@ -55,7 +55,7 @@ def seen(
         values = {name: _values(measure, some, images, base) for name, measure in measures.items()}
         each += [(p.id, str(p.metadata.get("tag", "")), {n: v[i] for n, v in values.items()}) for i, p in enumerate(some)]
         kept += [(prompt.id, image) for row, prompt, image in zip(batch, some, images, strict=True) if row in chosen]
-    for _ in range(ranks.largest(len(batches)) - len(batches)):
+    for _ in range(ranks.largest(len(batches)) - len(batches) if policy.sharded else 0):
         policy.generate(prompts[:1], seed)  # in vain: sharded weights are put together for a picture by all processes at once
     found = ranks.joined(each)
     tags = {prompt: tag for prompt, tag, _ in found}

@@ -64,7 +64,7 @@ class WinRate(Measure):
         self.asked = [Way("", protocol, 1.0)] if protocol else []
         self.gates: list[Gate] = []
         self._writer = judge  # who writes and verifies the rubrics
-        self._rubrics: dict[tuple[str, str], Rubric | None] = {}  # ids are unique within a file of prompts alone
+        self._rubrics: dict[tuple[str, str], Rubric] = {}  # ids are unique within a file of prompts alone
 
     @property
     def takes_the_runs(self) -> bool:
@@ -93,7 +93,7 @@ class WinRate(Measure):
         return any(asked.protocol.uses_rubric for asked in self.asked) or any(gate.reward.uses_rubric for gate in self.gates)
 
     def prepare(self, prompts: Sequence[Prompt]) -> None:
-        """Has one process write the rubrics of prompts that are new."""
+        """Has one process write the rubrics of prompts that are new, or whose rubric failed before."""
         if (source := self.rubric) is None or not self._reads_rubrics:
             return
         for start in range(0, len(prompts), AT_ONCE):
@@ -102,7 +102,7 @@ class WinRate(Measure):
                 before = source.cost
                 written = ranks.by_the_first(functools.partial(source.rubrics, new, self._writer))
                 self.cost += source.cost - before
-                self._rubrics |= {_key(prompt): rubric for prompt, rubric in zip(new, written, strict=True)}
+                self._rubrics |= {_key(prompt): rubric for prompt, rubric in zip(new, written, strict=True) if rubric}
 
     def values(self, prompts: Sequence[Prompt], images: Sequence[Image], base: Sequence[Image] | None) -> list[Value]:
         if base is None:

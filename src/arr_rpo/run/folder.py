@@ -190,9 +190,13 @@ class RunFolder:
 
     def best(self) -> int | None:
         """Updates done at the best checkpoint."""
-        found = self._json(f"{layout.CHECKPOINTS}/{layout.BEST}")
-        update = (found or {}).get("update")
+        update = self._best().get("update")
         return update if isinstance(update, int) else None
+
+    def best_value(self) -> float | None:
+        """What the run's own measure said of it."""
+        value = self._best().get("value")
+        return float(value) if isinstance(value, int | float) else None
 
     def save_checkpoint(self, update: int, write: Callable[[Path], None] | None, keep_every: int | None) -> None:
         """Makes the checkpoint after `update` updates, whole, by `write(folder)`, unless that is None since it is there; then
@@ -221,6 +225,9 @@ class RunFolder:
                 self._remove(path)
 
     # -- helpers -----------------------------------------------------------------------------------------------------------
+
+    def _best(self) -> dict[str, Any]:
+        return self._json(f"{layout.CHECKPOINTS}/{layout.BEST}") or {}
 
     def _json(self, name: str) -> dict[str, Any] | None:
         try:

@@ -56,6 +56,7 @@ def test_each_key_of_the_recorded_config_acts_or_is_refused(experiment: str, tmp
         acted.append(key)
     assert {"policy.batch_size", "algorithm.microbatch_size", "judge.model.batch_size", "seed", "data.updates"} <= set(acted)
     assert {"policy.checkpoint", "data.heldout", "name", "run_dir", "callbacks.heldout.seed"} <= set(refused)
+    assert {"callbacks.heldout.prompts", next(key for key in refused if key.startswith("measure."))} <= set(refused)
 
 
 def test_a_change_reaches_all_that_refers_to_it(tmp_path: Path) -> None:
@@ -63,6 +64,17 @@ def test_a_change_reaches_all_that_refers_to_it(tmp_path: Path) -> None:
     config = resumed(str(tmp_path), ["judge.model.base_url=http://elsewhere:1/v1", "policy.batch_size=4"])
     assert config.callbacks.rubric_reward.judge.model.base_url == "http://elsewhere:1/v1"
     assert config.module.policy.batch_size == 4
+
+
+def test_a_measure_goes_on_as_it_was_begun_from_wherever_it_is_asked(tmp_path: Path) -> None:
+    """What was measured before training is compared with what is measured after."""
+    judge = ["judge@measure.heldout_judge.judge=server", "measure.heldout_judge.judge.model.model=m"]
+    begun(tmp_path, "experiment=t2i_rpo", "measure=[heldout_judge]", *judge)
+    where = resumed(str(tmp_path), ["measure.heldout_judge.judge.model.base_url=http://elsewhere:1/v1"])
+    assert where.callbacks.heldout.measures.heldout_judge.judge.model.base_url == "http://elsewhere:1/v1"
+    for change in ("measure.heldout_judge.judge.model.model=n", "callbacks.heldout.measures.heldout_judge.rubric=null"):
+        with pytest.raises(UserError, match="what was measured"):
+            resumed(str(tmp_path), [change])
 
 
 def test_values_of_keys_that_the_default_lacks_reach_a_run(tmp_path: Path) -> None:

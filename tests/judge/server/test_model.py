@@ -98,12 +98,12 @@ class TestRequests:
 
         def slowly(image: Image.Image) -> bytes:
             encoded.append(image)
-            time.sleep(0.4)
+            time.sleep(1.6)
             return b"png"
 
         monkeypatch.setattr(Pictures, "encoded", lambda self, image: slowly(image))
         with serving(in_turn("x", "x", "x")) as (url, seen):
-            model = make_model(url, timeout=0.3, retries=0, concurrency=1)
+            model = make_model(url, timeout=1.5, retries=0, concurrency=1)
             replies, _ = model.generate([[user("look:", A, question)] for question in "abc"], 7)
         assert replies == ["x", "x", "x"]
         assert len(seen.chats) == 3 and len(encoded) == 1

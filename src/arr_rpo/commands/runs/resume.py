@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,9 +16,12 @@ from arr_rpo.types import UserError
 GROUPS = {"policy", "sampler", "judge", "rubric", "reward", "algorithm", "data", "measure", "trainer", "logger", "callbacks"}
 # What a run was measured by, and what its checkpoint is of: another value would compare or continue what is not the same.
 FIXED = (
-    *("name", "run_dir", "data.heldout", "data.unseen", "callbacks.heldout.seed", "callbacks.heldout.drawing"),
+    *("name", "run_dir", "data.heldout", "data.unseen", "measure"),
+    *(f"callbacks.heldout.{key}" for key in ("seed", "drawing", "measures", "prompts", "kl_sampler")),
     *(f"policy.{key}" for key in ("_target_", "checkpoint", "dtype", "adapter", "num_inference_steps", "call", "scheduler")),
 )
+# Keys of a measure that say where and how fast it is taken.
+ELSEWHERE = re.compile(r"measure\..*\.(base_url|url|api_key_env|concurrency|timeout|retries|cache_dir|device|batch_size)")
 OF_THE_COMMAND = {"experiment", "resume", "checkpoint", "allow", "trainer"}  # not of the run that goes on
 COMPARISONS = {"arm", "study", "hparams_search"}
 
@@ -56,9 +60,10 @@ def resumed(folder: str, overrides: Sequence[str], composed: DictConfig | None =
     for override in values:
         if (key := override.split("=")[0].lstrip("+~").split("/")[0]) in GROUPS | COMPARISONS:
             raise UserError(f"resume={folder} goes on with the run's own {key}: leave {override} out, or start a new run")
-        if any(f"{override.split('=')[0].lstrip('+~')}.".startswith(f"{fixed}.") for fixed in FIXED):
+        name = override.split("=")[0].lstrip("+~")
+        if any(f"{name}.".startswith(f"{fixed}.") for fixed in FIXED) and not ELSEWHERE.fullmatch(name):
             raise UserError(
-                f"resume={folder}: the run's checkpoint and its first measure are of its own {override.split('=')[0]}: leave "
+                f"resume={folder}: the run's checkpoint and what was measured are of its own {override.split('=')[0]}: leave "
                 f"{override} out, or start a new run"
             )
     which = [override.split("=", 1)[1] for override in overrides if override.startswith("checkpoint=")]

@@ -1,4 +1,4 @@
-"""UnopenedPair pairs of files, whose images are opened only when a pair is asked for."""
+"""Labelled pairs in files, whose images are opened only when a pair is asked for."""
 
 from __future__ import annotations
 

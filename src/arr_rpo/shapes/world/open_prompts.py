@@ -22,7 +22,11 @@ ONE_COLOR = "one_color"
 
 
 def contents() -> Iterator[Metadata]:
-    """Every content of the new kind, each once."""
+    """Every content of the new kind, each once.
+
+    Which of the two is named first goes by the shape whose colour is open (circle and triangle first, square and star second),
+    as four shapes take turns: for these prompts, order and shape are one.
+    """
     for index, ((color, shape), other) in enumerate(itertools.product(SEEN, SHAPES)):
         if shape != other:
             named, open_one = {"class": shape, "count": 1, "color": color}, {"class": other, "count": 1}
