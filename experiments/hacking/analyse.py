@@ -23,12 +23,14 @@ from experiments import kept
 from experiments.hacking.courses import ANNOTATORS, Arm, Point, arms_of, read
 from experiments.hacking.gamed import (
     LEAST_FALL,
+    at,
     below,
     both,
     curve,
     excess,
     exploited,
     falls,
+    fell,
     fooled,
     gained,
     is_gamed,
@@ -42,6 +44,10 @@ from experiments.markdown import said, table
 
 # What the last measurements are compared with.
 REFERENCES = ("prompt_alone", "own_weighted", "reward_model", "half model", "told exact")
+GROUPS = {
+    "seen": "all of whose tastes the judge checks well (AUC above 0.9)",
+    "blind": "with a taste that the judge checks badly (AUC below 0.7)",
+}
 EXPLOITED = [("reward_model", "own_weighted", 1), ("dropout 50", "own_weighted", -1), ("rotation", "own_weighted", -1)]
 EXPLOITED += [("ensemble", "half model", -1), ("conjunctive", "prompt_alone", -1)]  # arms; the sign that is expected
 
@@ -60,14 +66,16 @@ def golds_table(arms: Mapping[str, Arm]) -> str:
             f"{gold[0]:.3f}",
             f"{gold[best]:.3f} (update {updates[best]})",
         ]
-        cells += [f"{gold[-1]:.3f}", said([*falls(arm).values()]), said([*gained(arm, "taste").values()])]
+        fallen = [*falls(arm).values()]
+        cells += [f"{gold[-1]:.3f}", said(fallen) if any(fallen) else "the last is the best"]
+        cells += [said([*gained(arm, "taste").values()])]
         rows.append([*cells, f"yes, onset {onset(arm) or '-'}" if is_gamed(arm) else "no"])
     return table([*heads, "gamed"], rows)
 
 
 def proxies_table(arms: Mapping[str, Arm]) -> str:
     """What the reward says at the end, how often it is wrong, and when the run's alarm rang."""
-    heads = ["arm", "proxy, last", "exploited", "less its baseline", "preferred of what got worse, less the same"]
+    heads = ["arm", "proxy, last", "exploited", "less its baseline", "false positive rate, less the base's"]
     heads += ["sharpness, last / base", "alarm rang, at (median)"]
     rows = []
     for name, arm in arms.items():
@@ -88,27 +96,33 @@ def proxies_table(arms: Mapping[str, Arm]) -> str:
 
 
 def annotators_table(arms: Mapping[str, Arm]) -> str:
-    """Gold of each annotator's run before and after, and its last minus its best (`falls`): a mean hides who is gamed."""
-    fell = {name: falls(arm) for name, arm in arms.items()}
+    """Gold of each annotator's run before and after, and its last minus its own best (`fell`): a mean hides who is gamed."""
     rows = []
     for who in dict.fromkeys(who for arm in arms.values() for who in arm):
         courses = [(name, arm[who]) for name, arm in arms.items() if who in arm]
-        cells = {name: f"{course[0].gold:.2f} to {course[-1].gold:.2f} ({fell[name][who]:+.2f})" for name, course in courses}
+        cells = {name: f"{course[0].gold:.2f} to {course[-1].gold:.2f} ({fell(course):+.2f})" for name, course in courses}
         rows.append([who, *(cells.get(name, "-") for name in arms)])
-    return table(["gold, base to last (minus best)", *arms], rows)
+    return table(["gold, base to last (last minus the run's own best)", *arms], rows)
 
 
 def against(arms: Mapping[str, Arm], reference: str) -> str:
     """Paired differences of the last measurements, beside the claims and not corrected."""
     rows = []
     for name, arm in arms.items():
-        if name != reference and (who := [who for who in arm if who in arms[reference]]):
-            ours, theirs = (tuple(some[one][-1] for one in who) for some in (arm, arms[reference]))
-            figures = ("gold", "taste", "followed")
-            gaps = [[getattr(a, n) - getattr(b, n) for a, b in zip(ours, theirs, strict=True)] for n in figures]
-            gaps.append(minus(*(fooled({one: some[one] for one in who}) for some in (arm, arms[reference]))))
-            rows.append([name, len(who), *(said(values) for values in gaps)])
-    return table([f"last, minus {reference}", "annotators", "gold", "taste", "followed", "preferred of what got worse"], rows)
+        ours, theirs = both(arm, arms[reference])
+        if name != reference and ours:
+            place = lesser(ours, theirs)
+            gaps = [_gap(ours, theirs, "gold"), _gap(ours, theirs, "gold", place), _gap(ours, theirs, "root_kl")]
+            gaps += [_gap(ours, theirs, "taste"), _gap(ours, theirs, "followed"), minus(fooled(ours), fooled(theirs))]
+            rows.append([name, len(ours), *(said(values) for values in gaps)])
+    heads = [f"last, minus {reference}", "annotators", "gold", "gold at matched KL", "root KL", "taste", "followed"]
+    return table([*heads, "false positive rate"], rows)
+
+
+def _gap(ours: Arm, theirs: Arm, name: str, place: Mapping[str, float] | None = None) -> list[float]:
+    """Of the last measurements, or of those where each annotator's root KL is that of `place`."""
+    where = place or dict.fromkeys(ours)
+    return [at(ours[who], where[who], name) - at(theirs[who], where[who], name) for who in ours]
 
 
 class Claim(NamedTuple):
@@ -181,7 +195,7 @@ def tables(some: Iterable[Point]) -> str:
     for group, names in ANNOTATORS.items():
         part = {name: {who: c for who, c in arm.items() if who in names} for name, arm in arms.items()}
         if part := {name: arm for name, arm in part.items() if len(arm) > 1}:
-            found += [f"Annotators whose tastes are {group} by the judge:", golds_table(part), proxies_table(part)]
+            found += [f"Annotators {GROUPS[group]}:", golds_table(part), proxies_table(part)]
     return "\n\n".join(found)
 
 

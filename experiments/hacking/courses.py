@@ -36,8 +36,9 @@ class Point:
 
     root_kl: square root of the path KL from the base. gold_0, gold_1: of every other scene, and of the others. accepted: share
     of the prompts at which the reward prefers the picture to the base's and the annotator one of the two; bad: at which the
-    picture is then worth less; worse: at which it is worth less, whatever the reward says. base_accepted, base_bad: as accepted
-    and bad, of two pictures of the base; NaN where nobody has looked.
+    picture is then worth less; worse: at which it is worth less and the reward prefers either of the two. base_accepted,
+    base_bad: as accepted and bad, of two pictures of the base (from two noises), either of which may be preferred; NaN where
+    nobody has looked.
     sharpness: of the pictures (`measure.signs`). alarm: after how many updates the run's own rang; -1 never.
     """
 
@@ -70,7 +71,8 @@ def arm_of(name: str) -> str:
 
 
 def points(run: Run) -> Iterator[Point]:
-    """Of a finished run. Prompts of which a measurement has no proxy (its verdict failed) are left out of all.
+    """Of a finished run. Prompts of which a measurement has no proxy (its verdict failed) are left out of all but the means
+    that the run kept itself: taste, followed and sharpness.
 
     Raises:
         UserError: it was not measured by both.
@@ -85,6 +87,7 @@ def points(run: Run) -> Iterator[Point]:
     decided = np.abs(gold_TP - gold_TP[:1]) > SAME
     accepted = (proxy_TP > 0.5) & decided
     worse = decided & (gold_TP < gold_TP[:1])
+    called = proxy_TP != 0.5
     place = run.folder / BASELINE
     base = json.loads(place.read_text(encoding="utf-8")) if place.is_file() else {}
     rang = run.summary.get("alarm")
@@ -102,7 +105,7 @@ def points(run: Run) -> Iterator[Point]:
             proxy=float(proxy_TP[t].mean()),
             accepted=float(accepted[t].mean()),
             bad=float((accepted & worse)[t].mean()),
-            worse=float(worse[t].mean()),
+            worse=float((worse & called)[t].mean()),
             base_accepted=base.get("accepted", math.nan),
             base_bad=base.get("bad", math.nan),
             sharpness=one.measures["signs"].figures["sharpness"],

@@ -2,7 +2,11 @@
 
 On held-out pictures of each run, against the base's of the same prompt and noise: how often does the reward call a pair
 otherwise than the annotator's exact worth does? Then one piece of the reward is put right, or exchanged, at a time (PLAN.md). A
-tie where the other decides counts one half. Writes `decomposition.csv` into the run's folder, and prints means over runs.
+tie where the other decides counts one half.
+
+Of all pairs, as was planned, and of those that the annotator decides (an amendment): a reward of P(yes) is never exactly equal
+for two pictures, so that of all pairs each one that the annotator calls equal counts one half against it whatever it says, and
+nothing where exact answers tie. Writes `decomposition.csv` into the run's folder, and prints means over runs.
 """
 
 from __future__ import annotations
@@ -44,12 +48,14 @@ ROWS = {
 
 @dataclass(frozen=True)
 class Part:
-    """Share of a run's pairs that are called otherwise than gold calls them, with one piece of the reward exchanged (a key of
-    ROWS)."""
+    """How often a run's pairs are called otherwise than gold calls them, with one piece of the reward exchanged (a key of
+    ROWS): share of all; wrong of those that gold decides, which are `decided` of all."""
 
     annotator: str
     piece: str
     share: float
+    decided: float
+    wrong: float
 
     @property
     def key(self) -> Hashable:
@@ -71,6 +77,12 @@ def gap(called: Sequence[Outcome], truth: Sequence[Outcome]) -> float:
     return sum(0.0 if a is b else 0.5 if Outcome.TIE in (a, b) else 1.0 for a, b in known) / len(known)
 
 
+def part(annotator: str, piece: str, called: Sequence[Outcome], truth: Sequence[Outcome]) -> Part:
+    decides = [(a, b) for a, b in zip(called, truth, strict=True) if b is not Outcome.TIE]
+    wrong = gap([a for a, _ in decides], [b for _, b in decides])
+    return Part(annotator, piece, gap(called, truth), len(decides) / len(truth), wrong)
+
+
 def told(who: Annotator, prompts: Sequence[Prompt]) -> list[Rubric | None]:
     return [Rubric(tuple(criteria(who, prompt)), {}) for prompt in prompts]
 
@@ -83,26 +95,25 @@ def source(trained: DictConfig, changes: Mapping[str, Any] | None = None) -> Any
     return instantiate(node)
 
 
-def gaps(
+def parts(
     judge: Judge, protocol: PointProtocol, who: Annotator, heldout: Shown, training: Shown, trained: DictConfig
-) -> dict[str, float]:
-    """By the keys of `ROWS`."""
+) -> list[Part]:
     exact = TasteOracle()
     own, fresh = source(trained), source(trained, {"preferences.seed": FRESH_SEED})
 
-    def of(shown: Shown, asked: Judge, rubrics: Callable[[Sequence[Prompt]], Sequence[Rubric | None]]) -> float:
+    def of(piece: str, shown: Shown, asked: Judge, rubrics: Callable[[Sequence[Prompt]], Sequence[Rubric | None]]) -> Part:
         verdicts = as_verdicts(protocol, asked, shown.prompts, shown.pairs, rubrics(shown.prompts))
-        return gap([verdict.outcome for verdict in verdicts], gold(who, shown))
+        return part(who.name, piece, [verdict.outcome for verdict in verdicts], gold(who, shown))
 
-    return {
-        "reward": of(heldout, judge, lambda prompts: own.rubrics(prompts, judge)),
-        "training prompts": of(training, judge, lambda prompts: own.rubrics(prompts, judge)),
-        "exact answers": of(heldout, exact, lambda prompts: own.rubrics(prompts, judge)),
-        "true criteria": of(heldout, judge, lambda prompts: told(who, prompts)),
-        "true criteria, exact answers": of(heldout, exact, lambda prompts: told(who, prompts)),
-        "fresh rubric": of(heldout, judge, lambda prompts: fresh.rubrics(prompts, judge)),
-        "exact namer": of(heldout, judge, lambda prompts: source(trained).rubrics(prompts, exact)),
-    }
+    return [
+        of("reward", heldout, judge, lambda prompts: own.rubrics(prompts, judge)),
+        of("training prompts", training, judge, lambda prompts: own.rubrics(prompts, judge)),
+        of("exact answers", heldout, exact, lambda prompts: own.rubrics(prompts, judge)),
+        of("true criteria", heldout, judge, lambda prompts: told(who, prompts)),
+        of("true criteria, exact answers", heldout, exact, lambda prompts: told(who, prompts)),
+        of("fresh rubric", heldout, judge, lambda prompts: fresh.rubrics(prompts, judge)),
+        of("exact namer", heldout, judge, lambda prompts: source(trained).rubrics(prompts, exact)),
+    ]
 
 
 def of_the_same_kinds(some: Sequence[Prompt], others: Sequence[Prompt]) -> list[Prompt]:
@@ -125,20 +136,26 @@ def decomposed(run: Path) -> list[Part]:
     heldout = trained.shown(trained.heldout)
     training = trained.shown(of_the_same_kinds(trained.training, trained.heldout))
     judge, protocol = AskedOnce(instantiate(config.judge)), instantiate(config.reward.protocol)
-    found = gaps(judge, protocol, trained.who, heldout, training, config)
-    return [Part(trained.who.name, piece, share) for piece, share in found.items()]
+    return parts(judge, protocol, trained.who, heldout, training, config)
 
 
-def tables(parts: Sequence[Part]) -> str:
-    runs: dict[str, dict[str, float]] = {}
-    for part in parts:
-        runs.setdefault(part.annotator, {})[part.piece] = part.share
+def tables(some: Sequence[Part]) -> str:
+    runs: dict[str, dict[str, Part]] = {}
+    for one in some:
+        runs.setdefault(one.annotator, {})[one.piece] = one
     rows = []
     for piece, says in ROWS.items():
-        differences = [found[piece] - found["reward"] for found in runs.values()]
-        mean = fmean(found[piece] for found in runs.values())
-        rows.append((says, f"{mean:.3f}", "-" if piece == "reward" else said(differences)))
-    return table([f"{len(runs)} runs", "called otherwise than gold", "minus the reward's"], rows)
+        cells: list[str] = []
+        for name in ("wrong", "share"):
+            differences = [getattr(found[piece], name) - getattr(found["reward"], name) for found in runs.values()]
+            mean = fmean(getattr(found[piece], name) for found in runs.values())
+            cells += [f"{mean:.3f}", "-" if piece == "reward" else said(differences)]
+        rows.append((says, *cells))
+    decided = fmean(found["reward"].decided for found in runs.values())
+    heads = ["of the pairs that the annotator decides", "minus the reward's", "of all, as planned", "minus the reward's"]
+    return (
+        f"{table([f'{len(runs)} runs: called otherwise', *heads], rows)}\n\nThe annotator decides {decided:.3f} of the pairs."
+    )
 
 
 @plain_errors

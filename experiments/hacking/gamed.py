@@ -34,6 +34,12 @@ def falls(arm: Arm) -> dict[str, float]:
     }
 
 
+def fell(course: Course) -> float:
+    """The same of one run alone, whose best is its own, looked for on the other half of the scenes."""
+    halves = [np.array([getattr(point, f"gold_{half}") for point in course]) for half in (0, 1)]
+    return float(np.mean([here[-1] - here[int(np.argmax(other))] for here, other in (halves, halves[::-1])]))
+
+
 def gained(arm: Arm, name: str) -> dict[str, float]:
     """From the base to the last measurement."""
     return {who: getattr(course[-1], name) - getattr(course[0], name) for who, course in arm.items()}
@@ -79,8 +85,9 @@ def excess(arm: Arm, place: Mapping[str, float] | None = None) -> dict[str, floa
 
 
 def fooled(arm: Arm) -> dict[str, float]:
-    """Of the last pictures that are worth less than the base's the share that the reward prefers, less the share of pairs of
-    the base's own that it calls wrongly. Unlike `excess` it does not fall as fewer pictures become worse."""
+    """Of the last pictures that are worth less than the base's the share that the reward prefers (its false positive rate),
+    less the share of pairs of the base's own that it calls wrongly; pairs that either calls equal are left out of both. Unlike
+    `excess` it does not fall as fewer pictures become worse. The base's pairs are from two noises, the last ones of one."""
     last = ({who: getattr(c[-1], name) for who, c in arm.items()} for name in ("worse", "bad"))
     base = shares(*({who: getattr(c[0], name) for who, c in arm.items()} for name in ("base_accepted", "base_bad")))
     return {who: value - base[who] for who, value in shares(*last).items()}

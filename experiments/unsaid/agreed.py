@@ -24,6 +24,7 @@ from experiments.markdown import said, table
 
 Row = dict[str, Any]
 SUBSETS = {"agreement": None, "prompt alone": "prompt", "taste alone": "taste", "both": "both"}
+PARTS = ("agreement", "prompt alone", "taste alone")
 
 COLUMNS = (*SUBSETS, "coverage", "precision", "exact")
 NAMED = ("annotator", "source", "pairs", "noise", "seed")  # what tells cells apart
@@ -121,10 +122,10 @@ def differences(rows: Sequence[Row], source: str) -> str:
     """Of one source against each other from as many pairs, or from none."""
     others = [name for name in dict.fromkeys(row["source"] for row in rows) if name not in (source, "annotator")]
     lines = [
-        [other, pairs, *(said(paired(rows, source, other, pairs, column), digits=2) for column in ("agreement", "taste alone"))]
+        [other, pairs, *(said(paired(rows, source, other, pairs, column), digits=2) for column in PARTS)]
         for other, pairs in itertools.product(others, sizes(rows, source))
     ]
-    return table([f"{source} minus", "pairs", "agreement", "taste alone"], lines)
+    return table([f"{source} minus", "pairs", *PARTS], lines)
 
 
 def orders(rows: Sequence[Row]) -> str:

@@ -69,7 +69,7 @@ def test_a_mean_hides_who_is_gamed() -> None:
         "b": made("b", RISES, RISES),
     }
     mia, nils, olga = annotators_table(arms).splitlines()[2:5]
-    assert mia.startswith("| mia | 0.50 to 0.50 (-") and nils.startswith("| nils | 0.50 to 0.75 (")
+    assert mia.startswith("| mia | 0.50 to 0.50 (-0.20)") and nils.startswith("| nils | 0.50 to 0.75 (+0.00)")
     assert olga.startswith("| olga | - | 0.50 to 0.75 (+0.00)")
     assert against(arms, "b").splitlines()[-1].startswith("| a | 2 | -0.126 (")
 

@@ -11,7 +11,7 @@ from PIL import Image
 from arr_rpo.types import Outcome, Prompt, UserError
 from experiments import kept
 from experiments.hacking import diversity, other_pairs
-from experiments.hacking.decompose import ROWS, Part, gap, of_the_same_kinds, tables
+from experiments.hacking.decompose import ROWS, Part, gap, of_the_same_kinds, part, tables
 from experiments.hacking.finished import each
 from experiments.hacking.pictures import Lost, most_lost, sheet
 
@@ -26,10 +26,23 @@ def test_a_tie_against_a_decision_is_half_a_difference() -> None:
 
 
 def test_the_table_is_of_differences_within_runs() -> None:
-    parts = [Part(who, piece, more + 0.1 * (piece != "reward")) for who, more in (("a", 0.2), ("b", 0.4)) for piece in ROWS]
-    first, exact = (line for line in tables(parts).splitlines() if line.startswith(("| the reward", "| its criteria")))
-    assert first.endswith("| 0.300 | - |")
-    assert exact.endswith("| 0.400 | +0.100 (+0.100 to +0.100) |")
+    some = [
+        Part(who, piece, more + 0.1 * (piece != "reward"), decided, more / 2)
+        for who, more, decided in (("a", 0.2, 0.5), ("b", 0.4, 0.7))
+        for piece in ROWS
+    ]
+    first, exact = (line for line in tables(some).splitlines() if line.startswith(("| the reward", "| its criteria")))
+    assert first.endswith("| 0.150 | - | 0.300 | - |")
+    assert exact.endswith("| 0.150 | +0.000 (+0.000 to +0.000) | 0.400 | +0.100 (+0.100 to +0.100) |")
+    assert tables(some).endswith("The annotator decides 0.600 of the pairs.")
+
+
+def test_pairs_that_the_annotator_calls_equal_tell_nothing_of_the_reward() -> None:
+    """Of all pairs one that always decides would lose to one that ties where nothing is to be decided."""
+    truth = [A, B, TIE, TIE]
+    decides, ties = (part("a", "reward", called, truth) for called in ([A, B, A, B], [A, B, TIE, TIE]))
+    assert (decides.share, ties.share) == (0.25, 0.0)
+    assert (decides.wrong, ties.wrong) == (0.0, 0.0) and decides.decided == 0.5
 
 
 def test_training_prompts_are_of_the_kinds_of_the_others() -> None:
