@@ -19,6 +19,11 @@ def said(values: Sequence[float], *, signed: bool = True, digits: int = 3) -> st
     return f"{form} ({form} to {form})".format(fmean(values), *t_interval(list(values), 0.95))
 
 
+def fallen(values: Sequence[float]) -> str:
+    """How far something ends from its best: no interval where it ends there, which is what was chosen and not what was seen."""
+    return said(values) if any(values) else "the last is the best"
+
+
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     return "\n".join(lines + [f"| {' | '.join(map(str, cells))} |" for cells in rows])

@@ -40,7 +40,7 @@ from experiments.hacking.gamed import (
     proxy_held,
     stopped,
 )
-from experiments.markdown import said, table
+from experiments.markdown import fallen, said, table
 
 # What the last measurements are compared with.
 REFERENCES = ("prompt_alone", "own_weighted", "reward_model", "half model", "told exact")
@@ -66,9 +66,7 @@ def golds_table(arms: Mapping[str, Arm]) -> str:
             f"{gold[0]:.3f}",
             f"{gold[best]:.3f} (update {updates[best]})",
         ]
-        fallen = [*falls(arm).values()]
-        cells += [f"{gold[-1]:.3f}", said(fallen) if any(fallen) else "the last is the best"]
-        cells += [said([*gained(arm, "taste").values()])]
+        cells += [f"{gold[-1]:.3f}", fallen([*falls(arm).values()]), said([*gained(arm, "taste").values()])]
         rows.append([*cells, f"yes, onset {onset(arm) or '-'}" if is_gamed(arm) else "no"])
     return table([*heads, "gamed"], rows)
 

@@ -31,7 +31,7 @@ from arr_rpo.types import Prompt, UserError
 from experiments import kept
 from experiments.hacking.courses import SAME
 from experiments.hacking.finished import worths
-from experiments.markdown import said, table
+from experiments.markdown import fallen, said, table
 
 NS = (1, 2, 4, 8, 16, 32, 64)
 FALL = 0.02  # of gold, as in PLAN.md
@@ -121,7 +121,7 @@ def golds_table(rows: Sequence[Best]) -> str:
             best = max(own, key=lambda n: fmean(gold[other, n] for other in others))
             fell.append(gold[name, own[-1]] - gold[name, best])
         falls = sum(max(gold[name, n] for n in own) - gold[name, own[-1]] >= FALL for name in who)
-        lines.append([arm, len(who), *(means.get(n, "-") for n in ns), said(fell), f"{falls} of {len(who)}"])
+        lines.append([arm, len(who), *(means.get(n, "-") for n in ns), fallen(fell), f"{falls} of {len(who)}"])
     return table(["arm", "annotators", *(f"best of {n}" for n in ns), "last minus greatest", f"fell by {FALL}"], lines)
 
 

@@ -77,7 +77,11 @@ def tables(rows: Sequence[Seen]) -> str:
         gaps = [said([r.own - r.other for r in some]), said([r.other - r.gold for r in some])]
         lines.append([arm, len(some), *means, *gaps])
     heads = ["arm", "runs", "own reward", "of other pairs", "annotator", "own minus other", "other minus annotator"]
-    return table(heads, lines)
+    found = table(heads, lines)
+    one, other = ({r.annotator: r.own - r.other for r in rows if r.arm == arm} for arm in ARMS)
+    if both := [one[who] - other[who] for who in one if who in other]:
+        found += f"\n\nOwn minus other, {' minus '.join(ARMS)}: {said(both)}."
+    return found
 
 
 @plain_errors

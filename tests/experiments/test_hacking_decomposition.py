@@ -57,6 +57,8 @@ def test_what_a_run_gained_by_its_own_reward_and_by_one_of_other_pairs() -> None
     assert other_pairs.shares([1.0, 1.0, 0.0, None], [1.0, 0.0, 0.5, 1.0], [0.1, -0.1, 0.0, 1.0]) == (3, 2 / 3, 0.5, 0.5)
     rows = [other_pairs.Seen("own_weighted", who, 3, own, 0.5, 0.25) for who, own in (("a", 0.7), ("b", 0.9))]
     assert other_pairs.tables(rows).splitlines()[-1].startswith("| own_weighted | 2 | 0.800 | 0.500 | 0.250 | +0.300 (")
+    rows += [other_pairs.Seen("reward_model", "a", 3, 0.9, 0.5, 0.25)]
+    assert other_pairs.tables(rows).endswith("Own minus other, reward_model minus own_weighted: +0.200.")
 
 
 @dataclass(frozen=True)
