@@ -40,7 +40,7 @@ ORDERS = [  # what is claimed, the better source and the other
 
 def agreement(verdicts: Path, nothing: bool) -> dict[str, float | None]:
     """Share of the pairs that are called as the annotator calls them. One that is called equal, decided by the order or has no
-    answer counts one half; a source that came to nothing has a coin."""
+    answer counts one half; a source that has no rubric in the end has a coin."""
     rows = [] if nothing else [*bench_rows.read(verdicts).values()]
     found: dict[str, float | None] = {}
     for name, subset in SUBSETS.items():
@@ -51,7 +51,7 @@ def agreement(verdicts: Path, nothing: bool) -> dict[str, float | None]:
 
 
 def read(place: Path) -> Iterator[Row]:
-    """Of a folder of `agreement.py`, or a file that was kept: `NAMED`, `COLUMNS`, and whether it came to nothing."""
+    """Of a folder of `agreement.py`, or a file that was kept: `NAMED`, `COLUMNS`, and whether it has no rubric in the end."""
     if not place.is_dir():
         with place.open(encoding="utf-8", newline="") as file:
             rows = csv.DictReader(file)
@@ -109,7 +109,7 @@ def sources_table(rows: Sequence[Row]) -> str:
         values = [said([*by_annotator(some, column).values()], signed=False, digits=2) for column in COLUMNS]
         nothing = sum(row["nothing"] for row in some)
         lines.append([source, pairs or "-", f"{noise:.0%}", *values, f"{nothing} of {len(some)}"])
-    return table(["source", "pairs", "wrong labels", *COLUMNS, "came to nothing"], lines)
+    return table(["source", "pairs", "wrong labels", *COLUMNS, "without a rubric"], lines)
 
 
 def paired(rows: Sequence[Row], source: str, other: str, pairs: int, column: str) -> list[float]:
