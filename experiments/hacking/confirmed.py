@@ -1,5 +1,5 @@
-"""Is a taste that its judge checks badly gamed by policies that are paid for it, of people whom nobody had looked at? The
-eighth amendment of PLAN.md.
+"""Is a taste that its judge checks badly gamed by policies that are paid for it, of people no policy of whom
+had been looked at? The eighth amendment of PLAN.md.
 
     python -m experiments.hacking.confirmed runs/study/hacking_checked/t2i_rpo/arm=* --keep experiments/hacking/confirmed.csv
 

@@ -72,15 +72,15 @@ class Summary(pl.Callback):
 
 def measures(heldout: Heldout) -> dict[str, Any]:
     """Of each measure, the run's own first: the mean before and after, the same of its further figures, of each tag, and of
-    prompts of unseen combinations, each over the prompts that have a value both times; how many had none at the end, and what a
-    judge was asked for it."""
+    prompts of unseen combinations, each without the prompts that have a value one time and none the other; how many have none
+    one time or both, and what a judge was asked for it."""
     return {
         name: {
             **_both(heldout, "heldout", name, lambda taken: taken.mean),
             "figures": _each(heldout, name, lambda taken: taken.figures),
             "by_tag": _each(heldout, name, lambda taken: taken.by_tag),
             "unseen": _both(heldout, "unseen", name, lambda taken: taken.mean),
-            "missing": heldout.results[AFTER]["heldout"][name].missing,
+            "missing": _missing(heldout, name),
             "judge_calls": heldout.asked.get(name, 0),
             **({"criteria": dict(measure.criteria)} if measure.criteria else {}),
         }
@@ -90,11 +90,22 @@ def measures(heldout: Heldout) -> dict[str, Any]:
 
 def _both(heldout: Heldout, split: str, name: str, of: Callable[[Taken], Any]) -> dict[str, Any]:
     """{"before", "after"}; None where it was not measured."""
-    before, after = (heldout.results.get(when, {}).get(split, {}).get(name) for when in (BEFORE, AFTER))
-    if before and after:
-        known = [p for p, v in after.by_prompt.items() if v.value is not None and before.by_prompt[p].value is not None]
-        before, after = before.of(known), after.of(known)
-    return {when: None if taken is None else of(taken) for when, taken in ((BEFORE, before), (AFTER, after))}
+    found = {when: heldout.results.get(when, {}).get(split, {}).get(name) for when in (BEFORE, AFTER)}
+    before, after = (_values(taken) for taken in found.values())
+    once = before.keys() ^ after.keys()
+    if before.keys() & after.keys():  # else nothing can be compared, and means are of what there is
+        found = {when: taken and taken.of(p for p in taken.by_prompt if p not in once) for when, taken in found.items()}
+    return {when: None if taken is None else of(taken) for when, taken in found.items()}
+
+
+def _values(taken: Taken | None) -> dict[str, float]:
+    return {p: said.value for p, said in taken.by_prompt.items() if said.value is not None} if taken else {}
+
+
+def _missing(heldout: Heldout, name: str) -> int:
+    prompts = heldout.results[AFTER]["heldout"][name].by_prompt
+    both = [_values(heldout.results.get(when, {}).get("heldout", {}).get(name)) for when in (BEFORE, AFTER)]
+    return sum(any(prompt not in values for values in both) for prompt in prompts)
 
 
 def _each(heldout: Heldout, name: str, of: Callable[[Taken], Mapping[str, float]]) -> dict[str, dict[str, float | None]]:

@@ -72,7 +72,10 @@ def test_a_measure_goes_on_as_it_was_begun_from_wherever_it_is_asked(tmp_path: P
     begun(tmp_path, "experiment=t2i_rpo", "measure=[heldout_judge]", *judge)
     where = resumed(str(tmp_path), ["measure.heldout_judge.judge.model.base_url=http://elsewhere:1/v1"])
     assert where.callbacks.heldout.measures.heldout_judge.judge.model.base_url == "http://elsewhere:1/v1"
-    for change in ("measure.heldout_judge.judge.model.model=n", "callbacks.heldout.measures.heldout_judge.rubric=null"):
+    resumed(str(tmp_path), ["measure.heldout_judge.judge.model.breaker=20"])
+    whole = "callbacks.heldout={prompts: 8}"
+    below = "callbacks.heldout.measures.heldout_judge.rubric=null"
+    for change in ("measure.heldout_judge.judge.model.model=n", below, whole):
         with pytest.raises(UserError, match="what was measured"):
             resumed(str(tmp_path), [change])
 

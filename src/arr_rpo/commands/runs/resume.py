@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
 from arr_rpo.commands.cli.misspelt import key_names, meant
 from arr_rpo.commands.runs.foreign import allowed, config_of
+from arr_rpo.commands.runs.stage import SERVING
 from arr_rpo.types import UserError
 
 GROUPS = {"policy", "sampler", "judge", "rubric", "reward", "algorithm", "data", "measure", "trainer", "logger", "callbacks"}
@@ -18,10 +18,11 @@ GROUPS = {"policy", "sampler", "judge", "rubric", "reward", "algorithm", "data",
 FIXED = (
     *("name", "run_dir", "data.heldout", "data.unseen", "measure"),
     *(f"callbacks.heldout.{key}" for key in ("seed", "drawing", "measures", "prompts", "kl_sampler")),
+    *("callbacks.heldout.kl_prompts", "callbacks.heldout.final_kl_prompts"),
     *(f"policy.{key}" for key in ("_target_", "checkpoint", "dtype", "adapter", "num_inference_steps", "call", "scheduler")),
 )
-# Keys of a measure that say where and how fast it is taken.
-ELSEWHERE = re.compile(r"measure\..*\.(base_url|url|api_key_env|concurrency|timeout|retries|cache_dir|device|batch_size)")
+# Keys of a measure's judge or scorer that say how it is reached and how much it is asked at once.
+REACHED = {*SERVING, "url", "device", "max_reply"}
 OF_THE_COMMAND = {"experiment", "resume", "checkpoint", "allow", "trainer"}  # not of the run that goes on
 COMPARISONS = {"arm", "study", "hparams_search"}
 
@@ -61,7 +62,7 @@ def resumed(folder: str, overrides: Sequence[str], composed: DictConfig | None =
         if (key := override.split("=")[0].lstrip("+~").split("/")[0]) in GROUPS | COMPARISONS:
             raise UserError(f"resume={folder} goes on with the run's own {key}: leave {override} out, or start a new run")
         name = override.split("=")[0].lstrip("+~")
-        if any(f"{name}.".startswith(f"{fixed}.") for fixed in FIXED) and not ELSEWHERE.fullmatch(name):
+        if _fixed(name):
             raise UserError(
                 f"resume={folder}: the run's checkpoint and what was measured are of its own {override.split('=')[0]}: leave "
                 f"{override} out, or start a new run"
@@ -71,6 +72,13 @@ def resumed(folder: str, overrides: Sequence[str], composed: DictConfig | None =
         config = _changed(config, override, folder)
     # A run of before may not know these.
     return OmegaConf.merge(config, {"resume": folder, "checkpoint": which[0] if which else "last"})  # type: ignore[return-value]
+
+
+def _fixed(name: str) -> bool:
+    """Whether a key, or one below it, is what a run was measured by."""
+    if name.startswith("measure.") and name.rpartition(".")[2] in REACHED:
+        return False
+    return any(f"{name}.".startswith(f"{key}.") or f"{key}.".startswith(f"{name}.") for key in FIXED)
 
 
 def _changed(config: DictConfig, override: str, folder: str) -> DictConfig:
