@@ -5,14 +5,13 @@ Each figure is a value an annotator, so that intervals and p-values are Student'
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy import stats
 
-from arr_rpo.report.statistics import t_interval
+from arr_rpo.report.statistics import first_at, t_interval
 from experiments.hacking.courses import Arm, Course, Floats
 
 LEAST_FALL = 0.01
@@ -54,11 +53,10 @@ def at(course: Course, root_kl: float | None, name: str) -> float:
     """Read linearly between measurements, where the KL is first reached; at the last where it has no more, or for None."""
     if root_kl is None or course[-1].root_kl <= root_kl:
         return float(getattr(course[-1], name))
-    for before, after in itertools.pairwise(course):
-        if after.root_kl >= root_kl:
-            share = (root_kl - before.root_kl) / (after.root_kl - before.root_kl)
-            return float((1 - share) * getattr(before, name) + share * getattr(after, name))
-    raise AssertionError("the last one has more")
+    there = first_at([point.root_kl for point in course], root_kl)
+    assert there is not None  # as the last one has more
+    before, after, share = getattr(course[there[0]], name), getattr(course[there[1]], name), there[2]
+    return float((1 - share) * before + share * after)
 
 
 def shares(accepted: Mapping[str, float], bad: Mapping[str, float]) -> dict[str, float]:

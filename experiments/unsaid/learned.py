@@ -13,13 +13,12 @@ import argparse
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 
 from arr_rpo.commands.cli.errors import plain_errors
 from arr_rpo.report.read_study import read_study
-from arr_rpo.report.statistics import holm, t_p_value
+from arr_rpo.report.statistics import first_at, holm, t_p_value
 from arr_rpo.report.study import Measured, Run
 from arr_rpo.types import UserError
 from experiments import kept
@@ -64,11 +63,10 @@ class Learned:
     def at(self, condition: str, place: float) -> dict[str, float]:
         """Figures where it first has so many judge calls or nats of KL."""
         places = [getattr(point, condition) for point in self.course]
-        for (less, more), (before, after) in zip(pairwise(places), pairwise(self.course), strict=True):
-            if less <= place <= more:
-                share = (place - less) / (more - less) if more > less else 0.0
-                return {name: (1 - share) * getattr(before, name) + share * getattr(after, name) for name in FIGURES}
-        raise ValueError(f"a run never has {place} of {condition}, only {max(places)}")
+        if (there := first_at(places, place)) is None:
+            raise ValueError(f"a run never has {place} of {condition}, only {max(places)}")
+        before, after, share = self.course[there[0]], self.course[there[1]], there[2]
+        return {name: (1 - share) * getattr(before, name) + share * getattr(after, name) for name in FIGURES}
 
     def most(self, condition: str) -> float:
         return float(max(getattr(point, condition) for point in self.course))

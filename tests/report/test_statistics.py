@@ -29,6 +29,16 @@ def test_holm_by_hand() -> None:
     assert st.holm([]) == []
 
 
+def test_a_course_is_read_where_it_first_is() -> None:
+    """It may fall back: the first time counts."""
+    course = [0.0, 2.0, 1.0, 4.0]
+    assert st.first_at(course, 1.5) == (0, 1, 0.75)
+    assert st.first_at(course, 2.0) == (0, 1, 1.0)
+    assert st.first_at(course, 2.5) == (2, 3, 0.5)
+    assert st.first_at(course, 0.0) == st.first_at(course, -1.0) == (0, 0, 0.0)
+    assert st.first_at(course, 4.5) is st.first_at([], 1.0) is None
+
+
 def test_seeds_are_drawn_with_replacement() -> None:
     means = st.bootstrap_means(np.array([[0.0], [1.0]]), 20_000, seed=1)
     assert [(means == value).mean() for value in (0.0, 0.5, 1.0)] == pytest.approx([0.25, 0.5, 0.25], abs=0.015)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -49,12 +48,10 @@ def held_at(run: Run, measure: str, condition: str, at: float) -> Held | None:
     """Where the run first has so many images, judge calls or nats of KL, on the line between the measurements before and after;
     None if it never has."""
     points = list(_measured(run, measure, condition))
-    if points and points[0][0] >= at:
-        return _between(points[0][1], points[0][1], 0.0)
-    for (x0, before), (x1, after) in pairwise(points):
-        if x0 < at <= x1:
-            return _between(before, after, (at - x0) / (x1 - x0))
-    return None
+    if (there := st.first_at([x for x, _ in points], at)) is None:
+        return None
+    before, after, share = there
+    return _between(points[before][1], points[after][1], share)
 
 
 def ends_at(runs: Iterable[Run], condition: str, at: float | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -63,6 +64,17 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = largest
     return adjusted
+
+
+def first_at(places: Sequence[float], place: float) -> tuple[int, int, float] | None:
+    """Where a course first is at `place`, on the line between two of its `places`: the numbers of both, and what share of the
+    way between them is gone, 0 to 1. A course that begins beyond it is there at its beginning; None if it never is."""
+    if places and places[0] >= place:
+        return 0, 0, 0.0
+    for k, (less, more) in enumerate(itertools.pairwise(places)):
+        if less < place <= more:
+            return k, k + 1, (place - less) / (more - less)
+    return None
 
 
 @functools.lru_cache(maxsize=8)
