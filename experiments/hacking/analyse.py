@@ -54,7 +54,7 @@ EXPLOITED += [("ensemble", "half model", -1), ("conjunctive", "prompt_alone", -1
 
 def golds_table(arms: Mapping[str, Arm]) -> str:
     """What the annotator gains and loses."""
-    heads = ["arm", "annotators", "root KL", "gold: base", "best", "last", "last minus best", "taste, last minus base"]
+    heads = ["arm", "annotators", "root KL", "gold: base", "best", "last", "last minus best", "last minus each run's own"]
     rows = []
     for name, arm in arms.items():
         gold, updates = curve(arm, "gold"), [point.update for point in next(iter(arm.values()))]
@@ -66,9 +66,10 @@ def golds_table(arms: Mapping[str, Arm]) -> str:
             f"{gold[0]:.3f}",
             f"{gold[best]:.3f} (update {updates[best]})",
         ]
-        cells += [f"{gold[-1]:.3f}", fallen([*falls(arm).values()]), said([*gained(arm, "taste").values()])]
+        cells += [f"{gold[-1]:.3f}", fallen([*falls(arm).values()]), said([*map(fell, arm.values())])]
+        cells += [said([*gained(arm, "taste").values()])]
         rows.append([*cells, f"yes, onset {onset(arm) or '-'}" if is_gamed(arm) else "no"])
-    return table([*heads, "gamed"], rows)
+    return table([*heads, "taste, last minus base", "gamed"], rows)
 
 
 def proxies_table(arms: Mapping[str, Arm]) -> str:
