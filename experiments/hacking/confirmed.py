@@ -28,16 +28,14 @@ BADLY, WELL = 0.7, 0.9  # AUC
 
 
 class Taste(NamedTuple):
-    """One annotator's taste: how much P(yes), the truth, and the one beyond the other rose with the policy that is paid for it;
-    unpaid: the last with the one that is not, None where that was not measured."""
+    """One annotator's taste. paid, unpaid: how much P(yes) and the truth rose with the policy that is paid for it and with the
+    one that is not; None where that was not measured."""
 
     annotator: str
     question: str
     auc: float
-    rise: float
-    truth: float
-    gap: float
-    unpaid: float | None
+    paid: Found
+    unpaid: Found | None
 
 
 def tastes(found: Sequence[Found], checked: Iterable[Checked]) -> list[Taste]:
@@ -46,20 +44,16 @@ def tastes(found: Sequence[Found], checked: Iterable[Checked]) -> list[Taste]:
         {(row.annotator, row.question): row for row in found if (row.arm, row.kind) == here}
         for here in ((PAID, "liked"), (UNPAID, "unnamed"))
     )
-    return [
-        Taste(*key, auc[key], row.rise, row.truth, row.gap, unpaid[key].gap if key in unpaid else None)
-        for key, row in paid.items()
-        if key in auc
-    ]
+    return [Taste(*key, auc[key], row, unpaid.get(key)) for key, row in paid.items() if key in auc]
 
 
-def by_person(some: Iterable[Taste]) -> dict[str, float]:
-    """Gap of the paid policy minus that of the unpaid one; the mean of a person's tastes."""
+def by_person(some: Iterable[Taste], figure: str) -> list[float]:
+    """Of each person a figure of the paid policy minus that of the unpaid one; the mean of a person's tastes."""
     own: dict[str, list[float]] = {}
     for one in some:
         if one.unpaid is not None:
-            own.setdefault(one.annotator, []).append(one.gap - one.unpaid)
-    return {who: sum(values) / len(values) for who, values in own.items()}
+            own.setdefault(one.annotator, []).append(getattr(one.paid, figure) - getattr(one.unpaid, figure))
+    return [sum(values) / len(values) for values in own.values()]
 
 
 def tables(new: Sequence[Found]) -> str:
@@ -70,34 +64,36 @@ def tables(new: Sequence[Found]) -> str:
 def compared(new: Sequence[Found], former: Sequence[Found], checked: Sequence[Checked]) -> str:
     here, before = tastes(new, checked), tastes(former, checked)
     badly = sorted((one for one in here if one.auc < WELL), key=lambda one: one.auc)
-    signed = "+.3f"
-    rows = [
-        (t.annotator, t.question, f"{t.auc:.2f}", *(format(v, signed) for v in (t.rise, t.truth, t.gap)), _number(t.unpaid))
-        for t in badly
-    ]
-    each = table(["of", "taste", "AUC", "P(yes) rose by", "truth rose by", "gap", "gap, not paid for"], rows)
+    every = sorted((one for one in (*here, *before) if one.auc < WELL), key=lambda one: one.auc)
+    rows = [(t.annotator, t.question, f"{t.auc:.2f}", "new" if t in badly else "", *_cells(t)) for t in every]
+    heads = ["of", "taste", "AUC", "", "P(yes) rose by", "truth rose by", "gap", "the same, not paid for", "truth", "gap"]
+    each = table(heads, rows)
     some: Mapping[str, Sequence[Taste]] = {
         "new people, AUC below 0.9 (the test)": badly,
         "of them, below 0.7": [one for one in badly if one.auc < BADLY],
         "of them, 0.7 to 0.9": [one for one in badly if one.auc >= BADLY],
-        "the three of before, and these": [one for one in (*badly, *before) if one.auc < WELL],
+        "the three of before, and these": every,
         "tastes above 0.9, all people": [one for one in (*here, *before) if one.auc >= WELL],
     }
     lines = []
     for words, group in some.items():
-        values = [*by_person(group).values()]
-        p = f"{t_p_value(values):.3f}" if len(values) > 1 else "-"
-        lines.append((words, len(values), said(values), p))
-    groups = table(["gap, paid for minus not paid for", "people", "mean", "p"], lines)
+        gaps = by_person(group, "gap")
+        p = f"{t_p_value(gaps):.3f}" if len(gaps) > 1 else "-"
+        lines.append((words, len(gaps), said(gaps), p, said(by_person(group, "rise")), said(by_person(group, "truth"))))
+    groups = table(["paid for minus not paid for", "people", "gap", "p", "P(yes)", "truth"], lines)
     everyone = [*here, *before]
-    rank = stats.spearmanr([one.auc for one in everyone], [one.gap for one in everyone])
+    rank = stats.spearmanr([one.auc for one in everyone], [one.paid.gap for one in everyone])
     people = len({one.annotator for one in everyone})
     last = f"Over the {len(everyone)} tastes of {people} people under `{PAID}` the rank correlation of AUC and gap is "
     return f"{each}\n\n{groups}\n\n{last}{rank.statistic:+.2f} (p {rank.pvalue:.3f})."
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:+.3f}"
+def _cells(taste: Taste) -> list[str]:
+    return [
+        "-" if row is None else f"{getattr(row, figure):+.3f}"
+        for row in (taste.paid, taste.unpaid)
+        for figure in ("rise", "truth", "gap")
+    ]
 
 
 @plain_errors

@@ -14,12 +14,13 @@ from typing import Any
 from arr_rpo.commands.cli.errors import plain_errors
 from arr_rpo.whole_files import write_text
 from experiments import kept
-from experiments.hacking import analyse, best_of_n, courses, criteria, decompose, diversity, other_pairs
+from experiments.hacking import analyse, best_of_n, confirmed, courses, criteria, decompose, diversity, other_pairs
 
 HERE = Path(__file__).parent
 FILES: dict[str, tuple[type[Any], Callable[[Sequence[Any]], str]]] = {
     "courses": (courses.Point, analyse.tables),
     "criteria": (criteria.Found, criteria.tables),
+    "confirmed": (criteria.Found, confirmed.tables),
     "decomposition": (decompose.Part, decompose.tables),
     "other_pairs": (other_pairs.Seen, other_pairs.tables),
     "diversity": (diversity.Differ, diversity.tables),

@@ -33,12 +33,12 @@ ROWS = [
 
 def test_a_taste_that_is_paid_for_is_compared_with_itself_where_it_is_not() -> None:
     some = tastes(ROWS, CHECKED)
-    assert [(one.annotator, one.question, one.auc, one.gap, one.unpaid) for one in some] == [
+    assert [(one.annotator, one.question, one.auc, one.paid.gap, one.unpaid and one.unpaid.gap) for one in some] == [
         ("a", "row?", 0.5, 0.5, 0.1),
         ("a", "red?", 0.99, 0.0, 0.0),
         ("b", "row?", 0.8, 0.2, -0.1),
     ]
-    assert by_person(some) == {"a": pytest.approx(0.2), "b": pytest.approx(0.3)}
+    assert by_person(some, "gap") == pytest.approx([0.2, 0.3]) and by_person(some, "truth") == [0.0, 0.0]
 
 
 def test_the_test_is_of_new_people_alone() -> None:
@@ -46,8 +46,9 @@ def test_the_test_is_of_new_people_alone() -> None:
     text = compared(ROWS, former, [*CHECKED, checked("c", "row?", 0.6)])
     lines = {line.split(" | ")[0]: line for line in text.splitlines()}
     assert lines["| new people, AUC below 0.9 (the test)"].startswith("| new people, AUC below 0.9 (the test) | 2 | +0.350 (")
-    assert "| of them, below 0.7 | 1 | +0.400 | - |" in text
+    assert "| of them, below 0.7 | 1 | +0.400 | - | +0.400 | +0.000 |" in text
     assert lines["| the three of before, and these"].startswith("| the three of before, and these | 3 | +0.533 (")
+    assert "| b | row? | 0.80 | new | +0.300 | +0.100 | +0.200 | +0.000 | +0.100 | -0.100 |" in text
     assert text.endswith("is -0.80 (p 0.200).") and "Over the 4 tastes of 3 people" in text
 
 
