@@ -104,6 +104,15 @@ def annotators_table(arms: Mapping[str, Arm]) -> str:
     return table(["gold, base to last (last minus the run's own best)", *arms], rows)
 
 
+def alarms_table(arms: Mapping[str, Arm]) -> str:
+    """Each run in which the alarm rang: the greatest gold that was measured until then (partly luck), then, and in the end."""
+    rows = []
+    for name, who, course in ((name, who, course) for name, arm in arms.items() for who, course in arm.items()):
+        if before := [point.gold for point in course if point.update <= course[0].alarm]:
+            rows.append((name, who, course[0].alarm, *(f"{gold:.3f}" for gold in (max(before), before[-1], course[-1].gold))))
+    return table(["alarm rang in", "of", "at update", "gold: best until then", "then", "last"], rows)
+
+
 def against(arms: Mapping[str, Arm], reference: str) -> str:
     """Paired differences of the last measurements, beside the claims and not corrected."""
     rows = []
@@ -189,7 +198,7 @@ def draw_figure(arms: Mapping[str, Arm], path: Path) -> None:
 def tables(some: Iterable[Point]) -> str:
     """All of them, and what annotators gain apart by whether the judge can check their tastes."""
     arms = arms_of(some)
-    found = [golds_table(arms), proxies_table(arms), claims_table(arms), annotators_table(arms)]
+    found = [golds_table(arms), proxies_table(arms), claims_table(arms), annotators_table(arms), alarms_table(arms)]
     found += [against(arms, name) for name in REFERENCES if name in arms]
     for group, names in ANNOTATORS.items():
         part = {name: {who: c for who, c in arm.items() if who in names} for name, arm in arms.items()}

@@ -15,7 +15,7 @@ import pytest
 from arr_rpo.types import UserError
 from experiments import kept
 from experiments.hacking import tables
-from experiments.hacking.analyse import against, annotators_table, claims_table, golds_table, proxies_table
+from experiments.hacking.analyse import against, alarms_table, annotators_table, claims_table, golds_table, proxies_table
 from experiments.hacking.baseline import called
 from experiments.hacking.courses import Arm, Point, arms_of, halves, read
 from experiments.hacking.gamed import at, below, excess, exploited, falls, fooled, gained, is_gamed, lesser, onset, shares
@@ -72,6 +72,17 @@ def test_a_mean_hides_who_is_gamed() -> None:
     assert mia.startswith("| mia | 0.50 to 0.50 (-0.20)") and nils.startswith("| nils | 0.50 to 0.75 (+0.00)")
     assert olga.startswith("| olga | - | 0.50 to 0.75 (+0.00)")
     assert against(arms, "b").splitlines()[-1].startswith("| a | 2 | -0.126 (")
+
+
+def test_a_run_in_which_the_alarm_rang_is_told_with_what_gold_had_come_to() -> None:
+    rang = {
+        who: [dataclasses.replace(p, alarm=20) for p in course] for who, course in made("a", TURNS, RISES, who=WHO[:1]).items()
+    }
+    never = {who: [dataclasses.replace(p, alarm=-1) for p in course] for who, course in made("b", RISES, RISES).items()}
+    gold = [(point.update, point.gold) for point in rang[WHO[0]]]
+    until = [value for update, value in gold if update <= 20]
+    [row] = alarms_table({"a": rang, "b": never}).splitlines()[2:]
+    assert row == f"| a | {WHO[0]} | 20 | {max(until):.3f} | {until[-1]:.3f} | {gold[-1][1]:.3f} |"
 
 
 def test_a_lucky_best_is_no_fall() -> None:

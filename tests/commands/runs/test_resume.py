@@ -56,7 +56,7 @@ def test_each_key_of_the_recorded_config_acts_or_is_refused(experiment: str, tmp
         acted.append(key)
     assert {"policy.batch_size", "algorithm.microbatch_size", "judge.model.batch_size", "seed", "data.updates"} <= set(acted)
     assert {"policy.checkpoint", "data.heldout", "name", "run_dir", "callbacks.heldout.seed"} <= set(refused)
-    assert {"callbacks.heldout.prompts", next(key for key in refused if key.startswith("measure."))} <= set(refused)
+    assert "callbacks.heldout.prompts" in refused and any(key.startswith("measure.") for key in refused)
 
 
 def test_a_change_reaches_all_that_refers_to_it(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ GROUPS = {"policy", "sampler", "judge", "rubric", "reward", "algorithm", "data",
 # What a run was measured by, and what its checkpoint is of: another value would compare or continue what is not the same.
 FIXED = (
     *("name", "run_dir", "data.heldout", "data.unseen", "measure"),
-    *(f"callbacks.heldout.{key}" for key in ("seed", "drawing", "measures", "prompts", "kl_sampler")),
-    *("callbacks.heldout.kl_prompts", "callbacks.heldout.final_kl_prompts"),
+    *(f"callbacks.heldout.{key}" for key in ("seed", "drawing", "measures", "prompts")),
+    *(f"callbacks.heldout.{key}" for key in ("kl_sampler", "kl_prompts", "final_kl_prompts")),
     *(f"policy.{key}" for key in ("_target_", "checkpoint", "dtype", "adapter", "num_inference_steps", "call", "scheduler")),
 )
 # Keys of a measure's judge or scorer that say how it is reached and how much it is asked at once.
@@ -59,12 +59,12 @@ def resumed(folder: str, overrides: Sequence[str], composed: DictConfig | None =
     for override in [o for o in overrides if o.startswith("experiment=") and o != f"experiment={config.name}"]:
         raise UserError(f"resume={folder} is a run of experiment={config.name}: leave {override} out, or start a new run")
     for override in values:
-        if (key := override.split("=")[0].lstrip("+~").split("/")[0]) in GROUPS | COMPARISONS:
-            raise UserError(f"resume={folder} goes on with the run's own {key}: leave {override} out, or start a new run")
         name = override.split("=")[0].lstrip("+~")
+        if (key := name.split("/")[0]) in GROUPS | COMPARISONS:
+            raise UserError(f"resume={folder} goes on with the run's own {key}: leave {override} out, or start a new run")
         if _fixed(name):
             raise UserError(
-                f"resume={folder}: the run's checkpoint and what was measured are of its own {override.split('=')[0]}: leave "
+                f"resume={folder}: the run's checkpoint and what was measured are of its own {name}: leave "
                 f"{override} out, or start a new run"
             )
     which = [override.split("=", 1)[1] for override in overrides if override.startswith("checkpoint=")]
