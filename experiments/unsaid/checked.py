@@ -19,11 +19,14 @@ from numpy.typing import NDArray
 from torchmetrics.functional.classification import binary_auroc
 
 from arr_rpo.data.prompts import read_prompts
+from arr_rpo.evaluation.bootstrap import Resampling, figure
 from arr_rpo.evaluation.images import spread
 from arr_rpo.shapes.annotators.people import annotators
 from arr_rpo.shapes.oracles import detection
 from experiments import kept
 from experiments.markdown import table
+
+HOW = Resampling(draws=1000, confidence=0.95, unit="pair", seed=0)  # of pictures
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,14 @@ def auroc(p: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:
     return float(binary_auroc(torch.tensor(p), torch.tensor(truth).long()))
 
 
-def between(p: NDArray[np.float64], truth: NDArray[np.bool_], resamples: int = 1000) -> tuple[float, float]:
-    rng = np.random.default_rng(0)
-    found = [auroc(p[some], truth[some]) for some in rng.integers(0, len(p), (resamples, len(p)))]
-    low, high = np.nanquantile(found, [0.025, 0.975])
-    return float(low), float(high)
+def between(p: NDArray[np.float64], truth: NDArray[np.bool_]) -> tuple[float, float]:
+    """NaN where so few are met that a resample may have none."""
+
+    def drawn(rows: NDArray[np.int64], axis: int = -1) -> NDArray[np.float64]:
+        return np.apply_along_axis(lambda some: auroc(p[some], truth[some]), axis, rows)
+
+    found = figure(drawn, len(p), len(p), HOW)
+    return (np.nan, np.nan) if found.low is None or found.high is None else (found.low, found.high)
 
 
 def checked(judge_name: str, pictures: int) -> Iterator[Checked]:
@@ -94,7 +100,7 @@ def main() -> None:
             r.group,
             r.pictures,
             f"{r.met:.2f}",
-            f"{r.auc:.2f} ({r.low:.2f} to {r.high:.2f})",
+            f"{r.auc:.2f}" + ("" if np.isnan(r.low) else f" ({r.low:.2f} to {r.high:.2f})"),
             f"{r.right:.2f}",
         )
         for r in rows
